@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# One makefile, no recursion into folders. What is in a layer's folder is in its library; the layers
+# are linked in one order, and scripts/layers.py keeps the includes in it too. Each profile has a
+# folder of its own below build/.
+
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CLANG ?= clang
+PKG_CONFIG ?= pkg-config
+PREFIX ?= /usr/local
+# WERROR=1 turns warnings into errors, as CI does; not the default, so that a newer compiler does
+# not break a build.
+WERROR ?= 0
+# Seeds of one run of the simulator in the tests.
+SEEDS ?= 200
+
+Q := $(if $(filter 1,$(V)),,@)
+is_silent := $(findstring s,$(firstword -$(MAKEFLAGS)))
+say = $(if $(is_silent),,@printf '  %-5s %s\n' $(1) $(2))
+# $(call once,VARIABLE,command): run the command when the variable is first asked for, then keep it.
+once = $(eval $(1) := $(shell $(2)))$($(1))
+
+# -- what is built of what -----------------------------------------------------
+
+PURE_LAYERS := base mc core
+# In link order: each may use those after it.
+LAYERS := admin shell config core mc base
+SOURCES.admin := $(sort $(wildcard admin/*.c))
+$(foreach l,shell config core mc base,$(eval SOURCES.$(l) := $(sort $(wildcard src/$(l)/*.c))))
+SOURCES.main := src/main.c
+SOURCES.ctl := $(sort $(wildcard src/ctl/*.c))
+SOURCES.sim := $(sort $(wildcard tests/sim/*.c))
+UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))
+# What unit tests and the simulator share: the handler of broken invariants, helpers.
+SOURCES.testing := $(filter-out $(UNIT_TESTS),$(sort $(wildcard tests/unit/*.c)))
+BENCH_TOOLS := $(sort $(wildcard tests/bench/*.c))
+
+ALL_SOURCES = $(foreach l,$(LAYERS) main ctl sim testing,$(SOURCES.$(l))) \
+    $(UNIT_TESTS) $(BENCH_TOOLS)
+
+PACKAGES := libevent_core libevent_pthreads jansson libmicrohttpd libcrypto
+PACKAGE_CFLAGS = $(call once,PACKAGE_CFLAGS,$(PKG_CONFIG) --cflags $(PACKAGES))
+PACKAGE_LIBS = -Wl,--as-needed $(call once,EVERY_LIB,$(PKG_CONFIG) --libs $(PACKAGES)) -lm -pthread
+CHECK_LIBS = $(call once,CHECK_LIBS,$(PKG_CONFIG) --libs check)
+CTL_LIBS = $(call once,CTL_LIBS,$(PKG_CONFIG) --libs libcurl jansson)
+
+# -- flags and profiles --------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+    -Wcast-qual -Wpointer-arith -Wwrite-strings -Wformat=2 -Wundef -Wvla -Wswitch-enum \
+    -Wimplicit-fallthrough $(if $(filter 1,$(WERROR)),-Werror)
+COMMON_CFLAGS := -std=c11 -g -pthread -Iinclude $(WARNINGS)
+# The pure layers see no more than C11; all else may use what Linux has.
+layer_cflags = $(if $(filter $(PURE_LAYERS:%=src/%/%),$(1)),,-D_GNU_SOURCE= $(PACKAGE_CFLAGS)) \
+    $(if $(filter tests/%,$(1)),-Isrc -Itests -Itests/unit)
+
+HARDENED := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
+
+PROFILES := release clang asan tsan pure
+CC.release = $(CC)
+CFLAGS.release := $(HARDENED)
+LDFLAGS.release := -pie -Wl,-z,relro,-z,now
+CC.clang = $(CLANG)
+CFLAGS.clang := $(HARDENED)
+LDFLAGS.clang := $(LDFLAGS.release)
+CC.asan = $(CC)
+CFLAGS.asan := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+LDFLAGS.asan := -fsanitize=address,undefined
+CC.tsan = $(CC)
+CFLAGS.tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
+LDFLAGS.tsan := -fsanitize=thread
+# What scripts/purity.sh looks into: nothing in it but what the sources call.
+CC.pure = $(CC)
+CFLAGS.pure := -O2 -fno-stack-protector -U_FORTIFY_SOURCE
+LDFLAGS.pure :=
+
+objects = $(patsubst %.c,build/$(1)/obj/%.o,$(2))
+libraries = $(foreach l,$(2),build/$(1)/lib$(l).a)
+unit_programs = $(patsubst tests/unit/%.c,build/$(1)/unit/%,$(UNIT_TESTS))
+bench_programs := $(patsubst tests/bench/%.c,build/release/bench/%,$(BENCH_TOOLS))
+
+# A file that changes when its text does: objects hang on the flags that made them, archives and
+# programs on the list of what belongs in them, so that a removed source leaves them too.
+.PHONY: FORCE
+FORCE:
+stamp = @mkdir -p $(@D); echo '$(strip $(1))' | cmp -s - $@ || echo '$(strip $(1))' >$@
+
+define layer_rules # profile, layer
+build/$(1)/lib$(2).a: $$(call objects,$(1),$$(SOURCES.$(2))) build/$(1)/sources
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && ar rcsD $$@ $$(filter %.o,$$^)
+endef
+
+# A unit test is linked with its own layer and those below, so a test of pure code proves that it
+# needs nothing else. Its layer: test_LAYER..., or that of the source test_SOURCE is named after, or
+# core.
+in_layer = $(or $(filter test_$(2)%,$(1)),$(filter %/$(1:test_%=%).c,$(SOURCES.$(2))))
+layer_of_test = $(firstword $(foreach l,$(LAYERS),$(if $(call in_layer,$(1),$(l)),$(l))) core)
+down_from = $(if $(filter $(1),$(firstword $(2))),$(2),$(call down_from,$(1),$(wordlist 2,9,$(2))))
+test_layers = $(call down_from,$(call layer_of_test,$(1)),$(LAYERS))
+
+define unit_rules # profile, test
+build/$(1)/unit/$(2): build/$(1)/obj/tests/unit/$(2).o \
+    $$(call libraries,$(1),$$(call test_layers,$(2)) testing)
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group \
+	    $$(CHECK_LIBS) $$(PACKAGE_LIBS)
+endef
+
+define profile_rules # profile
+build/$(1)/flags: FORCE
+	$$(call stamp,$$(CC.$(1)) $$(COMMON_CFLAGS) $$(CFLAGS.$(1)) $$(CFLAGS))
+
+build/$(1)/sources: FORCE
+	$$(call stamp,$$(ALL_SOURCES))
+
+build/$(1)/obj/%.o: %.c build/$(1)/flags
+	$$(call say,CC,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC.$(1)) $$(COMMON_CFLAGS) $$(CFLAGS.$(1)) $$(call layer_cflags,$$<) $$(CFLAGS) \
+	    -MMD -MP -c -o $$@ $$<
+
+$(foreach l,$(LAYERS) testing,$(eval $(call layer_rules,$(1),$(l))))
+
+build/$(1)/everwarm: $$(call objects,$(1),$$(SOURCES.main)) $$(call libraries,$(1),$$(LAYERS))
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^ $$(PACKAGE_LIBS)
+
+build/$(1)/everwarmctl: $$(call objects,$(1),$$(SOURCES.ctl)) $$(call libraries,$(1),base)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^ $$(CTL_LIBS)
+
+build/$(1)/sim: $$(call objects,$(1),$$(SOURCES.sim)) \
+    $$(call libraries,$(1),core mc base testing) build/$(1)/sources
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^)
+
+$(foreach t,$(UNIT_TESTS),$(eval $(call unit_rules,$(1),$(notdir $(basename $(t))))))
+
+build/$(1)/bench/%: build/$(1)/obj/tests/bench/%.o $$(call libraries,$(1),core mc base testing)
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^
+endef
+$(foreach p,$(PROFILES),$(eval $(call profile_rules,$(p))))
+.SECONDARY:
+-include $(foreach p,$(PROFILES),$(patsubst %.o,%.d,$(call objects,$(p),$(ALL_SOURCES))))
+
+# -- targets -------------------------------------------------------------------
+
+.DEFAULT_GOAL := all
+.PHONY: all clang run test ci unit unit-tsan conformance sim e2e bench-quick
+.PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
+.PHONY: install clean deps help
+
+programs = build/$(1)/everwarm $(if $(SOURCES.ctl),build/$(1)/everwarmctl)
+
+all: $(call programs,release) ## build into build/ (V=1: show commands, WERROR=1: as CI)
+	@for program in $^; do ln -sf "release/$${program##*/}" "build/$${program##*/}"; done
+
+clang: $(call programs,clang) ## build with clang into build/clang/
+
+run: ## install what is missing, build, serve two memcacheds of our own in the foreground
+	@scripts/deps.sh run
+	@$(MAKE) --no-print-directory all
+	@exec build/everwarm --local 2
+
+test: ## everything that CI runs: from a bare machine to the end-to-end tests
+	@scripts/deps.sh test
+	@scripts/test.sh test
+
+ci: ## test, and: clang, format, clang-tidy, cppcheck, end-to-end with ASan and TSan
+	@scripts/deps.sh ci
+	@scripts/test.sh ci
+
+unit: $(call unit_programs,asan) ## unit tests, with ASan and UBSan
+	@scripts/unit.sh $^
+
+unit-tsan: $(call unit_programs,tsan)
+	@scripts/unit.sh $^
+
+conformance: build/asan/everwarm ## the protocol table: on two versions of memcached, and through us
+	@scripts/conformance.sh $<
+
+sim: build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s alone
+	@$< $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+e2e: all ## end-to-end tests on real processes, on two versions of memcached
+	@scripts/e2e.sh build/release/everwarm
+
+bench-quick: ## CPU per request beside nutcracker and the null proxy (4 minutes)
+	@scripts/deps.sh bench
+	@$(MAKE) --no-print-directory all $(bench_programs)
+	@scripts/bench-quick.py
+
+checks: layers purity headers tidy ## layers, purity, headers and tidy
+
+layers: ## which layer may include what
+	@scripts/layers.py
+
+purity: $(call libraries,pure,$(PURE_LAYERS)) ## the pure libraries call nothing from outside
+	@scripts/purity.sh $^
+
+headers: ## each header compiles alone, with both compilers
+	@scripts/headers.sh $(CC) $(CLANG)
+
+tidy: ## rules of the house that no compiler checks
+	@tests/tidy/tidy.py $(ALL_SOURCES)
+
+format-check: ## clang-format has nothing to change
+	@scripts/format.sh --check
+
+clang-tidy: ## clang-tidy on our own sources
+	@scripts/clang-tidy.sh $(foreach l,$(LAYERS) main ctl,$(SOURCES.$(l)))
+
+cppcheck:
+	@scripts/cppcheck.sh
+
+install: all ## install below PREFIX=/usr/local (DESTDIR for packagers)
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/everwarm"
+	install -m 755 $(call programs,release) "$(DESTDIR)$(PREFIX)/bin"
+	install -m 644 $(wildcard etc/*.json) "$(DESTDIR)$(PREFIX)/share/everwarm"
+	$(if $(wildcard etc/*.service),install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system")
+	$(if $(wildcard etc/*.service),install -m 644 $(wildcard etc/*.service) \
+	    "$(DESTDIR)$(PREFIX)/lib/systemd/system")
+	$(foreach s,1 5 8,$(if $(wildcard docs/*.$(s)),install -D -m 644 \
+	    -t "$(DESTDIR)$(PREFIX)/share/man/man$(s)" $(wildcard docs/*.$(s));))
+
+clean: ## remove all that was built (but memcached 1.6.38, which is fetched)
+	rm -rf $(PROFILES:%=build/%) build/everwarm build/everwarmctl build/test build/bench
+
+deps: ## install all that building, running and testing need (not root: says what to type)
+	@scripts/deps.sh ci bench
+
+help: ## this text
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Percent-encoding, as paths and queries have it. */
+#ifndef EVERWARM_ADMIN_URI_H
+#define EVERWARM_ADMIN_URI_H
+
+#include "everwarm/base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Decode TEXT into OUT, with a final zero.
+ *
+ * Returns  false: a '%' without two hex digits after it, a byte below 0x20, 0x7f or above (no name
+ *          of ours has them), or more than CAPACITY - 1 bytes; OUT is undefined then.
+ */
+bool uri_decode(struct slice text, char *out, size_t capacity);
+
+/* Encode TEXT into OUT, cut at CAPACITY, with a final zero. */
+void uri_encode(const char *text, char *out, size_t capacity);
+
+#endif

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Control: the health checks, the view, the heartbeats, the lease and the fills of one pool, as a
+ * pure object. Source: replication.md sections 4, 6 and 7.
+ *
+ * One thread owns it. Time comes in with each call; what it wants done comes out through
+ * control_next_action. It changes the view by telling every dataplane to hold, hearing that each has
+ * drained, joining, waiting for the other proxies, and giving out the new topology.
+ */
+#ifndef EVERWARM_CORE_CONTROL_H
+#define EVERWARM_CORE_CONTROL_H
+
+#include "everwarm/core/fill.h"
+#include "everwarm/core/topology.h"
+#include "everwarm/core/trace.h"
+#include "everwarm/core/view.h"
+#include "everwarm/core/wire.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct control_options {
+    struct view_names names;      /* borrowed for the life of the control */
+    uint32_t worker_count;        /* dataplanes of this proxy, 1..WORKERS_MAX */
+    uint64_t nonce;               /* random, not 0: tells this run of this proxy from all others */
+    uint64_t config_hash;         /* of the pool's configuration, as all proxies must have it */
+    uint64_t interval_us;         /* of rounds */
+    uint64_t timeout_us;          /* of one round's answers; at most half the interval */
+    uint64_t lease_us;
+    uint64_t request_timeout_us;
+    uint64_t hold_down_max_us;
+    uint32_t fall;                /* failed rounds in a row until a node is down */
+    uint32_t rise;                /* good rounds in a row until it is up */
+    struct fill_options fill;
+};
+
+/* Wires: one probe a node (wire = node index), then the fill's. */
+#define CONTROL_WIRE_FILL(options_node_count, fill_wire) ((options_node_count) + (fill_wire))
+
+/* What a dataplane reports. */
+enum control_report_type {
+    CONTROL_REPORT_DRAINED,  /* serial: of the topology that HOLD named; all its writes are over */
+    CONTROL_REPORT_ADOPTED,  /* serial: it acts on this topology; older ones are not looked at */
+    CONTROL_REPORT_MISSED,   /* node: a write can't be brought home there in time; end: why */
+    CONTROL_REPORT_IDENTITY, /* node: a new connection found another run than the topology's */
+    CONTROL_REPORT_NEWER,    /* node: a new connection found a view above the topology's */
+    CONTROL_REPORT_GIVEN_UP, /* node, count: connections given up there and not yet at EOF, now */
+    CONTROL_REPORT_FLUSH,    /* delay_s, ticket: a client's flush_all */
+};
+
+struct control_report {
+    enum control_report_type type;
+    uint32_t worker;
+    uint32_t node;
+    uint32_t count;
+    uint64_t serial;
+    uint64_t ticket;
+    int64_t delay_s;
+    enum wire_end end;
+};
+
+enum control_command_type {
+    CONTROL_COMMAND_READY,
+    CONTROL_COMMAND_DRAIN,
+    CONTROL_COMMAND_MAINT,
+    CONTROL_COMMAND_RESYNC, /* throw the node's data away and fill it again */
+};
+
+struct control_command {
+    enum control_command_type type;
+    uint64_t ticket;   /* of the asker; comes back in the action DONE */
+    uint32_t node;
+    bool is_forced;    /* even if no readable copy is left */
+};
+
+enum control_result {
+    CONTROL_RESULT_OK,        /* it holds now: the view that says so is in effect */
+    CONTROL_RESULT_UNCHANGED, /* it was so already */
+    CONTROL_RESULT_LAST_COPY, /* refused: no readable copy would be left */
+    CONTROL_RESULT_TIMEOUT,   /* proposed, but not in effect within the request timeout */
+    CONTROL_RESULT_STARTING,  /* no view yet */
+};
+
+enum control_action_type {
+    CONTROL_ACTION_WIRE,    /* wire */
+    CONTROL_ACTION_HOLD,    /* topology: the next one; every dataplane is to drain and report */
+    CONTROL_ACTION_ADOPT,   /* topology: every dataplane is to act on it and report */
+    CONTROL_ACTION_FLUSHED, /* ticket, worker: the flush has happened on all nodes in the view */
+    CONTROL_ACTION_DONE,    /* ticket, result: of a command */
+    CONTROL_ACTION_TRACE,   /* trace */
+};
+
+struct control_action {
+    enum control_action_type type;
+    struct wire_action wire;
+    const struct topology *topology; /* valid until all dataplanes have adopted a later one */
+    uint64_t ticket;
+    uint32_t worker;
+    enum control_result result;
+    struct trace_event trace;
+};
+
+struct control;
+
+size_t control_bytes(const struct control_options *options);
+/* MEMORY has control_bytes(), aligned to 16, zeroed. OPTIONS is copied, but for the names. */
+struct control *control_init(void *memory, const struct control_options *options, uint64_t now_us);
+
+/* Something happened on a wire. */
+void control_wire(struct control *control, const struct wire_event *event, uint64_t now_us);
+/* A dataplane reports. */
+void control_report(struct control *control, const struct control_report *report, uint64_t now_us);
+/* An operator asks. Refused at once by a DONE action, or answered later by one. */
+void control_command(struct control *control, const struct control_command *command,
+                     uint64_t now_us);
+/* Time has passed. Call at control_next_deadline_us() or sooner. */
+void control_tick(struct control *control, uint64_t now_us);
+uint64_t control_next_deadline_us(const struct control *control);
+
+/* Leave: a farewell is written to all nodes; call control_is_gone until true, or give up waiting. */
+void control_leave(struct control *control, uint64_t now_us);
+bool control_is_gone(const struct control *control);
+
+/* Take the next thing to be done; false: nothing. Call until false after each of the above. */
+bool control_next_action(struct control *control, struct control_action *out);
+size_t control_gather(const struct control *control, uint32_t wire, struct slice *out,
+                      size_t capacity);
+
+/*
+ * Until when this proxy may answer and send (replication.md section 4, Lease), monotonic; 0: not
+ * before a view was joined and whenever the lease has lapsed. UINT64_MAX for a lone node.
+ */
+uint64_t control_lease_until_us(const struct control *control);
+
+/* --- What is seen from outside --- */
+
+struct control_node_snapshot {
+    enum node_admin admin;
+    enum node_oper oper;
+    enum node_data data;
+    uint64_t admin_since_us; /* monotonic, like all times here */
+    uint64_t oper_since_us;
+    uint64_t data_since_us;
+    uint32_t transitions_1h;    /* of oper */
+    uint64_t hold_down_until_us;/* 0: not held down */
+    bool is_filled_by_us;
+    enum fill_state fill_state;
+    struct fill_progress fill;  /* if is_filled_by_us */
+    uint16_t filler;            /* proxy id, VIEW_NO_PROXY */
+    bool is_check_ok;
+    uint64_t check_us;          /* how long the last round took */
+    uint64_t check_at_us;
+    char check_text[80];        /* "VERSION 1.6.18", or what went wrong */
+    uint64_t checks_ok;
+    uint64_t checks_failed;
+    uint64_t curr_items;        /* from the last stats */
+    uint64_t round_requests;    /* commands that rounds and heartbeats sent to this node */
+    uint64_t round_bytes;
+};
+
+enum control_state {
+    CONTROL_STARTING, /* looking for a view and other proxies */
+    CONTROL_SERVING,
+    CONTROL_CHANGING, /* a change of view is under way: writes hold */
+    CONTROL_LAPSED,   /* the lease is over */
+    CONTROL_LEAVING,
+};
+const char *control_state_word(enum control_state state);
+
+struct control_snapshot {
+    enum control_state state;
+    uint16_t proxy_id; /* VIEW_NO_PROXY before one is taken */
+    uint32_t proxies;  /* live ones, ours included */
+    uint64_t epoch;    /* in effect */
+    uint64_t view_hash;
+    bool is_young;
+    uint64_t view_changes;       /* that took effect */
+    uint64_t change_last_us;     /* how long the last one held writes here */
+    uint64_t change_max_us;
+    uint64_t change_sum_us;
+    uint64_t fills_done;         /* by this proxy */
+    uint64_t fills_failed;
+    uint64_t fill_last_items;    /* the last finished fill's figures */
+    uint64_t fill_last_us;
+    uint64_t fill_items_copied;  /* of all fills of this proxy */
+    uint64_t fill_bytes_copied;
+    uint64_t views_damaged;
+    uint64_t leases_lapsed;
+    uint32_t node_count;
+    struct control_node_snapshot nodes[NODES_MAX];
+};
+
+void control_snapshot(const struct control *control, struct control_snapshot *out,
+                      uint64_t now_us);
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The view: what all proxies of a pool agree on, and its text on the nodes (docs/wire.md).
+ * Source: replication.md section 4. Pure data; who proposes and joins is control's.
+ */
+#ifndef EVERWARM_CORE_VIEW_H
+#define EVERWARM_CORE_VIEW_H
+
+#include "everwarm/base/limits.h"
+#include "everwarm/base/slice.h"
+#include "everwarm/core/topology.h"
+#include "everwarm/mc/encode.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { VIEW_NO_PROXY = 0xffff };
+
+struct view_node {
+    enum node_data data;
+    enum node_admin admin;
+    struct identity identity; /* complete: of the data; otherwise as last known, may be unknown */
+    uint16_t filler;          /* filling: proxy id; otherwise VIEW_NO_PROXY */
+};
+
+struct view {
+    uint64_t epoch;    /* 0: no view */
+    uint16_t proposer; /* proxy id */
+    uint64_t hash;     /* of the lines that stand above it in the text */
+    bool is_young;     /* first-start trust, or the last copy was lost, in this view */
+    uint16_t flush_by; /* a flush of all nodes is due, and this proxy does it; else VIEW_NO_PROXY */
+    uint32_t flush_delay_s; /* of that flush */
+    uint32_t ancestor_count;
+    uint64_t ancestors[VIEW_ANCESTORS_MAX]; /* hashes of effective views, latest first */
+    uint32_t node_count;
+    struct view_node nodes[NODES_MAX];
+};
+
+/* Names that a pool's reserved keys and views are written with. Borrowed, valid for ever. */
+struct view_names {
+    struct slice pool;
+    uint32_t node_count;
+    const struct slice *nodes; /* in the order of the configuration */
+};
+
+/* Positive when A is above B: by epoch, then by proposer (replication.md section 4). */
+int view_compare(const struct view *a, const struct view *b);
+
+/* Compute view->hash anew, after a change. */
+void view_seal(struct view *view, const struct view_names *names);
+
+/* Write the text of a view that is sealed. w->is_full afterwards: no room. */
+void view_emit(const struct view *view, const struct view_names *names, struct mc_writer *w);
+
+/*
+ * Read a view's text. Nodes are found by name; unknown names and a missing node are an error, as is
+ * everything that view_emit would not have written: nothing is guessed from a damaged view.
+ *
+ * Returns  false, *out undefined.
+ */
+bool view_parse(struct slice text, const struct view_names *names, struct view *out);
+
+/* Fill in what a dataplane needs; serial and node_seed stay as they are. */
+void view_topology(const struct view *view, struct topology *out);
+
+/* Write the reserved key "_everwarm:1:{pool}:view", ":hb:ID" or ":id:ID". */
+void view_key_view(const struct view_names *names, struct mc_writer *w);
+void view_key_heartbeat(const struct view_names *names, uint32_t id, struct mc_writer *w);
+void view_key_id(const struct view_names *names, uint32_t id, struct mc_writer *w);
+
+/* What stands under ":id:ID": the nonce of the run of a proxy that has taken the id. */
+enum { VIEW_ID_BYTES_MAX = 64 };
+void view_id_emit(uint64_t nonce, struct mc_writer *w);
+/* False, *nonce unchanged, when it is not exactly what view_id_emit writes. */
+bool view_id_parse(struct slice text, uint64_t *nonce);
+
+/* All reserved keys begin with this. */
+#define VIEW_RESERVED_PREFIX "_everwarm:"
+
+#endif

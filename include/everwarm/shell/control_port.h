@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control port: what the operator's side sees of a running proxy and may ask of it. The one
+ * door between admin and the rest; every function here may be called from any thread.
+ *
+ * Figures are copies: what the control thread and each worker last published, at most 0.2 s old.
+ * Strings in a snapshot are the proxy's and live until proxy_destroy, which comes after admin_stop.
+ */
+#ifndef EVERWARM_SHELL_CONTROL_PORT_H
+#define EVERWARM_SHELL_CONTROL_PORT_H
+
+#include "everwarm/base/limits.h"
+#include "everwarm/base/status.h"
+#include "everwarm/config/config.h"
+#include "everwarm/core/control.h"
+#include "everwarm/core/dataplane.h"
+#include "everwarm/core/trace.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    /* Events that are remembered: a bad day of a few nodes; older ones are in the log. */
+    PORT_EVENTS_MAX = 1024,
+    /* Commands that wait for their answer at a time; each holds one thread of admin's. */
+    PORT_WAITS_MAX = 64,
+};
+
+struct control_port;
+
+enum proxy_state {
+    PROXY_STARTING, /* no pool serves yet */
+    PROXY_RUNNING,
+    PROXY_DRAINING, /* told to end: no new clients; not ready */
+};
+const char *proxy_state_word(enum proxy_state state);
+
+/* One node of one pool. */
+struct proxy_node {
+    const char *name;
+    const char *address; /* as configured, with the port */
+    const char *zone;    /* "" when none */
+    uint32_t weight;
+    uint64_t went_up; /* transitions of oper, since the start */
+    uint64_t went_down;
+    uint64_t zombies; /* connections given up and not yet read to their end, of all workers */
+};
+
+struct proxy_pool {
+    const char *name;
+    const struct config_pool *config;
+    uint32_t node_count;
+    bool is_readable; /* serves, and a complete node is up */
+    struct proxy_node nodes[NODES_MAX];
+    struct control_snapshot control;
+    struct dataplane_stats traffic;    /* of all workers together; is_open: any worker's */
+    uint64_t traces[TRACE_TYPE_COUNT]; /* events of each type since the start */
+};
+
+/* The process, from /proc/self and getrusage; 0 where the kernel does not say. */
+struct proxy_process {
+    uint64_t fds_open;
+    uint64_t fds_max;
+    uint64_t resident_bytes;
+    uint64_t virtual_bytes;
+    uint64_t cpu_user_us;
+    uint64_t cpu_system_us;
+    uint64_t threads;
+};
+
+struct proxy_snapshot {
+    const char *version; /* of everwarm: "0.1.0" */
+    const struct config *config;
+    enum proxy_state state;
+    int32_t pid;
+    uint64_t started_wall_us; /* since 1970 */
+    uint64_t now_wall_us;     /* this snapshot's time, on both clocks: */
+    uint64_t now_mono_us;     /* wall of a monotonic t = now_wall_us - (now_mono_us - t) */
+    uint64_t uptime_us;
+    uint64_t clients_open; /* of all pools, as the accepting side counts them */
+    uint64_t clients_accepted;
+    uint64_t clients_rejected_limit; /* max_clients reached */
+    uint64_t clients_rejected_fds;   /* no file descriptor left */
+    uint64_t loop_lag_us; /* the latest of all workers' ticks lately was so much too late */
+    uint64_t log_dropped; /* lines, because stderr did not take them */
+    uint64_t events_next; /* sequence number of the next event */
+    struct proxy_process process;
+    uint32_t pool_count;
+    struct proxy_pool pools[]; /* in the order of the configuration */
+};
+
+/*
+ * Take a snapshot, about 0.1 MB for each pool.
+ *
+ *   out   receives it, for proxy_snapshot_destroy; NULL on an error
+ *
+ * Errors  STATUS_NO_MEMORY.
+ */
+MUST_CHECK enum status control_port_snapshot(struct control_port *port,
+                                             struct proxy_snapshot **out);
+void proxy_snapshot_destroy(struct proxy_snapshot **snapshot);
+
+/* Ready: running, and every pool is readable. Cheaper than a snapshot. */
+bool control_port_is_ready(struct control_port *port);
+
+/* Pool and node indices for a node's name; false: no such node. */
+bool control_port_find_node(const struct control_port *port, const char *name, uint32_t *pool,
+                            uint32_t *node);
+
+struct control_port_request {
+    uint32_t pool;
+    uint32_t node;
+    enum control_command_type type;
+    bool is_forced; /* even if no readable copy is left */
+    uint32_t timeout_ms;
+};
+
+/*
+ * Ask control, and wait for its answer.
+ *
+ *   result  filled when STATUS_OK; CONTROL_RESULT_TIMEOUT also when timeout_ms passed here: what
+ * was asked may still happen
+ *
+ * Errors  STATUS_FULL: PORT_WAITS_MAX others wait; STATUS_NOT_FOUND: no such pool or node.
+ */
+MUST_CHECK enum status control_port_command(struct control_port *port,
+                                            const struct control_port_request *request,
+                                            enum control_result *result);
+
+struct port_event {
+    uint64_t sequence; /* from 1, no gaps */
+    uint64_t wall_us;
+    uint32_t pool;
+    struct trace_event trace;
+};
+
+/*
+ * Read remembered events with sequence numbers from FROM on, oldest first.
+ *
+ * Returns  number of events written to OUT, at most CAPACITY. When FROM is older than what is
+ *          remembered it begins with the oldest: out[0].sequence tells.
+ */
+size_t control_port_events(struct control_port *port, uint64_t from, struct port_event *out,
+                           size_t capacity);
+
+#endif

@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause
+# The stages of `make test` and `make ci`, in order, until one fails.
+#
+# usage: scripts/test.sh test|ci
+set -u
+cd "$(dirname "$0")/.."
+
+passed=0
+
+# stage NAME COMMAND...
+stage() {
+    local name=$1 start=$SECONDS
+    shift
+    echo "== $name"
+    if "$@" </dev/null; then
+        passed=$((passed + 1))
+        echo "== $name: passed, $((SECONDS - start)) s"
+    else
+        echo "== $name: FAILED, $((SECONDS - start)) s"
+        echo "$passed passed, 1 failed"
+        exit 1
+    fi
+}
+
+build() {
+    make --no-print-directory -j"$(nproc)" WERROR=1 "$@"
+}
+
+everything() {
+    stage build build -s all
+    stage checks build -s checks
+    stage unit build -s unit
+    stage conformance build -s conformance
+    stage simulator build -s sim
+    stage end-to-end build -s e2e
+}
+
+more() {
+    stage clang build -s clang
+    stage format build -s format-check
+    stage clang-tidy build -s clang-tidy
+    stage cppcheck build -s cppcheck
+    stage unit-tsan build -s unit-tsan
+    stage build-sanitized build -s build/asan/everwarm build/tsan/everwarm
+    stage end-to-end-asan scripts/e2e.sh build/asan/everwarm
+    stage end-to-end-tsan scripts/e2e.sh build/tsan/everwarm
+}
+
+case ${1:-} in
+test) everything ;;
+ci)
+    everything
+    more
+    ;;
+*)
+    echo "usage: scripts/test.sh test|ci" >&2
+    exit 2
+    ;;
+esac
+echo "$passed passed, 0 failed"

@@ -1,0 +1,415 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The dataplane's public face: memory, the step, and the order in which its wishes come out. What a
+ * request does is told in dataplane_private.h.
+ *
+ * Wishes are not queued: a session or link that may want something is in a list of touched ones, and
+ * is asked what it wants now. So nothing here can overflow.
+ */
+#include "dataplane_private.h"
+
+/* --- Memory --- */
+
+struct layout {
+    size_t sessions;
+    size_t links;
+    size_t txns;
+    size_t legs;
+    size_t inflight;
+    size_t scratch;
+    size_t chunks;
+    size_t end;
+};
+
+enum {
+    /* The longest line, and behind it room for a multiget's part (session.c, deal_keys). */
+    SCRATCH_BYTES = MC_GET_LINE_BYTES_MAX + (1 << 20),
+    LAYOUT_ALIGN = 4096,
+};
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + LAYOUT_ALIGN - 1) & ~(size_t)(LAYOUT_ALIGN - 1);
+}
+
+static size_t object_bytes(size_t bytes)
+{
+    return (bytes + 15) & ~(size_t)15;
+}
+
+static struct layout layout_of(const struct dataplane_options *options)
+{
+    struct layout at;
+    at.sessions = aligned(sizeof(struct dataplane));
+    at.links = at.sessions + aligned(options->clients_max * sizeof(struct session));
+    at.txns = at.links + aligned(NODES_MAX * sizeof(struct link));
+    at.legs = at.txns + aligned(TXNS_MAX * object_bytes(sizeof(struct txn)));
+    at.inflight = at.legs + aligned(LEGS_MAX * object_bytes(sizeof(struct leg)));
+    at.scratch = at.inflight + aligned(INFLIGHT_SLOTS * sizeof(struct txn *));
+    at.chunks = at.scratch + aligned(SCRATCH_BYTES);
+    at.end = at.chunks + options->memory_bytes;
+    return at;
+}
+
+size_t dataplane_bytes(const struct dataplane_options *options)
+{
+    return layout_of(options).end;
+}
+
+struct dataplane *dataplane_init(void *memory, const struct dataplane_options *options)
+{
+    REQUIRE(options->names.node_count >= 1 && options->names.node_count <= NODES_MAX);
+    char *base = memory;
+    struct layout at = layout_of(options);
+    struct dataplane *dp = memory;
+    dp->options = *options;
+    dp->sessions = (struct session *)(void *)(base + at.sessions);
+    dp->links = (struct link *)(void *)(base + at.links);
+    dp->inflight = (struct txn **)(void *)(base + at.inflight);
+    dp->scratch = base + at.scratch;
+    slab_init(&dp->txns, base + at.txns, object_bytes(sizeof(struct txn)), TXNS_MAX);
+    slab_init(&dp->legs, base + at.legs, object_bytes(sizeof(struct leg)), LEGS_MAX);
+    chunk_pool_init(&dp->chunks, base + at.chunks, options->memory_bytes);
+    list_init(&dp->ages);
+    list_init(&dp->held);
+    list_init(&dp->writes);
+    list_init(&dp->waiting);
+    list_init(&dp->asked);
+    dp->prng.state = options->seed;
+    for (uint32_t node = 0; node < options->names.node_count; node++) {
+        dp->links[node].node = node;
+    }
+    struct mc_writer w = mc_writer_of(dp->view_key, sizeof(dp->view_key));
+    view_key_view(&options->names, &w);
+    INVARIANT(!w.is_full);
+    dp->view_key_bytes = w.len;
+    dp->stats.memory_limit_bytes = options->memory_bytes;
+    return dp;
+}
+
+/* --- Time --- */
+
+/* The lease is over: nothing leaves, what was not sent yet never will, and what was sent a moment ago
+ * may have been too late (replication.md section 4, Lease). */
+static void lapse(struct dataplane *dp)
+{
+    dp->is_lapsed = true;
+    txn_doubt_all(dp);
+    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
+        if (dp->links[node].unsent != NULL) {
+            link_give_up(dp, node, WIRE_END_TIMEOUT);
+        }
+    }
+}
+
+static void regain(struct dataplane *dp)
+{
+    dp->is_lapsed = false;
+    dp->is_recheck_due = true;
+    for (uint32_t slot = 0; slot < dp->options.clients_max; slot++) {
+        session_touch(dp, &dp->sessions[slot]);
+    }
+    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
+        link_touch(dp, &dp->links[node]);
+    }
+}
+
+void dataplane_turn(struct dataplane *dp, uint64_t now_us, uint64_t lease_until_us)
+{
+    dp->now_us = now_us;
+    bool is_over = now_us > lease_until_us;
+    if (is_over && !dp->is_lapsed) {
+        lapse(dp);
+    } else if (!is_over && dp->is_lapsed) {
+        regain(dp);
+    }
+}
+
+static void tick(struct dataplane *dp)
+{
+    link_tick(dp);
+    txn_expire(dp);
+    dp->is_recheck_due = dp->is_recheck_due || !list_is_empty(&dp->held);
+    session_resume_waiting(dp);
+}
+
+uint64_t dataplane_next_deadline_us(const struct dataplane *dp)
+{
+    uint64_t deadline_us = UINT64_MAX;
+    if (!list_is_empty(&dp->ages) || !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
+        deadline_us = dp->now_us + 20 * 1000;
+    }
+    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
+        const struct link *link = &dp->links[node];
+        bool is_busy = link->head != NULL || link->state == LINK_CONNECTING ||
+                       (link->state == LINK_CLOSED && link->is_wanted) || link->is_unproven;
+        if (is_busy) {
+            deadline_us = dp->now_us + 20 * 1000;
+        }
+    }
+    return deadline_us;
+}
+
+/* --- Events --- */
+
+static void hold(struct dataplane *dp, const struct topology *next)
+{
+    dp->next = next;
+    dp->drain_serial = next->serial;
+    dp->is_drain_due = true;
+    dp->is_recheck_due = true;
+}
+
+static void adopt(struct dataplane *dp, const struct topology *topology)
+{
+    dp->topology = topology;
+    if (dp->next != NULL && dp->next->serial <= topology->serial) {
+        dp->next = NULL;
+        dp->is_drain_due = false;
+    }
+    dp->adopt_serial = topology->serial;
+    dp->is_adopt_due = true;
+    dp->is_recheck_due = true;
+    link_adopt(dp);
+}
+
+void dataplane_step(struct dataplane *dp, const struct dataplane_event *event)
+{
+    switch (event->type) {
+    case DATAPLANE_CLIENT_OPEN:
+        session_open(dp, event->client);
+        return;
+    case DATAPLANE_CLIENT_BYTES:
+        session_on_bytes(dp, event->client, event->bytes);
+        return;
+    case DATAPLANE_CLIENT_EOF:
+        session_on_eof(dp, event->client);
+        return;
+    case DATAPLANE_CLIENT_LOST:
+        session_on_lost(dp, event->client);
+        return;
+    case DATAPLANE_NODE_OPEN:
+        link_on_open(dp, event->node);
+        return;
+    case DATAPLANE_NODE_BYTES:
+        link_on_bytes(dp, event->node, event->bytes);
+        return;
+    case DATAPLANE_NODE_CLOSED:
+        link_on_closed(dp, event->node, event->end);
+        return;
+    case DATAPLANE_NODE_ENDED:
+        link_on_ended(dp, event->node, event->end);
+        return;
+    case DATAPLANE_HOLD:
+        hold(dp, event->topology);
+        return;
+    case DATAPLANE_ADOPT:
+        adopt(dp, event->topology);
+        return;
+    case DATAPLANE_FLUSHED:
+        txn_asked_done(dp, event->ticket);
+        return;
+    case DATAPLANE_TICK:
+        tick(dp);
+        return;
+    }
+    UNREACHABLE();
+}
+
+/* --- Actions --- */
+
+static bool report(struct dataplane *dp, struct dataplane_action *out,
+                   enum control_report_type type)
+{
+    out->type = DATAPLANE_REPORT;
+    out->report = (struct control_report){.type = type, .worker = dp->options.worker};
+    return true;
+}
+
+static bool take_due(node_set *due, uint32_t *node)
+{
+    if (*due == 0) {
+        return false;
+    }
+    *node = node_set_first(*due);
+    *due &= *due - 1;
+    return true;
+}
+
+static bool next_flush(struct dataplane *dp, struct dataplane_action *out)
+{
+    if (dp->ticket_told == dp->ticket || list_is_empty(&dp->asked)) {
+        return false;
+    }
+    for (struct list *at = dp->asked.next; at != &dp->asked; at = at->next) {
+        const struct txn *txn = LIST_OWNER(at, struct txn, writes);
+        if (txn->ticket > dp->ticket_told) {
+            dp->ticket_told = txn->ticket;
+            report(dp, out, CONTROL_REPORT_FLUSH);
+            out->report.ticket = txn->ticket;
+            out->report.delay_s = txn->exptime_s;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool next_report(struct dataplane *dp, struct dataplane_action *out)
+{
+    uint32_t node;
+    if (dp->is_adopt_due) {
+        dp->is_adopt_due = false;
+        report(dp, out, CONTROL_REPORT_ADOPTED);
+        out->report.serial = dp->adopt_serial;
+        return true;
+    }
+    if (take_due(&dp->given_up_due, &node)) {
+        report(dp, out, CONTROL_REPORT_GIVEN_UP);
+        out->report.node = node;
+        out->report.count = dp->stats.nodes[node].given_up;
+        return true;
+    }
+    if (dp->next != NULL && dp->is_drain_due && txn_is_drained(dp)) {
+        dp->is_drain_due = false;
+        report(dp, out, CONTROL_REPORT_DRAINED);
+        out->report.serial = dp->drain_serial;
+        return true;
+    }
+    if (take_due(&dp->missed_due, &node)) {
+        report(dp, out, CONTROL_REPORT_MISSED);
+        out->report.node = node;
+        out->report.end = dp->missed_end[node];
+        return true;
+    }
+    if (take_due(&dp->identity_due, &node)) {
+        report(dp, out, CONTROL_REPORT_IDENTITY);
+        out->report.node = node;
+        return true;
+    }
+    if (take_due(&dp->newer_due, &node)) {
+        report(dp, out, CONTROL_REPORT_NEWER);
+        out->report.node = node;
+        return true;
+    }
+    return next_flush(dp, out);
+}
+
+static bool next_session_action(struct dataplane *dp, struct dataplane_action *out)
+{
+    while (dp->touched_sessions != NULL) {
+        struct session *session = dp->touched_sessions;
+        dp->touched_sessions = session->touched_next;
+        session->is_touched = false;
+        if (session_next_action(dp, session, out)) {
+            session_touch(dp, session); /* it may want more */
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool next_link_action(struct dataplane *dp, struct dataplane_action *out)
+{
+    while (dp->touched_links != NULL) {
+        struct link *link = dp->touched_links;
+        dp->touched_links = link->touched_next;
+        link->is_touched = false;
+        if (link_next_action(dp, link, out)) {
+            link_touch(dp, link);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool dataplane_next_action(struct dataplane *dp, struct dataplane_action *out)
+{
+    /* Requests first: the nodes work while the clients' replies are written. A step of any of these
+     * may give work to the others, so it is asked in this order again each time. */
+    txn_recheck(dp);
+    return next_link_action(dp, out) || next_session_action(dp, out) ||
+           next_link_action(dp, out) || next_report(dp, out);
+}
+
+/* --- What is seen from outside --- */
+
+const struct dataplane_stats *dataplane_stats(struct dataplane *dp)
+{
+    struct dataplane_stats *stats = &dp->stats;
+    stats->memory_bytes = (dp->chunks.count - dp->chunks.free_count) * CHUNK_BYTES;
+    return stats;
+}
+
+static uint64_t asked(const struct dataplane_stats *stats, enum mc_command command)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < DATAPLANE_OUTCOME_COUNT; i++) {
+        sum += stats->commands[command][i];
+    }
+    return sum;
+}
+
+void dataplane_add_totals(struct dataplane_totals *totals, const struct dataplane_stats *stats)
+{
+    totals->clients += stats->clients;
+    totals->clients_total += stats->clients_total;
+    totals->hits += stats->keys_hit;
+    totals->misses += stats->keys_missed;
+    totals->reads += stats->keys_hit + stats->keys_missed;
+    for (uint32_t command = MC_SET; command <= MC_CAS; command++) {
+        totals->writes += asked(stats, (enum mc_command)command);
+    }
+    totals->touches += asked(stats, MC_TOUCH) + asked(stats, MC_GAT) + asked(stats, MC_GATS);
+    totals->flushes += asked(stats, MC_FLUSH_ALL);
+    totals->deletes_hit += stats->commands[MC_DELETE][DATAPLANE_OUTCOME_STORED];
+    totals->deletes_missed += stats->commands[MC_DELETE][DATAPLANE_OUTCOME_MISS];
+    totals->bytes_in += stats->bytes_in;
+    totals->bytes_out += stats->bytes_out;
+}
+
+void dataplane_set_others(struct dataplane *dp, const struct dataplane_totals *others)
+{
+    dp->others = *others;
+}
+
+size_t dataplane_stats_text(const struct dataplane *dp, char *to)
+{
+    struct dataplane_totals totals = dp->others;
+    dataplane_add_totals(&totals, &dp->stats);
+    const struct {
+        struct slice name;
+        uint64_t value;
+    } rows[] = {
+        {SLICE_INIT("pid"), totals.pid},
+        {SLICE_INIT("uptime"), totals.uptime_s},
+        {SLICE_INIT("time"), totals.time_s},
+        {SLICE_INIT("pointer_size"), 8 * sizeof(void *)},
+        {SLICE_INIT("max_connections"), totals.clients_max},
+        {SLICE_INIT("curr_connections"), totals.clients},
+        {SLICE_INIT("total_connections"), totals.clients_total},
+        {SLICE_INIT("cmd_get"), totals.reads},
+        {SLICE_INIT("cmd_set"), totals.writes},
+        {SLICE_INIT("cmd_flush"), totals.flushes},
+        {SLICE_INIT("cmd_touch"), totals.touches},
+        {SLICE_INIT("get_hits"), totals.hits},
+        {SLICE_INIT("get_misses"), totals.misses},
+        {SLICE_INIT("delete_hits"), totals.deletes_hit},
+        {SLICE_INIT("delete_misses"), totals.deletes_missed},
+        {SLICE_INIT("bytes_read"), totals.bytes_in},
+        {SLICE_INIT("bytes_written"), totals.bytes_out},
+        {SLICE_INIT("threads"), totals.threads},
+    };
+    struct mc_writer w = mc_writer_of(to, DATAPLANE_STATS_TEXT_BYTES_MAX);
+    mc_write(&w, SLICE("STAT version "));
+    mc_write(&w, dp->options.version);
+    mc_write(&w, SLICE("\r\n"));
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        mc_write(&w, SLICE("STAT "));
+        mc_write(&w, rows[i].name);
+        mc_write(&w, SLICE(" "));
+        mc_write_u64(&w, rows[i].value);
+        mc_write(&w, SLICE("\r\n"));
+    }
+    INVARIANT(!w.is_full);
+    return w.len;
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The dataplane's inside, shared by its files only: session.c (clients), txn.c (one command over the
+ * replicas), multiget.c, link.c (nodes), command.c (protocol text), dataplane.c (the public face).
+ *
+ * The way of a request, with its two queues:
+ *
+ *   client bytes ─a─► session: parse ─b─► txn ─c─► leg ─► link's queue ─d─► node
+ *                        │ queue of txns                     │
+ *   client ◄─h─ gather ◄─┴─g─ txn answered ◄─f─ all legs in ◄┴─e─ replies, matched by order
+ *
+ * I1. A session's txns stand in the order of its requests; only answered ones at the front are
+ *     written, so replies leave in order whatever the nodes' order was.
+ * I2. A link's legs stand in the order in which their bytes are written; the first one owns the next
+ *     reply. A reply that comes before its leg was sent whole is nonsense.
+ * I3. A leg never outlives its place in a link's queue: when a link is given up all its legs fail at
+ *     once, and no later byte from that connection is looked at (C1).
+ * I4. A txn is freed when its work is over and its answer is written or nobody wants it.
+ */
+#ifndef EVERWARM_CORE_DATAPLANE_PRIVATE_H
+#define EVERWARM_CORE_DATAPLANE_PRIVATE_H
+
+#include "everwarm/base/chunk.h"
+#include "everwarm/base/invariant.h"
+#include "everwarm/base/list.h"
+#include "everwarm/base/prng.h"
+#include "everwarm/base/slab.h"
+#include "everwarm/core/dataplane.h"
+#include "everwarm/mc/encode.h"
+#include "everwarm/mc/reply.h"
+#include "everwarm/mc/request.h"
+
+enum {
+    /* "ms", key, length, mode, CAS, expiry, flags, CRLF, each at its longest. */
+    COMMAND_HEAD_BYTES_MAX = MC_KEY_BYTES_MAX + 128,
+    /* "mg", key, its flags, CRLF. */
+    COMMAND_TAIL_BYTES_MAX = MC_KEY_BYTES_MAX + 32,
+    /* A reply of a value that is this long with its head is packed into the journal; longer ones get
+     * chunks of their own, so that they don't leave holes in it. */
+    JOURNAL_REPLY_BYTES_MAX = 8192,
+};
+
+enum txn_state {
+    TXN_NEW,
+    TXN_HELD,      /* nothing sent: waits for the view, a link or a key */
+    TXN_READING,   /* legs to the leaders of its keys, or to others after those failed */
+    TXN_WRITING,   /* a plain write on its way to all complete replicas */
+    TXN_DECIDING,  /* at the leader */
+    TXN_SPREADING, /* the leader's result on its way to the other complete replicas */
+    TXN_CHAINING,  /* on its way to filling replicas, after all complete ones */
+    TXN_STRANDED,  /* a replica did not answer: waits until it is home or out of the view */
+    TXN_ASKED,     /* control or the shell does it: flush_all, stats */
+    TXN_OVER,
+};
+
+/* Which step a stranded write was at. */
+enum txn_step { STEP_WRITE, STEP_DECIDE, STEP_SPREAD, STEP_CHAIN };
+
+struct txn {
+    struct session *session; /* NULL: nobody wants the answer (any more) */
+    struct txn *next;        /* the session's next request */
+    struct list age;         /* in dp->ages, oldest first; unlinked when answered */
+    struct list held;        /* in dp->held while HELD or STRANDED */
+    struct list writes;      /* in dp->writes from the first byte sent to the end of its work */
+    uint64_t started_us;
+    uint64_t key_hash;
+    struct chain command; /* what the nodes are sent; reads of many keys: "get k1 k2 ..\r\n" */
+    struct chain result;  /* decided: what the other replicas are sent */
+    struct chain reply;   /* to the client, then reply_text */
+    const char *reply_text; /* static */
+    uint32_t reply_text_bytes;
+    uint32_t reply_sent; /* bytes of text and chain written */
+    struct leg *parts;   /* answered legs of a read of many keys, until all are in */
+    node_set waiting;    /* nodes with a leg out */
+    node_set acked;      /* complete and chained replicas that have it */
+    node_set missed;     /* STRANDED: which did not answer */
+    node_set cut;        /* of them: the connection was reset, so what it still does is unknown */
+    uint64_t serial;     /* order of creation */
+    uint32_t key_count;  /* reads */
+    uint8_t tries;       /* times begun */
+    node_set item_errors; /* replicas that had no room for the item: it is deleted there */
+    uint32_t legs;       /* out */
+    uint16_t key_off;    /* of the (first) key in command */
+    uint8_t key_bytes;
+    uint8_t command_type; /* enum mc_command */
+    uint8_t state;        /* enum txn_state; txn_move alone writes it */
+    uint8_t step;         /* enum txn_step */
+    uint8_t leader;       /* node that decides or decided */
+    uint8_t outcome;      /* enum dataplane_outcome */
+    bool is_noreply;
+    bool is_answered;   /* its reply may be written */
+    bool is_part;       /* of a longer multiget: its END is not its own */
+    bool is_inflight;   /* its key is in the in-flight table */
+    bool is_uncounted;  /* the answer to a command that was none */
+    bool is_internal;   /* an invalidation: no client, no deadline */
+    bool is_doubtful;   /* answered by an error, or the lease ended: its key is deleted at the end */
+    bool is_leader_in;  /* the leader has answered; reply and outcome are its */
+    bool is_restart;    /* reads: begin again when all legs are in */
+    bool is_begun;      /* bytes of it may have been sent */
+    int64_t exptime_s;  /* gat */
+    uint64_t cas;       /* cas, as the client wrote it */
+    uint64_t ticket;    /* ASKED */
+};
+
+/* What a leg expects back. */
+enum leg_form {
+    FORM_GET,         /* VALUE blocks, END; passed through */
+    FORM_GETS,        /* the same, CAS rewritten */
+    FORM_LINE,        /* one meta line */
+    FORM_LINE_ITEM,   /* one meta line, then the item (append, prepend) */
+    FORM_NUMBER_ITEM, /* VA with a number or a refusal, then the item (incr, decr) */
+    FORM_STATS,       /* greeting */
+    FORM_VIEW,        /* greeting */
+};
+
+struct leg {
+    struct txn *txn; /* NULL: the link's own greeting */
+    struct leg *next; /* in the link's queue; later in txn->parts */
+    uint64_t since_us;
+    struct chain request;
+    struct chain_builder reply;
+    node_set tried;       /* reads: nodes that failed */
+    uint32_t key_cursor;  /* many keys: offset in request of what is not matched yet */
+    uint8_t node;
+    uint8_t form;         /* enum leg_form */
+    bool has_end;         /* reply ends with END already */
+    uint8_t replies;      /* lines of a two-reply form already in */
+    bool is_cleanup;      /* deletes the key on a replica that had no room */
+    bool is_out_of_memory;
+    /* What the node said. */
+    uint8_t kind;         /* enum mc_reply_kind of the (first) line */
+    bool has_item;        /* the read-back found the item */
+    uint32_t hits;
+};
+
+enum link_state {
+    LINK_CLOSED,     /* waits until connect_at_us, or is not wanted */
+    LINK_CONNECTING,
+    LINK_GREETING,   /* identity and view are being read */
+    LINK_OPEN,
+};
+
+struct link {
+    uint32_t node;
+    uint8_t state; /* enum link_state; link_move alone writes it */
+    bool is_wanted; /* complete or chained in the topology */
+    bool wants_connect;
+    bool wants_give_up;
+    bool is_blocked; /* the socket took less than it was given */
+    bool has_failed; /* the last attempt to connect, since it was last open */
+    bool is_touched;
+    enum wire_end last_end;
+    struct link *touched_next;
+    struct leg *head;
+    struct leg *tail;
+    struct leg *unsent;     /* first leg not written whole */
+    uint32_t unsent_off;    /* bytes of it written */
+    uint64_t since_us;      /* CONNECTING: when it began; CLOSED: when it was lost */
+    uint64_t connect_at_us;
+    uint32_t failures;      /* attempts in a row */
+    struct identity identity;
+    uint64_t clock_offset_s; /* node's time less our monotonic seconds, at the greeting */
+    uint64_t seen_epoch;    /* of the view found at the greeting */
+    uint32_t ending;        /* connections given up, not yet ended */
+    bool is_unproven;       /* one of them timed out: its end proves nothing */
+    uint64_t unproven_until_us;
+    struct identity unproven_identity;
+    /* The reply that is coming in. */
+    uint64_t body_left;     /* bytes of a data block, CRLF included */
+    bool is_body_kept;
+    uint32_t partial_bytes; /* of a line */
+    char partial[MC_REPLY_LINE_BYTES_MAX];
+    struct identity greeting;
+    uint32_t greeting_bytes;
+    uint64_t greeting_time_s;
+    uint64_t greeting_uptime_s;
+    char greeting_view[VIEW_BYTES_MAX];
+};
+
+enum session_state {
+    SESSION_FREE,
+    SESSION_LINE,    /* a command line is next */
+    SESSION_DATA,    /* the data block of a store */
+    SESSION_SWALLOW, /* bytes that belong to a refused command */
+    SESSION_KEYS,    /* a long multiget is dealt out in parts */
+    SESSION_CLOSING, /* nothing more is read; closed when all is answered */
+};
+
+struct session {
+    uint32_t slot;
+    uint8_t state; /* enum session_state; session_move alone writes it */
+    bool is_touched;
+    bool is_paused;
+    bool is_blocked;   /* the socket took less than it was given */
+    bool is_eof;       /* the client sends no more */
+    bool is_bad_data;  /* DATA: the block does not end with CRLF */
+    bool is_out_of_memory; /* DATA: the block is swallowed */
+    struct session *touched_next;
+    struct list waiting;
+    struct txn *head;
+    struct txn *tail;
+    uint32_t in_flight; /* txns in the queue */
+    uint32_t stalled;   /* of them: HELD, STRANDED or ASKED: nothing after them may begin */
+    uint64_t output_bytes; /* answered and not yet written */
+    uint64_t progress_us;  /* when the client last took bytes */
+    struct chain_builder input; /* unconsumed */
+    size_t scanned;             /* of it, known to hold no line end */
+    struct chain_builder store; /* DATA: the node command so far; KEYS: the line */
+    uint64_t left;              /* DATA, SWALLOW: bytes to come, CRLF included */
+    uint32_t keys_off;          /* KEYS: of store, dealt out */
+    struct mc_request request;  /* DATA, KEYS: slices in it are dead */
+    uint16_t key_off;
+};
+
+struct dataplane {
+    struct dataplane_options options;
+    struct chunk_pool chunks;
+    struct journal requests;
+    struct journal replies;
+    struct slab txns;
+    struct slab legs;
+    struct session *sessions;
+    struct link *links;
+    uint64_t now_us;
+    bool is_lapsed;
+    bool is_recheck_due; /* something changed that held txns wait for */
+    const struct topology *topology; /* NULL before the first */
+    const struct topology *next;     /* HOLD: what comes; NULL otherwise */
+    bool is_drain_due;               /* report once when drained */
+    bool is_adopt_due;
+    uint64_t drain_serial;
+    uint64_t adopt_serial;
+    node_set missed_due; /* reports to be made */
+    node_set identity_due;
+    node_set newer_due;
+    node_set given_up_due;
+    enum wire_end missed_end[NODES_MAX];
+    uint64_t missed_at_us[NODES_MAX];
+    struct session *touched_sessions;
+    struct link *touched_links;
+    struct list ages;
+    struct list held;
+    struct list writes;
+    struct list waiting; /* sessions that wait for memory */
+    struct list asked;   /* txns in ASKED, by ticket */
+    uint64_t serial;     /* of the last txn */
+    uint64_t ticket;     /* last given out */
+    uint64_t ticket_told; /* last reported */
+    uint32_t invalidations;
+    uint32_t inflight_count;
+    struct prng prng;
+    char view_key[POOL_NAME_BYTES_MAX + 32];
+    size_t view_key_bytes;
+    struct txn **inflight; /* INFLIGHT_SLOTS */
+    char *scratch;         /* MC_GET_LINE_BYTES_MAX: a session's input laid out in one piece */
+    struct dataplane_stats stats;
+    struct dataplane_totals others;
+};
+
+/* --- command.c: protocol text --- */
+
+/* Write what nodes are sent for a store's head, "ms key len .. CRLF"; *key_off is set. */
+size_t command_store_head(const struct mc_request *request, uint64_t cas, char *to,
+                          uint16_t *key_off);
+/* What follows the data block, CRLF included: a read-back or nothing. Returns its bytes. */
+size_t command_store_tail(enum mc_command command, struct slice key, char *to);
+/* All of any other single-key command. */
+size_t command_single(const struct mc_request *request, struct slice key, char *to,
+                      uint16_t *key_off);
+/* What the leader is expected to answer. */
+enum leg_form command_form(enum mc_command command);
+/* The leader alone decides it. */
+bool command_is_decided(enum mc_command command);
+bool command_is_read(enum mc_command command);
+/* The client's words for a meta reply, and how the command is counted. */
+struct slice command_answer(enum mc_command command, enum mc_reply_kind kind,
+                            enum dataplane_outcome *outcome);
+
+/* --- dataplane.c --- */
+
+enum { DATAPLANE_STATS_TEXT_BYTES_MAX = 2048 };
+/* What "stats" answers, without END. Returns its bytes. */
+size_t dataplane_stats_text(const struct dataplane *dp, char *to);
+
+/* --- txn.c --- */
+
+struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_command command);
+/* The command is complete: send it, or hold it. */
+void txn_begin(struct dataplane *dp, struct txn *txn);
+/* Answer without asking a node. TEXT is static. */
+void txn_answer(struct dataplane *dp, struct txn *txn, struct slice text,
+                enum dataplane_outcome outcome);
+/* A leg's answer is complete; the leg is out of its link's queue, and txn's (or freed) from here. */
+void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply);
+/* The leg's link was given up. */
+void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent);
+/* The client is gone. */
+void txn_orphan(struct dataplane *dp, struct txn *txn);
+/* The answer was written, or nobody wants it: free what is over. */
+void txn_release(struct dataplane *dp, struct txn *txn);
+/* Try again what waits. */
+void txn_recheck(struct dataplane *dp);
+void txn_expire(struct dataplane *dp);
+bool txn_is_drained(const struct dataplane *dp);
+void txn_asked_done(struct dataplane *dp, uint64_t ticket);
+void txn_doubt_all(struct dataplane *dp);
+void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to);
+struct slice txn_key(const struct txn *txn);
+/* The tag of replication.md section 3 that a CAS of NODE is shown with. */
+uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node);
+void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
+
+/* --- multiget.c --- */
+
+/* Send a read of one or many keys to their leaders. False: it can't begin now. */
+bool multiget_begin(struct dataplane *dp, struct txn *txn);
+/* One of its legs was answered, or lost; the leg is multiget's from here. */
+void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
+                     const struct mc_reply *reply);
+void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg);
+
+/* --- link.c --- */
+
+/* Room for one more leg of any kind. */
+bool link_has_room(const struct dataplane *dp, uint32_t legs);
+/* Queue a request; the chain's reference is shared. */
+struct leg *link_send(struct dataplane *dp, uint32_t node, struct txn *txn, enum leg_form form,
+                      struct chain request);
+void link_resend(struct dataplane *dp, uint32_t node, struct leg *leg);
+void leg_drop(struct dataplane *dp, struct leg *leg);
+/* Its connection is to the run that the topology means, and the view there is not above ours. */
+bool link_is_usable(const struct dataplane *dp, uint32_t node);
+/* It may become usable shortly without anyone's help. */
+bool link_is_coming(const struct dataplane *dp, uint32_t node);
+/* All that was given up there has come to its end. */
+bool link_is_proven(const struct dataplane *dp, uint32_t node);
+void link_give_up(struct dataplane *dp, uint32_t node, enum wire_end end);
+void link_adopt(struct dataplane *dp);
+void link_tick(struct dataplane *dp);
+/* What the shell is to do for this link next; the link was touched. */
+bool link_next_action(struct dataplane *dp, struct link *link, struct dataplane_action *out);
+void link_on_open(struct dataplane *dp, uint32_t node);
+void link_on_bytes(struct dataplane *dp, uint32_t node, struct slice bytes);
+void link_on_closed(struct dataplane *dp, uint32_t node, enum wire_end end);
+void link_on_ended(struct dataplane *dp, uint32_t node, enum wire_end end);
+void link_touch(struct dataplane *dp, struct link *link);
+/* The node's clock now, seconds since 1970. */
+uint64_t link_node_time_s(const struct dataplane *dp, uint32_t node);
+/* A write waits for a node that does not come: tell control, not too often. */
+void link_report_missed(struct dataplane *dp, uint32_t node, enum wire_end end);
+
+/* --- session.c --- */
+
+void session_open(struct dataplane *dp, uint32_t slot);
+void session_on_bytes(struct dataplane *dp, uint32_t slot, struct slice bytes);
+void session_on_eof(struct dataplane *dp, uint32_t slot);
+void session_on_lost(struct dataplane *dp, uint32_t slot);
+void session_touch(struct dataplane *dp, struct session *session);
+/* Go on with input that waited. */
+void session_resume(struct dataplane *dp, struct session *session);
+void session_resume_waiting(struct dataplane *dp);
+/* The txn at the front is answered. */
+void session_on_answer(struct dataplane *dp, struct session *session);
+bool session_next_action(struct dataplane *dp, struct session *session,
+                         struct dataplane_action *out);
+
+#endif

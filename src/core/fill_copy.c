@@ -1,0 +1,659 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Copying one key, a window of them at a time.
+ *
+ *            donor                         target                      donor
+ *   READ     mg k v f t c u -----> STORE   ms k ME ... -----> LOOK     mg k c t u
+ *     ^        |        |                    | NS              |  same: done
+ *     |        |        +-> miss: gone       v                 |  changed
+ *     |        |                           PEEK  mg k v ...    v
+ *     |        |                             |               UNDO      md k C<our copy>  (target)
+ *     |        |                             v                 |
+ *     |        |                          COMPARE (donor, as READ)
+ *     |        |                             | equal: LOOK;  different: STORE with C<what PEEK saw>
+ *     |        +-> marked: CLEAR  md k, LOOK |                 |
+ *     +--------------- start again ----------+-----------------+
+ *
+ * Why a copy never undoes a delete and never covers a newer value. Let a client's write W change
+ * the key. W reaches the target only after it has reached the donor (writes to the target are
+ * chained).
+ *  - W reached the donor before LOOK was answered. Then either READ saw W's result already, and our
+ *    copy is it; or LOOK sees another CAS or another expiry than READ did, and the copy goes.
+ *  - W reached the donor after LOOK. Then it reaches the target later still, when our copy is in
+ *    place (LOOK is not sent before STORE was answered), and lands on top of it.
+ * The undo names the CAS of our own copy, so if W is on the target by then, W stays. "Stored
+ * already" proves nothing about what is stored: it may be W's predecessor, whose successor is on
+ * its way, or an item that the donor has lost; so it is compared, and what replaces it names the
+ * CAS of what was compared. What the donor has not is left alone on the target: I1 of fill.c says
+ * that a chained write put it there, and a chained delete will take it away.
+ *
+ * A store that the target refuses for size or memory has removed what was there, possibly a newer
+ * and smaller value; so that, too, ends with CLEAR and LOOK, and starts again if the donor changed.
+ *
+ * After FILL_TRIES_MAX starts the key stays as the undo left it: absent, or as chained writes made
+ * it. A read of ours that takes an item's recache win can't give it back without `E`.
+ *
+ * Room: a slot reserves a line, and room for its value before the value is asked for. The dump told
+ * the size; a value that has grown since beyond what is free is read to its end, dropped and asked
+ * for again with its new size. Commands to the target wait while a value is coming in.
+ */
+#include "fill_private.h"
+
+#include "everwarm/base/invariant.h"
+#include "everwarm/mc/encode.h"
+
+#define XXH_INLINE_ALL
+#define XXH_NO_STDLIB
+#include <xxhash.h>
+
+enum {
+    FILL_EXPTIME_RELATIVE_MAX_S = 2592000, /* memcached: more is an absolute time */
+    FILL_MILLION = 1000000,
+};
+
+/* --- Queues --- */
+
+static void queue_put(struct fill_queue *q, uint16_t slot)
+{
+    INVARIANT(q->count < FILL_WINDOW_MAX);
+    q->slots[(q->head + q->count) % FILL_WINDOW_MAX] = slot;
+    q->count++;
+}
+
+static uint16_t queue_head(const struct fill_queue *q)
+{
+    INVARIANT(q->count > 0);
+    return q->slots[q->head];
+}
+
+static uint16_t queue_take(struct fill_queue *q)
+{
+    uint16_t slot = queue_head(q);
+    q->head = (q->head + 1) % FILL_WINDOW_MAX;
+    q->count--;
+    return slot;
+}
+
+/* --- Life of the whole --- */
+
+size_t fill_copy_bytes(const struct fill_options *options)
+{
+    return options->window * sizeof(struct fill_slot) + sizeof(XXH64_state_t);
+}
+
+void fill_copy_init(struct fill *fill, void *memory)
+{
+    fill->copy.slots = memory;
+    fill->copy.peek_hash = fill->copy.slots + fill->options.window;
+    fill_copy_reset(fill);
+}
+
+void fill_copy_reset(struct fill *fill)
+{
+    uint32_t most = fill->options.window;
+    uint32_t window = most < FILL_WINDOW_START ? most : FILL_WINDOW_START;
+    fill->copy = (struct fill_copy){
+        .slots = fill->copy.slots,
+        .peek_hash = fill->copy.peek_hash,
+        .window = window,
+        .latency_min_us = UINT64_MAX,
+        .tokens_at_us = fill->now_us,
+    };
+    for (uint32_t i = 0; i < most; i++) {
+        fill->copy.slots[i] = (struct fill_slot){.state = FILL_SLOT_FREE};
+        queue_put(&fill->copy.free, (uint16_t)i);
+    }
+}
+
+bool fill_copy_is_owed(const struct fill *fill, enum fill_wire wire)
+{
+    return wire == FILL_WIRE_TARGET ? fill->copy.at_target.count > 0
+                                    : wire == FILL_WIRE_DONOR && fill->copy.at_donor.count > 0;
+}
+
+static void reserve(struct fill *fill, struct fill_slot *slot, uint64_t bytes)
+{
+    fill->copy.reserved += bytes - slot->reserved;
+    slot->reserved = (uint32_t)bytes;
+}
+
+/* --- Commands --- */
+
+static uint16_t slot_index(const struct fill *fill, const struct fill_slot *slot)
+{
+    return (uint16_t)(slot - fill->copy.slots);
+}
+
+static void send_donor(struct fill *fill, struct fill_slot *slot, enum fill_slot_state state)
+{
+    char line[FILL_LINE_BYTES];
+    struct mc_writer w = mc_writer_of(line, sizeof line);
+    mc_write(&w, SLICE("mg "));
+    mc_write(&w, slot->key);
+    mc_write(&w, state == FILL_SLOT_LOOK ? SLICE(" c t u\r\n") : SLICE(" v f t c u\r\n"));
+    slot->state = state;
+    if (fill_wire_send(fill, FILL_WIRE_DONOR, slice_of(line, w.len))) {
+        queue_put(&fill->copy.at_donor, slot_index(fill, slot));
+    }
+}
+
+/* PEEK, UNDO or CLEAR, as the slot's state says. */
+static void send_target_now(struct fill *fill, uint16_t index)
+{
+    struct fill_slot *slot = &fill->copy.slots[index];
+    char line[FILL_LINE_BYTES];
+    struct mc_writer w = mc_writer_of(line, sizeof line);
+    mc_write(&w, slot->state == FILL_SLOT_PEEK ? SLICE("mg ") : SLICE("md "));
+    mc_write(&w, slot->key);
+    if (slot->state == FILL_SLOT_PEEK) {
+        mc_write(&w, SLICE(" v f t c u"));
+    } else if (slot->state == FILL_SLOT_UNDO) {
+        mc_write(&w, SLICE(" C"));
+        mc_write_u64(&w, slot->our_cas);
+    }
+    mc_write(&w, SLICE("\r\n"));
+    if (fill_wire_send(fill, FILL_WIRE_TARGET, slice_of(line, w.len))) {
+        queue_put(&fill->copy.at_target, index);
+    }
+}
+
+static void send_target(struct fill *fill, struct fill_slot *slot, enum fill_slot_state state)
+{
+    slot->state = state;
+    if (fill->copy.value == FILL_VALUE_PLACED) {
+        queue_put(&fill->copy.held, slot_index(fill, slot));
+    } else {
+        send_target_now(fill, slot_index(fill, slot));
+    }
+}
+
+static void send_held(struct fill *fill)
+{
+    while (fill->copy.held.count > 0) {
+        send_target_now(fill, queue_take(&fill->copy.held));
+    }
+}
+
+/* --- Ends of a try --- */
+
+static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome outcome)
+{
+    struct fill_progress *progress = &fill->progress;
+    progress->items_done++;
+    switch (outcome) {
+    case FILL_OUTCOME_COPIED:
+        progress->items_copied++;
+        progress->bytes_done += slot->donor.value_bytes;
+        break;
+    case FILL_OUTCOME_EQUAL:
+        break;
+    case FILL_OUTCOME_GONE:
+        progress->items_gone++;
+        break;
+    case FILL_OUTCOME_SKIPPED:
+        progress->items_skipped++;
+        break;
+    }
+    reserve(fill, slot, 0);
+    slot->state = FILL_SLOT_FREE;
+    fill->copy.busy--;
+    queue_put(&fill->copy.free, slot_index(fill, slot));
+}
+
+static void wait(struct fill *fill, struct fill_slot *slot, enum fill_slot_state reread)
+{
+    reserve(fill, slot, FILL_LINE_BYTES);
+    slot->state = FILL_SLOT_WAIT;
+    slot->reread = reread;
+    queue_put(&fill->copy.waiting, slot_index(fill, slot));
+}
+
+/* From the start. Nothing of ours is on the target. */
+static void restart(struct fill *fill, struct fill_slot *slot)
+{
+    slot->our_cas = 0;
+    slot->tries++;
+    if (slot->tries == FILL_TRIES_MAX) {
+        finish(fill, slot, FILL_OUTCOME_SKIPPED);
+        return;
+    }
+    wait(fill, slot, FILL_SLOT_READ);
+}
+
+static void clear(struct fill *fill, struct fill_slot *slot, enum fill_outcome outcome)
+{
+    slot->our_cas = 0;
+    slot->outcome = outcome;
+    send_target(fill, slot, FILL_SLOT_CLEAR);
+}
+
+/* --- What an item is --- */
+
+static bool is_marked(const struct mc_reply *reply)
+{
+    return reply->is_won || reply->is_stale || reply->is_sent;
+}
+
+static bool is_expired(const struct mc_reply *reply)
+{
+    return reply->ttl_s != -1 && (reply->ttl_s <= 0 || reply->ttl_s > INT32_MAX);
+}
+
+static int64_t expiry_ms(const struct fill *fill, const struct mc_reply *reply)
+{
+    return reply->ttl_s == -1 ? INT64_MAX : (int64_t)(fill->now_us / 1000) + reply->ttl_s * 1000;
+}
+
+static struct fill_item item_of(const struct fill *fill, const struct mc_reply *reply)
+{
+    return (struct fill_item){
+        .cas = reply->cas,
+        .value_bytes = reply->value_bytes,
+        .expiry_ms = is_expired(reply) ? INT64_MIN : expiry_ms(fill, reply),
+        .flags = reply->flags,
+        .is_marked = is_marked(reply),
+    };
+}
+
+static bool is_expiry_equal(const struct fill_item *a, const struct fill_item *b)
+{
+    const int64_t never = INT64_MAX;
+    const int64_t past = INT64_MIN;
+    if (a->expiry_ms == never || b->expiry_ms == never || a->expiry_ms == past ||
+        b->expiry_ms == past) {
+        return a->expiry_ms == b->expiry_ms;
+    }
+    int64_t apart = a->expiry_ms - b->expiry_ms;
+    return apart <= FILL_EXPIRY_SLACK_MS && apart >= -FILL_EXPIRY_SLACK_MS;
+}
+
+/* The donor's item is what READ or COMPARE saw. */
+static bool is_unchanged(const struct fill_item *then, const struct fill_item *now)
+{
+    return then->cas == now->cas && then->is_marked == now->is_marked && is_expiry_equal(then, now);
+}
+
+static bool is_copy_equal(const struct fill_item *a, const struct fill_item *b)
+{
+    return a->hash == b->hash && a->value_bytes == b->value_bytes && a->flags == b->flags &&
+           !b->is_marked && is_expiry_equal(a, b);
+}
+
+/* --- Reads --- */
+
+static uint64_t room_for(const struct fill_slot *slot)
+{
+    return FILL_LINE_BYTES + slot->size_bytes + 2;
+}
+
+/* Send the read that the slot waits for, if memory allows. */
+static bool read_slot(struct fill *fill, struct fill_slot *slot, enum fill_slot_state state)
+{
+    uint64_t most = fill->streams[FILL_WIRE_TARGET].out.capacity;
+    if (fill->copy.reserved - slot->reserved + room_for(slot) > most) {
+        return false;
+    }
+    reserve(fill, slot, room_for(slot));
+    slot->charged = 0;
+    fill_pace_charge(fill, slot, slot->key.len + slot->size_bytes);
+    slot->sent_us = fill->now_us;
+    send_donor(fill, slot, state);
+    return true;
+}
+
+static bool pump_waiting(struct fill *fill)
+{
+    struct fill_slot *slot = &fill->copy.slots[queue_head(&fill->copy.waiting)];
+    if (!read_slot(fill, slot, slot->reread)) {
+        return false;
+    }
+    (void)queue_take(&fill->copy.waiting);
+    return true;
+}
+
+static bool pump_list(struct fill *fill)
+{
+    struct fill_copy *copy = &fill->copy;
+    struct fill_key next;
+    if (copy->busy >= copy->window || !fill_list_peek(&fill->list, &next)) {
+        return false;
+    }
+    struct fill_slot *slot = &copy->slots[queue_head(&copy->free)];
+    uint64_t most = fill->options.item_bytes_max;
+    *slot = (struct fill_slot){
+        .key = next.key,
+        .size_bytes = next.size_bytes < most ? next.size_bytes : most,
+    };
+    if (!read_slot(fill, slot, FILL_SLOT_READ)) {
+        return false;
+    }
+    (void)queue_take(&copy->free);
+    copy->busy++;
+    fill_list_skip(&fill->list);
+    return true;
+}
+
+bool fill_copy_pump(struct fill *fill)
+{
+    fill_pace_refill(fill);
+    bool is_going = fill->streams[FILL_WIRE_DONOR].link == FILL_LINK_OPEN;
+    while (is_going && fill->state == FILL_COPYING && !fill_pace_is_used_up(fill)) {
+        is_going = fill->copy.waiting.count > 0 ? pump_waiting(fill) : pump_list(fill);
+    }
+    struct fill_key next;
+    return fill->copy.busy > 0 || fill_list_peek(&fill->list, &next);
+}
+
+/* --- Values from the donor --- */
+
+static int64_t exptime(const struct fill *fill, int64_t ttl_s)
+{
+    if (ttl_s == -1) {
+        return 0;
+    }
+    if (ttl_s <= FILL_EXPTIME_RELATIVE_MAX_S) {
+        return ttl_s;
+    }
+    uint64_t passed_s = (fill->now_us - fill->target_time_us) / FILL_MILLION;
+    int64_t absolute = (int64_t)(fill->target_time_s + passed_s) + ttl_s;
+    return absolute < INT32_MAX ? absolute : INT32_MAX;
+}
+
+/* Bytes behind what is sent to the target; sent or taken back when the value is complete. */
+static void place(struct fill *fill, struct slice bytes)
+{
+    struct fill_stream *target = &fill->streams[FILL_WIRE_TARGET];
+    if (fill_wire_send(fill, FILL_WIRE_TARGET, bytes)) {
+        target->hidden += (uint32_t)bytes.len;
+    }
+}
+
+static void take_back(struct fill *fill)
+{
+    struct fill_stream *target = &fill->streams[FILL_WIRE_TARGET];
+    target->out.tail -= target->hidden;
+    target->hidden = 0;
+}
+
+static void place_head(struct fill *fill, const struct fill_slot *slot, int64_t ttl_s)
+{
+    char line[FILL_LINE_BYTES];
+    struct mc_writer w = mc_writer_of(line, sizeof line);
+    mc_write(&w, SLICE("ms "));
+    mc_write(&w, slot->key);
+    mc_write(&w, SLICE(" "));
+    mc_write_u64(&w, slot->donor.value_bytes);
+    if (slot->state == FILL_SLOT_COMPARE) {
+        mc_write(&w, SLICE(" C"));
+        mc_write_u64(&w, slot->target.cas);
+    } else {
+        mc_write(&w, SLICE(" ME"));
+    }
+    mc_write(&w, SLICE(" F"));
+    mc_write_u64(&w, slot->donor.flags);
+    mc_write(&w, SLICE(" T"));
+    mc_write_i64(&w, exptime(fill, ttl_s));
+    mc_write(&w, SLICE(" c\r\n"));
+    place(fill, slice_of(line, w.len));
+}
+
+/* Is there room for the value that was announced? */
+static bool has_room(struct fill *fill, struct fill_slot *slot)
+{
+    uint64_t bytes = slot->donor.value_bytes;
+    if (bytes > fill->options.item_bytes_max) {
+        return false;
+    }
+    if (bytes <= slot->size_bytes) {
+        return true;
+    }
+    slot->size_bytes = bytes;
+    uint64_t most = fill->streams[FILL_WIRE_TARGET].out.capacity;
+    if (fill->copy.reserved - slot->reserved + room_for(slot) > most) {
+        return false;
+    }
+    reserve(fill, slot, room_for(slot));
+    return true;
+}
+
+/* The head of a value is in: decide what becomes of it. The slot stays first in the queue. */
+static void begin_value(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    if (!reply->has_cas || !reply->has_ttl) {
+        fill_wire_fail(fill, FILL_WIRE_DONOR, WIRE_END_PROTOCOL);
+        return;
+    }
+    if (reply->cas == 0) {
+        fill_fail(fill, FILL_WIRE_DONOR, SLICE("has no CAS (option -C): changes can't be seen"));
+        return;
+    }
+    slot->donor = item_of(fill, reply);
+    fill_pace_charge(fill, slot, slot->key.len + reply->value_bytes);
+    if (slot->donor.is_marked || is_expired(reply) || !has_room(fill, slot)) {
+        fill->copy.value = FILL_VALUE_DROPPED;
+        return;
+    }
+    fill->copy.value = FILL_VALUE_PLACED;
+    place_head(fill, slot, reply->ttl_s);
+}
+
+/* XXH64 of the value that ends just before the CRLF that is last in the target's ring. */
+static uint64_t hash_placed(const struct fill *fill, uint64_t value_bytes)
+{
+    struct byte_ring value = fill->streams[FILL_WIRE_TARGET].out;
+    value.tail -= 2;
+    value.head = value.tail - (uint32_t)value_bytes;
+    struct slice pieces[2];
+    size_t count = byte_ring_slices(&value, pieces);
+    XXH64_state_t state;
+    (void)XXH64_reset(&state, 0);
+    for (size_t i = 0; i < count; i++) {
+        (void)XXH64_update(&state, pieces[i].ptr, pieces[i].len);
+    }
+    return XXH64_digest(&state);
+}
+
+static void drop_value(struct fill *fill, struct fill_slot *slot)
+{
+    if (slot->donor.is_marked) {
+        clear(fill, slot, FILL_OUTCOME_GONE);
+    } else if (slot->donor.expiry_ms == INT64_MIN) {
+        finish(fill, slot, FILL_OUTCOME_GONE);
+    } else if (slot->donor.value_bytes > fill->options.item_bytes_max) {
+        clear(fill, slot, FILL_OUTCOME_SKIPPED);
+    } else {
+        restart(fill, slot); /* it has grown, and the slot knows its new size */
+    }
+}
+
+static void end_placed(struct fill *fill, struct fill_slot *slot)
+{
+    place(fill, SLICE("\r\n"));
+    if (fill->state != FILL_COPYING) {
+        return;
+    }
+    if (slot->state == FILL_SLOT_COMPARE) {
+        slot->donor.hash = hash_placed(fill, slot->donor.value_bytes);
+        if (is_copy_equal(&slot->donor, &slot->target)) {
+            take_back(fill);
+            slot->outcome = FILL_OUTCOME_EQUAL;
+            send_donor(fill, slot, FILL_SLOT_LOOK);
+            return;
+        }
+    }
+    fill->streams[FILL_WIRE_TARGET].hidden = 0;
+    slot->outcome = FILL_OUTCOME_COPIED;
+    slot->state = FILL_SLOT_STORE;
+    queue_put(&fill->copy.at_target, slot_index(fill, slot));
+}
+
+static void end_donor_value(struct fill *fill)
+{
+    struct fill_slot *slot = &fill->copy.slots[queue_take(&fill->copy.at_donor)];
+    bool was_placed = fill->copy.value == FILL_VALUE_PLACED;
+    fill->copy.value = FILL_VALUE_NONE;
+    if (was_placed) {
+        end_placed(fill, slot);
+    } else {
+        drop_value(fill, slot);
+    }
+    if (fill->state == FILL_COPYING) {
+        send_held(fill);
+    }
+}
+
+void fill_copy_value(struct fill *fill, enum fill_wire wire, struct slice piece)
+{
+    if (wire == FILL_WIRE_TARGET) {
+        (void)XXH64_update(fill->copy.peek_hash, piece.ptr, piece.len);
+    } else if (fill->copy.value == FILL_VALUE_PLACED) {
+        place(fill, piece);
+    }
+}
+
+void fill_copy_value_end(struct fill *fill, enum fill_wire wire)
+{
+    if (wire == FILL_WIRE_DONOR) {
+        end_donor_value(fill);
+        return;
+    }
+    struct fill_slot *slot = &fill->copy.slots[queue_take(&fill->copy.at_target)];
+    slot->target.hash = XXH64_digest(fill->copy.peek_hash);
+    wait(fill, slot, FILL_SLOT_COMPARE);
+}
+
+/* --- Replies --- */
+
+static void looked(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_HD) {
+        if (!reply->has_cas || !reply->has_ttl) {
+            fill_wire_fail(fill, FILL_WIRE_DONOR, WIRE_END_PROTOCOL);
+            return;
+        }
+        struct fill_item now = item_of(fill, reply);
+        if (is_unchanged(&slot->donor, &now)) {
+            finish(fill, slot, slot->outcome);
+            return;
+        }
+    } else if (reply->kind != MC_REPLY_EN && reply->kind != MC_REPLY_SERVER_ERROR) {
+        fill_wire_fail(fill, FILL_WIRE_DONOR, WIRE_END_PROTOCOL);
+        return;
+    }
+    if (slot->our_cas != 0) {
+        fill->progress.items_undone++;
+        send_target(fill, slot, FILL_SLOT_UNDO);
+    } else {
+        restart(fill, slot);
+    }
+}
+
+static void read_answered(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    fill_pace_learn(fill, fill->now_us - slot->sent_us);
+    if (reply->kind == MC_REPLY_VA) {
+        begin_value(fill, slot, reply);
+        return;
+    }
+    (void)queue_take(&fill->copy.at_donor);
+    fill_pace_charge(fill, slot, slot->key.len);
+    if (reply->kind == MC_REPLY_EN) {
+        finish(fill, slot, FILL_OUTCOME_GONE);
+    } else if (reply->kind == MC_REPLY_SERVER_ERROR) {
+        restart(fill, slot);
+    } else {
+        fill_wire_fail(fill, FILL_WIRE_DONOR, WIRE_END_PROTOCOL);
+    }
+}
+
+static void stored(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    reserve(fill, slot, FILL_LINE_BYTES);
+    if (reply->kind == MC_REPLY_HD && reply->has_cas && reply->cas != 0) {
+        slot->our_cas = reply->cas;
+        send_donor(fill, slot, FILL_SLOT_LOOK);
+    } else if (reply->kind == MC_REPLY_NS) {
+        send_target(fill, slot, FILL_SLOT_PEEK);
+    } else if (reply->kind == MC_REPLY_EX || reply->kind == MC_REPLY_NF) {
+        restart(fill, slot);
+    } else if (reply->kind == MC_REPLY_SERVER_ERROR) {
+        clear(fill, slot, FILL_OUTCOME_SKIPPED);
+    } else {
+        fill_wire_fail(fill, FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
+    }
+}
+
+/* The value that VA announces is hashed as it comes; the slot stays first in the queue. */
+static void begin_peek(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    if (!reply->has_cas || !reply->has_ttl) {
+        fill_wire_fail(fill, FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
+        return;
+    }
+    slot->target = item_of(fill, reply);
+    (void)XXH64_reset(fill->copy.peek_hash, 0);
+}
+
+static void peeked(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_VA) {
+        begin_peek(fill, slot, reply);
+        return;
+    }
+    (void)queue_take(&fill->copy.at_target);
+    if (reply->kind == MC_REPLY_EN || reply->kind == MC_REPLY_SERVER_ERROR) {
+        restart(fill, slot);
+    } else {
+        fill_wire_fail(fill, FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
+    }
+}
+
+static void deleted(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    bool is_over = reply->kind == MC_REPLY_HD || reply->kind == MC_REPLY_NF ||
+                   (reply->kind == MC_REPLY_EX && slot->state == FILL_SLOT_UNDO);
+    if (!is_over) {
+        fill_wire_fail(fill, FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
+    } else if (slot->state == FILL_SLOT_CLEAR) {
+        send_donor(fill, slot, FILL_SLOT_LOOK);
+    } else {
+        restart(fill, slot);
+    }
+}
+
+static void take_donor_reply(struct fill *fill, const struct mc_reply *reply)
+{
+    struct fill_slot *slot = &fill->copy.slots[queue_head(&fill->copy.at_donor)];
+    if (slot->state != FILL_SLOT_LOOK) {
+        read_answered(fill, slot, reply);
+        return;
+    }
+    (void)queue_take(&fill->copy.at_donor);
+    looked(fill, slot, reply);
+}
+
+static void take_target_reply(struct fill *fill, const struct mc_reply *reply)
+{
+    struct fill_slot *slot = &fill->copy.slots[queue_head(&fill->copy.at_target)];
+    if (slot->state == FILL_SLOT_PEEK) {
+        peeked(fill, slot, reply);
+        return;
+    }
+    (void)queue_take(&fill->copy.at_target);
+    if (slot->state == FILL_SLOT_STORE) {
+        stored(fill, slot, reply);
+    } else {
+        deleted(fill, slot, reply);
+    }
+}
+
+void fill_copy_reply(struct fill *fill, enum fill_wire wire, const struct mc_reply *reply)
+{
+    if (!fill_copy_is_owed(fill, wire)) {
+        fill_wire_fail(fill, wire, WIRE_END_PROTOCOL);
+    } else if (wire == FILL_WIRE_DONOR) {
+        take_donor_reply(fill, reply);
+    } else {
+        take_target_reply(fill, reply);
+    }
+}

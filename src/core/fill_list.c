@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The bounded list of one pass's keys.
+ *
+ * An entry is a byte of key length, two bytes of size in units of FILL_SIZE_UNIT, and the key.
+ *
+ * Classes are walked as the leaves of a binary tree: class i of m has the halves i and i + m of 2m.
+ * The walk goes down to the lower half when a class overflows, and from a finished class to its
+ * sibling, or, when that was the upper half, up to the parent, which is then finished too.
+ */
+#include "fill_private.h"
+
+#include "everwarm/base/invariant.h"
+
+enum {
+    FILL_ENTRY_HEAD = 3,
+    /* Sizes up to 4 MiB are known to 64 bytes; larger ones count as the largest there is. */
+    FILL_SIZE_UNIT = 64,
+};
+
+void fill_list_init(struct fill_list *list, void *memory, uint32_t capacity)
+{
+    *list = (struct fill_list){.memory = memory, .capacity = capacity};
+    fill_list_restart(list);
+}
+
+void fill_list_restart(struct fill_list *list)
+{
+    fill_list_clear(list);
+    list->classes = 1;
+    list->class_id = 0;
+}
+
+void fill_list_clear(struct fill_list *list)
+{
+    list->used = 0;
+    list->next = 0;
+}
+
+bool fill_list_next_class(struct fill_list *list)
+{
+    fill_list_clear(list);
+    while (list->classes > 1 && list->class_id >= list->classes / 2) {
+        list->classes /= 2;
+        list->class_id -= list->classes;
+    }
+    if (list->classes == 1) {
+        return false;
+    }
+    list->class_id += list->classes / 2;
+    return true;
+}
+
+static bool is_of_class(const struct fill_list *list, uint64_t hash)
+{
+    return (hash & (list->classes - 1)) == list->class_id;
+}
+
+/* Keep the lower half of the class. */
+static void halve(struct fill_list *list)
+{
+    list->classes *= 2;
+    uint32_t kept = 0;
+    for (uint32_t at = 0; at < list->used;) {
+        char *entry = list->memory + at;
+        uint32_t bytes = FILL_ENTRY_HEAD + (uint32_t)(unsigned char)entry[0];
+        struct slice key = slice_of(entry + FILL_ENTRY_HEAD, bytes - FILL_ENTRY_HEAD);
+        if (is_of_class(list, topology_hash(key))) {
+            memmove(list->memory + kept, entry, bytes);
+            kept += bytes;
+        }
+        at += bytes;
+    }
+    list->used = kept;
+}
+
+bool fill_list_add(struct fill_list *list, struct slice key, uint64_t hash, uint64_t size_bytes)
+{
+    REQUIRE(key.len > 0 && key.len <= MC_KEY_BYTES_MAX && list->next == 0);
+    uint32_t bytes = FILL_ENTRY_HEAD + (uint32_t)key.len;
+    while (is_of_class(list, hash) && bytes > list->capacity - list->used) {
+        if (list->classes >= FILL_PASSES_MAX) {
+            return false;
+        }
+        halve(list);
+    }
+    if (!is_of_class(list, hash)) {
+        return true;
+    }
+    uint64_t units = size_bytes / FILL_SIZE_UNIT + 1;
+    units = units < UINT16_MAX ? units : UINT16_MAX;
+    char *entry = list->memory + list->used;
+    entry[0] = (char)(unsigned char)key.len;
+    entry[1] = (char)(unsigned char)(units & 0xff);
+    entry[2] = (char)(unsigned char)(units >> 8);
+    memcpy(entry + FILL_ENTRY_HEAD, key.ptr, key.len);
+    list->used += bytes;
+    return true;
+}
+
+bool fill_list_peek(const struct fill_list *list, struct fill_key *out)
+{
+    if (list->next == list->used) {
+        return false;
+    }
+    const char *entry = list->memory + list->next;
+    uint32_t units = (uint32_t)(unsigned char)entry[1] | (uint32_t)(unsigned char)entry[2] << 8;
+    out->key = slice_of(entry + FILL_ENTRY_HEAD, (unsigned char)entry[0]);
+    out->size_bytes = units == UINT16_MAX ? UINT64_MAX : (uint64_t)units * FILL_SIZE_UNIT;
+    return true;
+}
+
+void fill_list_skip(struct fill_list *list)
+{
+    INVARIANT(list->next < list->used);
+    list->next += FILL_ENTRY_HEAD + (uint32_t)(unsigned char)list->memory[list->next];
+}

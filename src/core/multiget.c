@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Reads. Each key is read from its leader; a read of many keys is one request to each leader, and the
+ * answers are put together in the order of the keys.
+ *
+ * A read that a lost link leaves behind goes to another complete replica at once, without waiting for
+ * a change of view (replication.md section 6), with one exception: behind an unfinished write of the
+ * same client it waits, so that a client's pipeline sees its own writes.
+ */
+#include "dataplane_private.h"
+
+enum { READER_HOLD = -1, READER_NONE = -2 };
+
+/*
+ * Who reads a key now: a node, or READER_HOLD (a change of view or a connection is under way), or
+ * READER_NONE. While a change is under way a key is read where both views agree, or from its new
+ * leader once the old one can't be reached: it is complete in both, and holds what was acknowledged.
+ */
+static int choose(const struct dataplane *dp, uint64_t key_hash, node_set tried)
+{
+    const struct topology *t = dp->topology;
+    if (t == NULL || t->is_holding || dp->is_lapsed) {
+        return READER_HOLD;
+    }
+    node_set usable = 0;
+    bool is_coming = false;
+    for (node_set left = t->complete & ~tried; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        if (link_is_usable(dp, node)) {
+            usable |= node_set_of(node);
+        } else if (link_is_coming(dp, node)) {
+            is_coming = true;
+        }
+    }
+    if (usable == 0) {
+        return is_coming || (dp->next != NULL && t->complete != 0) ? READER_HOLD : READER_NONE;
+    }
+    uint32_t leader = topology_leader(t, key_hash);
+    if (dp->next != NULL) {
+        if (dp->next->leaders == 0 || dp->next->is_holding) {
+            return READER_HOLD;
+        }
+        uint32_t later = topology_leader(dp->next, key_hash);
+        if (later != leader) {
+            bool is_here = (usable & node_set_of(later)) != 0;
+            return is_here && (usable & node_set_of(leader)) == 0 ? (int)later : READER_HOLD;
+        }
+    }
+    return (int)((usable & node_set_of(leader)) != 0 ? leader
+                                                     : topology_first(t, key_hash, usable));
+}
+
+static struct slice keys_of(const struct txn *txn)
+{
+    const char *text = txn->command.head->data + txn->command.off;
+    return slice_of(text + txn->key_off, txn->command.len - txn->key_off - 2);
+}
+
+static void answer_unreadable(struct dataplane *dp, struct txn *txn)
+{
+    bool is_miss = dp->options.on_no_replica == DATAPLANE_ANSWER_MISS || txn->is_part;
+    txn_answer(dp, txn,
+               is_miss ? (txn->is_part ? SLICE("") : SLICE("END\r\n"))
+                       : SLICE("SERVER_ERROR no readable replica\r\n"),
+               is_miss ? DATAPLANE_OUTCOME_MISS : DATAPLANE_OUTCOME_SERVER_ERROR);
+}
+
+static void begin_one(struct dataplane *dp, struct txn *txn, uint32_t node)
+{
+    txn->legs = 1;
+    txn->waiting = node_set_of(node);
+    txn_move(dp, txn, TXN_READING);
+    link_send(dp, node, txn, command_form((enum mc_command)txn->command_type), txn->command);
+}
+
+/* What goes to one node: its share of the keys. */
+static struct chain share_of(struct dataplane *dp, const struct txn *txn, const uint8_t *nodes,
+                             uint8_t node)
+{
+    char *to = journal_reserve(&dp->requests, &dp->chunks, txn->command.len);
+    if (to == NULL) {
+        return (struct chain){0};
+    }
+    struct mc_writer w = mc_writer_of(to, txn->command.len);
+    mc_write(&w, slice_of(txn->command.head->data + txn->command.off, txn->key_off - 1u));
+    struct slice keys = keys_of(txn);
+    for (uint32_t i = 0; i < txn->key_count; i++) {
+        struct slice key = mc_next_word(&keys);
+        if (nodes[i] == node) {
+            mc_write(&w, SLICE(" "));
+            mc_write(&w, key);
+        }
+    }
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(!w.is_full);
+    return journal_commit(&dp->requests, w.len);
+}
+
+static bool begin_many(struct dataplane *dp, struct txn *txn)
+{
+    uint8_t nodes[MULTIGET_KEYS_MAX];
+    node_set used = 0;
+    struct slice keys = keys_of(txn);
+    for (uint32_t i = 0; i < txn->key_count; i++) {
+        int node = choose(dp, topology_hash(mc_next_word(&keys)), 0);
+        if (node == READER_HOLD) {
+            return false;
+        }
+        if (node == READER_NONE) {
+            answer_unreadable(dp, txn);
+            return true;
+        }
+        nodes[i] = (uint8_t)node;
+        used |= node_set_of((uint32_t)node);
+    }
+    if (node_set_count(used) == 1) {
+        begin_one(dp, txn, node_set_first(used));
+        return true;
+    }
+    struct chain shares[NODES_MAX];
+    uint32_t count = 0;
+    for (node_set left = used; left != 0; left &= left - 1) {
+        shares[count] = share_of(dp, txn, nodes, (uint8_t)node_set_first(left));
+        if (shares[count].head == NULL) {
+            while (count > 0) {
+                chain_drop(&dp->chunks, &shares[--count]);
+            }
+            return false; /* no memory now; tried again */
+        }
+        count++;
+    }
+    txn->legs = count;
+    txn->waiting = used;
+    txn_move(dp, txn, TXN_READING);
+    enum leg_form form = command_form((enum mc_command)txn->command_type);
+    uint32_t i = 0;
+    for (node_set left = used; left != 0; left &= left - 1, i++) {
+        link_send(dp, node_set_first(left), txn, form, shares[i]);
+        chain_drop(&dp->chunks, &shares[i]);
+    }
+    return true;
+}
+
+bool multiget_begin(struct dataplane *dp, struct txn *txn)
+{
+    if (!link_has_room(dp, NODES_MAX)) {
+        return false;
+    }
+    if (txn->tries >= TXN_TRIES_MAX) {
+        answer_unreadable(dp, txn);
+        return true;
+    }
+    if (txn->key_count > 1) {
+        if (!begin_many(dp, txn)) {
+            return false;
+        }
+        txn->tries++;
+        return true;
+    }
+    int node = choose(dp, txn->key_hash, 0);
+    if (node == READER_HOLD) {
+        return false;
+    }
+    txn->tries++;
+    if (node == READER_NONE) {
+        answer_unreadable(dp, txn);
+    } else {
+        begin_one(dp, txn, (uint32_t)node);
+    }
+    return true;
+}
+
+/* The head line of the VALUE block at the start of REPLY, whose blocks were checked as they came. */
+static struct slice head_line(const struct chain *reply, char *to, size_t capacity)
+{
+    size_t len = reply->len < capacity ? reply->len : capacity;
+    struct chain head = *reply;
+    head.len = (uint32_t)len;
+    chain_copy(&head, to);
+    const char *end = memchr(to, '\n', len);
+    INVARIANT(end != NULL);
+    return slice_of(to, (size_t)(end - to) + 1);
+}
+
+/* Move COUNT bytes from the front of FROM to the end of TO. */
+static bool move_bytes(struct dataplane *dp, struct leg *from, uint32_t count,
+                       struct chain_builder *to)
+{
+    struct chain *chain = &from->reply.chain;
+    while (count > 0) {
+        struct chunk *chunk = chain->head;
+        uint32_t here = chunk->used - chain->off;
+        here = here < count ? here : count;
+        if (!chain_append(&dp->chunks, to, slice_of(chunk->data + chain->off, here))) {
+            return false;
+        }
+        chain->off += here;
+        chain->len -= here;
+        count -= here;
+        if (chain->off == chunk->used && chain->len > 0) {
+            chain->head = chunk->next;
+            chain->head->refs++;
+            chain->off = 0;
+            chunk_drop(&dp->chunks, chunk);
+        }
+    }
+    return true;
+}
+
+/* Move the block of KEY, if some part has it at its front. */
+static bool merge_key(struct dataplane *dp, struct txn *txn, struct slice key,
+                      struct chain_builder *to)
+{
+    for (struct leg *leg = txn->parts; leg != NULL; leg = leg->next) {
+        if (leg->reply.chain.len == 0) {
+            continue;
+        }
+        char text[MC_KEY_BYTES_MAX + 96];
+        struct mc_reply reply;
+        struct slice line = head_line(&leg->reply.chain, text, sizeof(text));
+        enum mc_parse parse = mc_reply_parse(line, 0, MC_VALUE_BYTES_MAX, &reply);
+        INVARIANT(parse == MC_PARSE_DONE && reply.kind == MC_REPLY_VALUE);
+        if (slice_is_equal(reply.key, key)) {
+            return move_bytes(dp, leg, (uint32_t)(line.len + reply.value_bytes + 2), to);
+        }
+    }
+    return true;
+}
+
+static void drop_parts(struct dataplane *dp, struct txn *txn)
+{
+    while (txn->parts != NULL) {
+        struct leg *leg = txn->parts;
+        txn->parts = leg->next;
+        leg_drop(dp, leg);
+    }
+}
+
+static void merge(struct dataplane *dp, struct txn *txn)
+{
+    uint64_t hits = 0;
+    bool is_out_of_memory = false;
+    for (const struct leg *leg = txn->parts; leg != NULL; leg = leg->next) {
+        hits += leg->hits;
+        is_out_of_memory = is_out_of_memory || leg->is_out_of_memory;
+    }
+    struct chain_builder merged = {0};
+    if (txn->parts->next == NULL) {
+        merged = txn->parts->reply;
+        txn->parts->reply = (struct chain_builder){0};
+        merged.chain.len -= txn->parts->has_end ? 5 : 0; /* the answer brings its own END */
+    } else {
+        struct slice keys = keys_of(txn);
+        for (struct slice key = mc_next_word(&keys); key.len > 0; key = mc_next_word(&keys)) {
+            is_out_of_memory = !merge_key(dp, txn, key, &merged) || is_out_of_memory;
+        }
+    }
+    drop_parts(dp, txn);
+    dp->stats.keys_hit += hits;
+    dp->stats.keys_missed += txn->key_count - hits;
+    if (is_out_of_memory) {
+        chain_drop(&dp->chunks, &merged.chain);
+        dp->stats.shed++;
+    }
+    txn_set_reply(dp, txn, merged.chain);
+    if (is_out_of_memory && !txn->is_part) {
+        txn_answer(dp, txn, SLICE("SERVER_ERROR out of memory reading the value\r\n"),
+                   DATAPLANE_OUTCOME_SERVER_ERROR);
+        return;
+    }
+    txn_answer(dp, txn, txn->is_part ? SLICE("") : SLICE("END\r\n"),
+               hits > 0 ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
+}
+
+/* All legs are in, with an answer or for another try. */
+static void finish(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->is_answered) {
+        drop_parts(dp, txn); /* its deadline was over before */
+        txn_move(dp, txn, TXN_OVER);
+        txn_release(dp, txn);
+        return;
+    }
+    if (txn->is_restart) {
+        drop_parts(dp, txn);
+        txn->is_restart = false;
+        txn_move(dp, txn, TXN_NEW);
+        txn_begin(dp, txn);
+        return;
+    }
+    merge(dp, txn);
+}
+
+/* The usual case, one key and one answer: nothing to merge. */
+static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
+{
+    bool is_hit = leg->hits > 0;
+    bool has_end = leg->has_end;
+    dp->stats.keys_hit += is_hit;
+    dp->stats.keys_missed += !is_hit;
+    txn->reply = leg->reply.chain;
+    if (has_end && txn->is_part) {
+        txn->reply.len -= 5;
+    }
+    leg->reply = (struct chain_builder){0};
+    leg_drop(dp, leg);
+    txn_answer(dp, txn, has_end || txn->is_part ? SLICE("") : SLICE("END\r\n"),
+               is_hit ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
+}
+
+/* First-start trust, or a lost last copy: a miss of one replica may be a hit of another
+ * (replication.md section 8, `auto`). What is found there is not stored anywhere. */
+static bool ask_another(struct dataplane *dp, struct txn *txn, struct leg *leg)
+{
+    if (leg->hits > 0 || txn->key_count > 1 || dp->topology == NULL || !dp->topology->is_young) {
+        return false;
+    }
+    leg->tried |= node_set_of(leg->node);
+    int node = choose(dp, txn->key_hash, leg->tried);
+    if (node < 0) {
+        return false;
+    }
+    txn->waiting = node_set_of((uint32_t)node);
+    link_resend(dp, (uint32_t)node, leg);
+    return true;
+}
+
+void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
+                     const struct mc_reply *reply)
+{
+    bool is_error = reply->kind != MC_REPLY_END || leg->is_out_of_memory;
+    if (txn->legs == 1 && txn->parts == NULL && !txn->is_answered && !txn->is_restart && !is_error) {
+        if (!ask_another(dp, txn, leg)) {
+            txn->legs = 0;
+            txn->waiting = 0;
+            if (txn->key_count == 1) {
+                answer_one(dp, txn, leg);
+            } else {
+                leg->next = NULL;
+                txn->parts = leg;
+                merge(dp, txn);
+            }
+        }
+        return;
+    }
+    leg->is_out_of_memory = is_error;
+    txn->legs--;
+    leg->next = txn->parts;
+    txn->parts = leg;
+    if (txn->legs == 0) {
+        txn->waiting = 0;
+        finish(dp, txn);
+    }
+}
+
+static bool has_unfinished_write_before(const struct txn *txn)
+{
+    if (txn->session == NULL) {
+        return false;
+    }
+    for (const struct txn *t = txn->session->head; t != NULL && t != txn; t = t->next) {
+        if (!t->is_answered && !command_is_read((enum mc_command)t->command_type)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg)
+{
+    leg->tried |= node_set_of(leg->node);
+    dp->stats.read_failovers++;
+    struct slice keys = slice_of(leg->request.head->data + leg->request.off + txn->key_off,
+                                 leg->request.len - txn->key_off - 2);
+    int node = READER_HOLD;
+    if (!txn->is_answered && !has_unfinished_write_before(txn) && txn->tries < TXN_TRIES_MAX) {
+        txn->tries++;
+        node = choose(dp, topology_hash(mc_next_word(&keys)), leg->tried);
+    }
+    if (node >= 0) {
+        txn->waiting |= node_set_of((uint32_t)node);
+        link_resend(dp, (uint32_t)node, leg);
+        return;
+    }
+    leg_drop(dp, leg);
+    txn->is_restart = true;
+    if (--txn->legs == 0) {
+        finish(dp, txn);
+    }
+}

@@ -1,0 +1,792 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A session: what one client has sent and is still owed.
+ *
+ * Input is parsed where it lies when all before it is consumed, which is the usual case; what can't be
+ * consumed yet is kept in chunks, so that an idle client holds none. A command is begun only when the
+ * one before it has been begun: a held write stops the parse, so the nodes see a client's commands in
+ * its order, and the shell stops reading when input is left over (backpressure, no queue of ours).
+ *
+ * A store's data block is gathered behind the node command's head as it arrives; no byte of it reaches
+ * a node before its last has come and its end was right.
+ */
+#include "dataplane_private.h"
+
+enum {
+    /* Laid out in one piece at a time when input waited in chunks. */
+    LAYOUT_BYTES = 64 * 1024,
+    /* Chunks that must be free before more is read from clients: one full read of the shell, twice,
+     * beside what the replies under way need. */
+    ROOM_RESERVE_CHUNKS = 64,
+    ROOM_BYTES = 256 * 1024,
+};
+
+static const bool session_moves[6][6] = {
+    [SESSION_FREE] = {[SESSION_LINE] = true},
+    [SESSION_LINE] = {[SESSION_DATA] = true,
+                      [SESSION_SWALLOW] = true,
+                      [SESSION_KEYS] = true,
+                      [SESSION_CLOSING] = true,
+                      [SESSION_FREE] = true},
+    [SESSION_DATA] = {[SESSION_LINE] = true, [SESSION_CLOSING] = true, [SESSION_FREE] = true},
+    [SESSION_SWALLOW] = {[SESSION_LINE] = true, [SESSION_CLOSING] = true, [SESSION_FREE] = true},
+    [SESSION_KEYS] = {[SESSION_LINE] = true, [SESSION_CLOSING] = true, [SESSION_FREE] = true},
+    [SESSION_CLOSING] = {[SESSION_FREE] = true},
+};
+
+static void session_move(struct session *session, enum session_state to)
+{
+    INVARIANT(session_moves[session->state][to]);
+    session->state = (uint8_t)to;
+}
+
+void session_touch(struct dataplane *dp, struct session *session)
+{
+    if (!session->is_touched && session->state != SESSION_FREE) {
+        session->is_touched = true;
+        session->touched_next = dp->touched_sessions;
+        dp->touched_sessions = session;
+    }
+}
+
+void session_open(struct dataplane *dp, uint32_t slot)
+{
+    struct session *session = &dp->sessions[slot];
+    bool is_touched = session->is_touched; /* still in the list from its last life */
+    struct session *touched_next = session->touched_next;
+    REQUIRE(session->state == SESSION_FREE);
+    *session = (struct session){
+        .slot = slot, .is_touched = is_touched, .touched_next = touched_next};
+    session_move(session, SESSION_LINE);
+    dp->stats.clients++;
+    dp->stats.clients_total++;
+}
+
+static void session_free(struct dataplane *dp, struct session *session)
+{
+    while (session->head != NULL) {
+        struct txn *txn = session->head;
+        session->head = txn->next;
+        txn_orphan(dp, txn);
+    }
+    session->tail = NULL;
+    list_remove(&session->waiting);
+    chain_drop(&dp->chunks, &session->input.chain);
+    chain_drop(&dp->chunks, &session->store.chain);
+    session_move(session, SESSION_FREE);
+    dp->stats.clients--;
+}
+
+/* --- Requests --- */
+
+/* A txn in the session's order; without a slot the session waits for one. */
+static struct txn *new_txn(struct dataplane *dp, struct session *session, enum mc_command command)
+{
+    struct txn *txn = txn_create(dp, session, command);
+    INVARIANT(txn != NULL); /* is_stopped looked */
+    return txn;
+}
+
+/* TEXT dies with the input, so it is copied; without memory the client is closed. */
+static void answer_error(struct dataplane *dp, struct session *session, struct slice text)
+{
+    dp->stats.protocol_errors_clients++;
+    char *to = journal_reserve(&dp->replies, &dp->chunks, text.len);
+    if (to == NULL) {
+        session_move(session, SESSION_CLOSING);
+        return;
+    }
+    struct txn *txn = new_txn(dp, session, MC_VERSION);
+    txn->is_uncounted = true;
+    memcpy(to, text.ptr, text.len);
+    txn->reply = journal_commit(&dp->replies, text.len);
+    txn_answer(dp, txn, SLICE(""), DATAPLANE_OUTCOME_CLIENT_ERROR);
+}
+
+static void after_bad(struct dataplane *dp, struct session *session,
+                      const struct mc_request *request)
+{
+    if (request->error.len > 0) {
+        answer_error(dp, session, request->error);
+    } else {
+        dp->stats.protocol_errors_clients += request->must_close;
+    }
+    if (session->state == SESSION_CLOSING) {
+        return;
+    }
+    if (request->must_close) {
+        session_move(session, SESSION_CLOSING);
+    } else if (request->swallow_bytes > 0) {
+        session->left = request->swallow_bytes;
+        session_move(session, SESSION_SWALLOW);
+    }
+}
+
+/* A command of one key whose node form is short. */
+static bool begin_single(struct dataplane *dp, struct session *session,
+                         const struct mc_request *request, struct slice key, bool is_part)
+{
+    char *to = journal_reserve(&dp->requests, &dp->chunks,
+                               COMMAND_HEAD_BYTES_MAX + COMMAND_TAIL_BYTES_MAX);
+    if (to == NULL) {
+        return false;
+    }
+    struct txn *txn = new_txn(dp, session, request->command);
+    size_t len = command_single(request, key, to, &txn->key_off);
+    txn->command = journal_commit(&dp->requests, len);
+    txn->key_bytes = (uint8_t)key.len;
+    txn->key_hash = topology_hash(key);
+    txn->is_noreply = request->is_noreply;
+    txn->is_part = is_part;
+    txn->exptime_s = request->exptime_s;
+    txn_begin(dp, txn);
+    return true;
+}
+
+/* A read of up to MULTIGET_KEYS_MAX keys, taken off KEYS, as far as they fit in one piece. */
+static bool begin_keys(struct dataplane *dp, struct session *session,
+                       const struct mc_request *request, struct slice *keys)
+{
+    enum { HEAD_BYTES = 5 }; /* "gets " */
+    size_t capacity = CHUNK_DATA_BYTES;
+    capacity = capacity < keys->len + HEAD_BYTES + 4 ? capacity : keys->len + HEAD_BYTES + 4;
+    char *to = journal_reserve(&dp->requests, &dp->chunks, capacity);
+    if (to == NULL) {
+        return false;
+    }
+    struct mc_writer w = mc_writer_of(to, capacity - 2);
+    mc_write(&w, request->command == MC_GET ? SLICE("get") : SLICE("gets"));
+    size_t key_off = w.len + 1;
+    uint32_t count = 0;
+    struct slice rest = *keys;
+    struct slice first = {0};
+    while (count < MULTIGET_KEYS_MAX) {
+        struct slice key = mc_next_word(&rest);
+        if (key.len == 0 || key.len + 1 > w.capacity - w.len) {
+            break;
+        }
+        first = count == 0 ? key : first;
+        mc_write(&w, SLICE(" "));
+        mc_write(&w, key);
+        *keys = rest;
+        count++;
+    }
+    w.capacity = capacity;
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(count > 0 && !w.is_full);
+    struct txn *txn = new_txn(dp, session, request->command);
+    txn->command = journal_commit(&dp->requests, w.len);
+    txn->key_off = (uint16_t)key_off;
+    txn->key_bytes = (uint8_t)first.len;
+    txn->key_hash = topology_hash(first);
+    txn->key_count = count;
+    struct slice left = *keys;
+    txn->is_part = mc_next_word(&left).len > 0;
+    txn_begin(dp, txn);
+    return true;
+}
+
+/* More keys than go at once: the line is put aside and dealt out as the client's limits allow. */
+static bool put_keys_aside(struct dataplane *dp, struct session *session,
+                           const struct mc_request *request)
+{
+    if (!chain_append(&dp->chunks, &session->store, request->keys)) {
+        chain_drop(&dp->chunks, &session->store.chain);
+        session->store.tail = NULL;
+        return false;
+    }
+    session->keys_off = 0;
+    session->request = *request;
+    session_move(session, SESSION_KEYS);
+    return true;
+}
+
+static bool begin_read(struct dataplane *dp, struct session *session,
+                       const struct mc_request *request)
+{
+    if (request->key_count == 1) {
+        return begin_single(dp, session, request, request->key, false);
+    }
+    bool is_gat = request->command == MC_GAT || request->command == MC_GATS;
+    bool is_small = request->key_count <= MULTIGET_KEYS_MAX && request->keys.len < 8192;
+    if (is_gat || !is_small) {
+        return put_keys_aside(dp, session, request);
+    }
+    struct slice keys = request->keys;
+    return begin_keys(dp, session, request, &keys);
+}
+
+/* Deal out the next part of a long multiget. */
+static bool deal_keys(struct dataplane *dp, struct session *session)
+{
+    struct chain all = session->store.chain;
+    struct slice pieces[8];
+    char *keys_text = dp->scratch + LAYOUT_BYTES; /* input may lie in the first part */
+    size_t room = (size_t)MULTIGET_KEYS_MAX * (MC_KEY_BYTES_MAX + 1);
+    size_t len = 0;
+    size_t count = chain_slices(&all, session->keys_off, pieces, 8);
+    for (size_t i = 0; i < count && len < room; i++) {
+        size_t take = pieces[i].len < room - len ? pieces[i].len : room - len;
+        memcpy(keys_text + len, pieces[i].ptr, take);
+        len += take;
+    }
+    bool is_all = session->keys_off + len == all.len;
+    struct slice keys = slice_of(keys_text, len);
+    if (!is_all) {
+        /* The last word may be cut; it is dealt out next time. */
+        while (keys.len > 0 && keys.ptr[keys.len - 1] != ' ') {
+            keys.len--;
+        }
+    }
+    size_t before = keys.len;
+    bool is_gat = session->request.command == MC_GAT || session->request.command == MC_GATS;
+    struct slice rest = keys;
+    if (is_gat) {
+        struct slice key = mc_next_word(&rest);
+        struct slice after = rest;
+        bool is_part = !is_all || mc_next_word(&after).len > 0;
+        if (!begin_single(dp, session, &session->request, key, is_part)) {
+            return false;
+        }
+    } else {
+        if (!begin_keys(dp, session, &session->request, &rest)) {
+            return false;
+        }
+        if (!is_all) {
+            session->tail->is_part = true;
+        }
+    }
+    session->keys_off += (uint32_t)(before - rest.len);
+    struct slice after = rest;
+    if (is_all && mc_next_word(&after).len == 0) {
+        chain_drop(&dp->chunks, &session->store.chain);
+        session->store = (struct chain_builder){0};
+        session_move(session, SESSION_LINE);
+    }
+    return true;
+}
+
+static void begin_store(struct dataplane *dp, struct txn *txn, const struct mc_request *request,
+                        struct chain command)
+{
+    txn->command = command;
+    txn->is_noreply = request->is_noreply;
+    txn->cas = request->cas;
+    txn_begin(dp, txn);
+}
+
+static uint64_t node_cas(const struct mc_request *request)
+{
+    return request->cas & (UINT64_MAX >> 16); /* the tag is checked when the leader is known */
+}
+
+/*
+ * The whole store lies in the input: copied once, into the journal.
+ *
+ * Returns  bytes of REST (what follows the line) used; 0: not possible, gather it.
+ */
+static size_t store_at_once(struct dataplane *dp, struct session *session,
+                            const struct mc_request *request, struct slice rest)
+{
+    size_t data = (size_t)request->value_bytes + 2;
+    size_t room = COMMAND_HEAD_BYTES_MAX + data + COMMAND_TAIL_BYTES_MAX;
+    if (rest.len < data || room > CHUNK_DATA_BYTES / 2 || rest.ptr[data - 2] != '\r' ||
+        rest.ptr[data - 1] != '\n') {
+        return 0;
+    }
+    char *to = journal_reserve(&dp->requests, &dp->chunks, room);
+    if (to == NULL) {
+        return 0;
+    }
+    struct txn *txn = new_txn(dp, session, request->command);
+    size_t len = command_store_head(request, node_cas(request), to, &txn->key_off);
+    memcpy(to + len, rest.ptr, data);
+    len += data;
+    len += command_store_tail(request->command, request->key, to + len);
+    txn->key_bytes = (uint8_t)request->key.len;
+    txn->key_hash = topology_hash(request->key);
+    begin_store(dp, txn, request, journal_commit(&dp->requests, len));
+    return data;
+}
+
+/* Put the node command's head down and gather the data block behind it. */
+static void gather_store(struct dataplane *dp, struct session *session,
+                         const struct mc_request *request)
+{
+    char head[COMMAND_HEAD_BYTES_MAX];
+    size_t len = command_store_head(request, node_cas(request), head, &session->key_off);
+    session->store = (struct chain_builder){0};
+    session->is_bad_data = false;
+    session->is_out_of_memory =
+        !chain_append(&dp->chunks, &session->store, slice_of(head, len));
+    session->request = *request;
+    session->left = request->value_bytes + 2;
+    session_move(session, SESSION_DATA);
+}
+
+static void gathered(struct dataplane *dp, struct session *session)
+{
+    const struct mc_request *request = &session->request;
+    struct chain_builder store = session->store;
+    session->store = (struct chain_builder){0};
+    session_move(session, SESSION_LINE);
+    if (!session->is_bad_data && !session->is_out_of_memory) {
+        struct slice key = slice_of(store.chain.head->data + session->key_off, request->key.len);
+        char tail[COMMAND_TAIL_BYTES_MAX];
+        size_t len = command_store_tail(request->command, key, tail);
+        session->is_out_of_memory = !chain_append(&dp->chunks, &store, slice_of(tail, len));
+    }
+    if (session->is_bad_data || session->is_out_of_memory) {
+        chain_drop(&dp->chunks, &store.chain);
+        dp->stats.shed += session->is_out_of_memory;
+        answer_error(dp, session,
+                     session->is_out_of_memory ? SLICE("SERVER_ERROR out of memory storing object\r\n")
+                                               : SLICE("CLIENT_ERROR bad data chunk\r\n"));
+        return;
+    }
+    struct txn *txn = new_txn(dp, session, request->command);
+    txn->key_off = session->key_off;
+    txn->key_bytes = (uint8_t)request->key.len;
+    txn->command = store.chain;
+    txn->key_hash = topology_hash(txn_key(txn));
+    begin_store(dp, txn, request, store.chain);
+}
+
+/* Take what there is of a data block. */
+static size_t take_data(struct dataplane *dp, struct session *session, struct slice input)
+{
+    size_t take = input.len < session->left ? input.len : (size_t)session->left;
+    for (uint64_t end = 0; end < 2 && end < session->left; end++) {
+        uint64_t at = session->left - 1 - end;
+        if (at < take && input.ptr[at] != "\n\r"[end]) {
+            session->is_bad_data = true;
+        }
+    }
+    if (!session->is_out_of_memory &&
+        !chain_append(&dp->chunks, &session->store, slice_of(input.ptr, take))) {
+        session->is_out_of_memory = true;
+        chain_drop(&dp->chunks, &session->store.chain);
+        session->store.tail = NULL;
+    }
+    session->left -= take;
+    if (session->left == 0) {
+        gathered(dp, session);
+    }
+    return take;
+}
+
+static void begin_asked(struct dataplane *dp, struct session *session,
+                        const struct mc_request *request)
+{
+    struct txn *txn = new_txn(dp, session, request->command);
+    txn->is_noreply = request->is_noreply;
+    txn->exptime_s = request->exptime_s;
+    txn->ticket = ++dp->ticket;
+    list_append(&dp->asked, &txn->writes);
+    txn_move(dp, txn, TXN_ASKED);
+}
+
+static void answer_stats(struct dataplane *dp, struct session *session)
+{
+    struct txn *txn = new_txn(dp, session, MC_STATS);
+    char *to = journal_reserve(&dp->replies, &dp->chunks, DATAPLANE_STATS_TEXT_BYTES_MAX);
+    size_t len = 0;
+    if (to != NULL) {
+        len = dataplane_stats_text(dp, to);
+        txn->reply = journal_commit(&dp->replies, len);
+    }
+    txn_answer(dp, txn, SLICE("END\r\n"), DATAPLANE_OUTCOME_STORED);
+}
+
+static void answer_version(struct dataplane *dp, struct session *session)
+{
+    struct txn *txn = new_txn(dp, session, MC_VERSION);
+    struct slice version = dp->options.version;
+    char *to = journal_reserve(&dp->replies, &dp->chunks, version.len + 10);
+    if (to == NULL) {
+        txn_answer(dp, txn, SLICE("SERVER_ERROR out of memory\r\n"),
+                   DATAPLANE_OUTCOME_SERVER_ERROR);
+        return;
+    }
+    struct mc_writer w = mc_writer_of(to, version.len + 10);
+    mc_write(&w, SLICE("VERSION "));
+    mc_write(&w, version);
+    mc_write(&w, SLICE("\r\n"));
+    txn->reply = journal_commit(&dp->replies, w.len);
+    txn_answer(dp, txn, SLICE(""), DATAPLANE_OUTCOME_STORED);
+}
+
+static bool begin_command(struct dataplane *dp, struct session *session,
+                          const struct mc_request *request)
+{
+    switch (request->command) {
+    case MC_GET:
+    case MC_GETS:
+    case MC_GAT:
+    case MC_GATS:
+        return begin_read(dp, session, request);
+    case MC_DELETE:
+    case MC_INCR:
+    case MC_DECR:
+    case MC_TOUCH:
+        return begin_single(dp, session, request, request->key, false);
+    case MC_FLUSH_ALL:
+        begin_asked(dp, session, request);
+        return true;
+    case MC_VERSION:
+        answer_version(dp, session);
+        return true;
+    case MC_VERBOSITY: {
+        struct txn *txn = new_txn(dp, session, MC_VERBOSITY);
+        txn->is_noreply = request->is_noreply;
+        txn_answer(dp, txn, SLICE("OK\r\n"), DATAPLANE_OUTCOME_STORED);
+        return true;
+    }
+    case MC_STATS:
+        answer_stats(dp, session);
+        return true;
+    case MC_QUIT:
+        session_move(session, SESSION_CLOSING);
+        return true;
+    case MC_SET:
+    case MC_ADD:
+    case MC_REPLACE:
+    case MC_APPEND:
+    case MC_PREPEND:
+    case MC_CAS:
+    case MC_COMMAND_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+/* --- Consuming input --- */
+
+/* Must the client wait, before its next command begins? */
+static bool is_stopped(struct dataplane *dp, struct session *session)
+{
+    const struct dataplane_options *o = &dp->options;
+    if (session->stalled > 0 || session->in_flight >= o->pipeline_max ||
+        session->output_bytes >= o->client_output_bytes_max) {
+        return true;
+    }
+    bool is_poor = dp->txns.free_count < 2 || !link_has_room(dp, 4 * NODES_MAX) ||
+                   dp->chunks.free_count < ROOM_RESERVE_CHUNKS / 2;
+    if (is_poor && !list_is_linked(&session->waiting)) {
+        list_append(&dp->waiting, &session->waiting);
+    }
+    return is_poor;
+}
+
+/*
+ * Consume as much of INPUT as can be.
+ *
+ * Returns  bytes used. session->scanned tells what of the rest holds no line end.
+ */
+static size_t consume(struct dataplane *dp, struct session *session, struct slice input)
+{
+    size_t used = 0;
+    while (session->state != SESSION_CLOSING) {
+        struct slice rest = slice_skip(input, used);
+        if (session->state == SESSION_SWALLOW) {
+            size_t take = rest.len < session->left ? rest.len : (size_t)session->left;
+            used += take;
+            session->left -= take;
+            if (session->left > 0) {
+                break;
+            }
+            session_move(session, SESSION_LINE);
+            continue;
+        }
+        if (is_stopped(dp, session)) {
+            break;
+        }
+        if (session->state == SESSION_KEYS) {
+            if (!deal_keys(dp, session)) {
+                list_remove(&session->waiting);
+                list_append(&dp->waiting, &session->waiting);
+                break;
+            }
+            continue;
+        }
+        if (rest.len == 0) {
+            break;
+        }
+        if (session->state == SESSION_DATA) {
+            used += take_data(dp, session, rest);
+            continue;
+        }
+        struct mc_request request;
+        enum mc_parse parse =
+            mc_request_parse(rest, session->scanned, dp->options.item_bytes_max, &request);
+        if (parse == MC_PARSE_MORE) {
+            session->scanned = request.scanned_bytes;
+            break;
+        }
+        session->scanned = 0;
+        if (parse == MC_PARSE_BAD) {
+            used += request.line_bytes;
+            after_bad(dp, session, &request);
+            continue;
+        }
+        bool is_store = request.command >= MC_SET && request.command <= MC_CAS;
+        if (is_store) {
+            struct slice data = slice_skip(rest, request.line_bytes);
+            size_t taken = store_at_once(dp, session, &request, data);
+            used += request.line_bytes + taken;
+            if (taken == 0) {
+                gather_store(dp, session, &request);
+            }
+            continue;
+        }
+        if (!begin_command(dp, session, &request)) {
+            list_remove(&session->waiting);
+            list_append(&dp->waiting, &session->waiting);
+            break; /* the line is parsed again when there is memory */
+        }
+        used += request.line_bytes;
+    }
+    return session->state == SESSION_CLOSING ? input.len : used;
+}
+
+/* Forget the first COUNT bytes of the kept input. */
+static void drop_input(struct dataplane *dp, struct session *session, size_t count)
+{
+    struct chain *chain = &session->input.chain;
+    while (count > 0) {
+        struct chunk *chunk = chain->head;
+        size_t here = chunk->used - chain->off;
+        here = here < count ? here : count;
+        chain->off += (uint32_t)here;
+        chain->len -= (uint32_t)here;
+        count -= here;
+        if (chain->len == 0) {
+            chain_drop(&dp->chunks, chain);
+            session->input.tail = NULL;
+        } else if (chain->off == chunk->used) {
+            chain->head = chunk->next;
+            chain->head->refs++;
+            chain->off = 0;
+            chunk_drop(&dp->chunks, chunk);
+        }
+    }
+}
+
+/* Lay the kept input out in one piece, LIMIT bytes of it at most. */
+static struct slice lay_out(struct dataplane *dp, const struct session *session, size_t limit)
+{
+    struct chain chain = session->input.chain;
+    chain.len = chain.len < limit ? chain.len : (uint32_t)limit;
+    if (chain.len <= chain.head->used - chain.off) {
+        return slice_of(chain.head->data + chain.off, chain.len);
+    }
+    chain_copy(&chain, dp->scratch);
+    return slice_of(dp->scratch, chain.len);
+}
+
+void session_resume(struct dataplane *dp, struct session *session)
+{
+    if (session->state == SESSION_KEYS && session->input.chain.len == 0) {
+        (void)consume(dp, session, slice_of("", 0));
+    }
+    size_t limit = LAYOUT_BYTES;
+    while (session->input.chain.len > 0) {
+        struct slice input = lay_out(dp, session, limit);
+        size_t used = consume(dp, session, input);
+        bool is_all = input.len == session->input.chain.len;
+        drop_input(dp, session, used);
+        if (used == 0 && !is_all && session->scanned == input.len) {
+            limit = MC_GET_LINE_BYTES_MAX; /* one very long line */
+        } else if (used == 0 || session->input.chain.len == 0) {
+            break;
+        }
+    }
+    session_touch(dp, session);
+}
+
+void session_resume_waiting(struct dataplane *dp)
+{
+    struct list again;
+    list_init(&again);
+    while (!list_is_empty(&dp->waiting)) {
+        struct list *at = dp->waiting.next;
+        list_remove(at);
+        list_append(&again, at);
+    }
+    while (!list_is_empty(&again)) {
+        struct list *at = again.next;
+        list_remove(at);
+        session_resume(dp, LIST_OWNER(at, struct session, waiting));
+    }
+}
+
+void session_on_bytes(struct dataplane *dp, uint32_t slot, struct slice bytes)
+{
+    struct session *session = &dp->sessions[slot];
+    if (session->state == SESSION_FREE || session->state == SESSION_CLOSING) {
+        return;
+    }
+    dp->stats.bytes_in += bytes.len;
+    if (session->input.chain.len == 0) {
+        bytes = slice_skip(bytes, consume(dp, session, bytes));
+        if (bytes.len == 0) {
+            session_touch(dp, session);
+            return;
+        }
+    }
+    if (!chain_append(&dp->chunks, &session->input, bytes)) {
+        dp->stats.shed++; /* the room that was promised is gone: this client alone suffers */
+        session_move(session, SESSION_CLOSING);
+    }
+    session_resume(dp, session);
+}
+
+void session_on_eof(struct dataplane *dp, uint32_t slot)
+{
+    struct session *session = &dp->sessions[slot];
+    if (session->state == SESSION_FREE) {
+        return;
+    }
+    session->is_eof = true;
+    session_touch(dp, session);
+}
+
+void session_on_lost(struct dataplane *dp, uint32_t slot)
+{
+    struct session *session = &dp->sessions[slot];
+    if (session->state != SESSION_FREE) {
+        session_free(dp, session);
+    }
+}
+
+size_t dataplane_client_room(const struct dataplane *dp)
+{
+    return dp->chunks.free_count < ROOM_RESERVE_CHUNKS ? 0 : ROOM_BYTES;
+}
+
+/* --- Output --- */
+
+void session_on_answer(struct dataplane *dp, struct session *session)
+{
+    session_touch(dp, session);
+}
+
+size_t dataplane_client_gather(struct dataplane *dp, uint32_t slot, struct slice *out,
+                               size_t capacity)
+{
+    const struct session *session = &dp->sessions[slot];
+    size_t count = 0;
+    for (const struct txn *txn = session->head; txn != NULL && txn->is_answered; txn = txn->next) {
+        uint32_t sent = txn->reply_sent;
+        if (sent < txn->reply.len && count < capacity) {
+            const char *end = count > 0 ? out[count - 1].ptr + out[count - 1].len : NULL;
+            size_t got = chain_slices(&txn->reply, sent, out + count, capacity - count);
+            if (got > 0 && out[count].ptr == end) {
+                out[count - 1].len += out[count].len;
+                memmove(out + count, out + count + 1, (got - 1) * sizeof(*out));
+                got--;
+            }
+            count += got;
+        }
+        if (count == capacity) {
+            break;
+        }
+        sent = sent > txn->reply.len ? sent - txn->reply.len : 0;
+        if (sent < txn->reply_text_bytes) {
+            out[count++] = slice_of(txn->reply_text + sent, txn->reply_text_bytes - sent);
+        }
+    }
+    return count;
+}
+
+/* Txns at the front that have nothing (more) to write. */
+static void pop_written(struct dataplane *dp, struct session *session)
+{
+    while (session->head != NULL && session->head->is_answered &&
+           session->head->reply_sent == session->head->reply.len + session->head->reply_text_bytes) {
+        struct txn *txn = session->head;
+        session->head = txn->next;
+        if (session->head == NULL) {
+            session->tail = NULL;
+        }
+        session->in_flight--;
+        txn->session = NULL;
+        txn->next = NULL;
+        txn_release(dp, txn);
+    }
+}
+
+void dataplane_client_wrote(struct dataplane *dp, uint32_t slot, size_t count)
+{
+    struct session *session = &dp->sessions[slot];
+    dp->stats.bytes_out += count;
+    session->output_bytes -= count;
+    session->progress_us = dp->now_us;
+    struct txn *txn = session->head;
+    while (txn != NULL && txn->is_answered) {
+        size_t left = txn->reply.len + txn->reply_text_bytes - txn->reply_sent;
+        size_t take = count < left ? count : left;
+        txn->reply_sent += (uint32_t)take;
+        count -= take;
+        if (take < left) {
+            session->is_blocked = true;
+            break;
+        }
+        txn = txn->next;
+    }
+    pop_written(dp, session);
+    session_touch(dp, session);
+}
+
+void dataplane_client_writable(struct dataplane *dp, uint32_t slot)
+{
+    struct session *session = &dp->sessions[slot];
+    if (session->state != SESSION_FREE) {
+        session->is_blocked = false;
+        session_touch(dp, session);
+    }
+}
+
+static bool has_output(const struct session *session)
+{
+    return session->head != NULL && session->head->is_answered;
+}
+
+/* Is there input that could be consumed if nothing stopped it? */
+static bool has_more(const struct session *session)
+{
+    return session->state == SESSION_KEYS || session->input.chain.len > session->scanned;
+}
+
+/* What the shell is to do for this session next; the session was touched. */
+bool session_next_action(struct dataplane *dp, struct session *session,
+                         struct dataplane_action *out)
+{
+    if (session->state == SESSION_FREE) {
+        return false;
+    }
+    pop_written(dp, session);
+    if (has_more(session) && session->state != SESSION_CLOSING && !is_stopped(dp, session)) {
+        session_resume(dp, session);
+        pop_written(dp, session);
+    }
+    out->client = session->slot;
+    if (has_output(session) && !session->is_blocked && !dp->is_lapsed) {
+        out->type = DATAPLANE_CLIENT_WRITE;
+        return true;
+    }
+    bool is_done =
+        session->state == SESSION_CLOSING || (session->is_eof && !has_more(session));
+    if (is_done && session->head == NULL) {
+        session_free(dp, session);
+        out->type = DATAPLANE_CLIENT_CLOSE;
+        return true;
+    }
+    bool is_held = has_more(session) || session->state == SESSION_CLOSING;
+    if (is_held != session->is_paused && !session->is_eof) {
+        session->is_paused = is_held;
+        out->type = is_held ? DATAPLANE_CLIENT_PAUSE : DATAPLANE_CLIENT_RESUME;
+        return true;
+    }
+    return false;
+}

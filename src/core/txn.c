@@ -1,0 +1,920 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A txn: one command over the replicas of its key (replication.md sections 5 and 6).
+ *
+ *   plain     NEW ─► WRITING (all complete replicas at once) ─► CHAINING (filling ones) ─► OVER
+ *   decided   NEW ─► DECIDING (leader) ─► SPREADING (its result) ─► CHAINING ─► OVER
+ *   read      NEW ─► READING ─► OVER                                     (multiget.c)
+ *
+ * HELD is before the first byte: for a view, a connection, another write to the same key, memory.
+ * STRANDED is after it: some replica did not answer. It ends in one of two ways, and no third: the
+ * node is home (a new connection to the same run, the old one read to its end) and gets the write
+ * again, or a view without the node is in effect and the write goes on without it.
+ *
+ * I1. A txn in dp->writes keeps this dataplane from being drained as long as a node of the next view
+ *     may still see bytes of it, or owes it an answer (txn_is_drained).
+ * I2. Stranded and held txns are tried in the order of their creation, so that two writes of one
+ *     client are not turned round.
+ * I3. A key with a write of several steps in flight is in dp->inflight, and no other write to it
+ *     begins.
+ */
+#include "dataplane_private.h"
+
+/* --- States --- */
+
+static const uint16_t txn_moves[] = {
+    [TXN_NEW] = 1u << TXN_HELD | 1u << TXN_READING | 1u << TXN_WRITING | 1u << TXN_DECIDING |
+                1u << TXN_ASKED | 1u << TXN_OVER,
+    [TXN_HELD] = 1u << TXN_READING | 1u << TXN_WRITING | 1u << TXN_DECIDING | 1u << TXN_OVER,
+    [TXN_READING] = 1u << TXN_NEW | 1u << TXN_OVER,
+    [TXN_WRITING] = 1u << TXN_SPREADING | 1u << TXN_CHAINING | 1u << TXN_STRANDED | 1u << TXN_OVER,
+    [TXN_DECIDING] = 1u << TXN_SPREADING | 1u << TXN_CHAINING | 1u << TXN_STRANDED | 1u << TXN_OVER,
+    [TXN_SPREADING] = 1u << TXN_CHAINING | 1u << TXN_STRANDED | 1u << TXN_OVER,
+    [TXN_CHAINING] = 1u << TXN_STRANDED | 1u << TXN_OVER,
+    [TXN_STRANDED] = 1u << TXN_WRITING | 1u << TXN_DECIDING | 1u << TXN_SPREADING |
+                     1u << TXN_CHAINING | 1u << TXN_OVER,
+    [TXN_ASKED] = 1u << TXN_OVER,
+    [TXN_OVER] = 0,
+};
+
+static bool is_waiting(uint8_t state)
+{
+    return state == TXN_HELD || state == TXN_STRANDED || state == TXN_ASKED;
+}
+
+void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to)
+{
+    INVARIANT((txn_moves[txn->state] & 1u << to) != 0);
+    int stalled = (int)is_waiting((uint8_t)to) - (int)is_waiting(txn->state);
+    if (stalled != 0) {
+        dp->stats.held = (uint64_t)((int64_t)dp->stats.held + stalled);
+        if (txn->session != NULL && !txn->is_answered) {
+            txn->session->stalled = (uint32_t)((int)txn->session->stalled + stalled);
+            session_touch(dp, txn->session);
+        }
+        if (stalled < 0) {
+            list_remove(&txn->held);
+        }
+    }
+    txn->state = (uint8_t)to;
+}
+
+/* In the order of creation (I2); what waits is nearly always the youngest. */
+static void wait_in_order(struct dataplane *dp, struct txn *txn)
+{
+    struct list *after = dp->held.prev;
+    while (after != &dp->held && LIST_OWNER(after, struct txn, held)->serial > txn->serial) {
+        after = after->prev;
+    }
+    list_append(after->next, &txn->held);
+}
+
+static void hold(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->state == TXN_NEW) {
+        txn_move(dp, txn, TXN_HELD);
+        wait_in_order(dp, txn);
+    }
+}
+
+struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_command command)
+{
+    struct txn *txn = slab_take(&dp->txns);
+    if (txn == NULL) {
+        return NULL;
+    }
+    txn->session = session;
+    txn->command_type = (uint8_t)command;
+    txn->started_us = dp->now_us;
+    txn->serial = ++dp->serial;
+    txn->key_count = 1;
+    txn->is_internal = session == NULL;
+    if (session != NULL) {
+        list_append(&dp->ages, &txn->age);
+        if (session->tail == NULL) {
+            session->head = txn;
+        } else {
+            session->tail->next = txn;
+        }
+        session->tail = txn;
+        session->in_flight++;
+    }
+    return txn;
+}
+
+struct slice txn_key(const struct txn *txn)
+{
+    const struct chain *command = &txn->command;
+    return slice_of(command->head->data + command->off + txn->key_off, txn->key_bytes);
+}
+
+uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node)
+{
+    const struct identity *id =
+        dp->topology->is_lone ? &dp->links[node].identity : &dp->topology->identity[node];
+    uint64_t mix = prng_mix(dp->topology->node_seed[node] ^ id->pid);
+    mix = prng_mix(mix ^ id->started_s) ^ id->flushes;
+    return (prng_mix(mix) & 0x7fff) << 48;
+}
+
+/* --- Keys with a write of several steps in flight: linear probing, erased by moving back --- */
+
+static uint32_t inflight_slot(uint64_t key_hash)
+{
+    return (uint32_t)(key_hash & (INFLIGHT_SLOTS - 1));
+}
+
+static const struct txn *inflight_find(const struct dataplane *dp, uint64_t key_hash)
+{
+    if (dp->inflight_count == 0) {
+        return NULL;
+    }
+    uint32_t slot = inflight_slot(key_hash);
+    while (dp->inflight[slot] != NULL && dp->inflight[slot]->key_hash != key_hash) {
+        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+    }
+    return dp->inflight[slot];
+}
+
+static void inflight_put(struct dataplane *dp, struct txn *txn)
+{
+    uint32_t slot = inflight_slot(txn->key_hash);
+    while (dp->inflight[slot] != NULL) {
+        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+    }
+    dp->inflight[slot] = txn;
+    dp->inflight_count++;
+    txn->is_inflight = true;
+}
+
+static void inflight_take(struct dataplane *dp, struct txn *txn)
+{
+    uint32_t slot = inflight_slot(txn->key_hash);
+    while (dp->inflight[slot] != txn) {
+        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+    }
+    uint32_t hole = slot;
+    for (;;) {
+        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+        struct txn *other = dp->inflight[slot];
+        if (other == NULL) {
+            break;
+        }
+        uint32_t home = inflight_slot(other->key_hash);
+        bool is_reachable = ((slot - home) & (INFLIGHT_SLOTS - 1)) <
+                            ((slot - hole) & (INFLIGHT_SLOTS - 1));
+        if (!is_reachable) {
+            dp->inflight[hole] = other;
+            hole = slot;
+        }
+    }
+    dp->inflight[hole] = NULL;
+    dp->inflight_count--;
+    txn->is_inflight = false;
+    dp->is_recheck_due = true;
+}
+
+/* --- Answers --- */
+
+void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply)
+{
+    chain_drop(&dp->chunks, &txn->reply);
+    txn->reply = reply;
+}
+
+static void count_answer(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->is_uncounted) {
+        return;
+    }
+    dp->stats.commands[txn->command_type][txn->outcome]++;
+    bool is_read = command_is_read((enum mc_command)txn->command_type);
+    uint64_t took_us = dp->now_us - txn->started_us;
+    histogram_record(is_read ? &dp->stats.latency_reads : &dp->stats.latency_writes, took_us);
+    if (!is_read) {
+        bool is_failed = txn->outcome == DATAPLANE_OUTCOME_SERVER_ERROR;
+        dp->stats.writes_failed += is_failed;
+        dp->stats.writes_ok += !is_failed;
+    }
+}
+
+/* The reply may be written now; a client that asked for none gets none. */
+static void release_answer(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->is_answered || txn->is_internal) {
+        return;
+    }
+    count_answer(dp, txn);
+    list_remove(&txn->age);
+    if (txn->is_noreply) {
+        txn_set_reply(dp, txn, (struct chain){0});
+        txn->reply_text_bytes = 0;
+    }
+    bool was_stalling = txn->session != NULL && is_waiting(txn->state);
+    txn->is_answered = true;
+    if (txn->session != NULL) {
+        txn->session->stalled -= was_stalling;
+        txn->session->output_bytes += txn->reply.len + txn->reply_text_bytes;
+        session_on_answer(dp, txn->session);
+    }
+}
+
+static void set_text(struct txn *txn, struct slice text, enum dataplane_outcome outcome)
+{
+    txn->reply_text = text.ptr;
+    txn->reply_text_bytes = (uint32_t)text.len;
+    txn->outcome = (uint8_t)outcome;
+}
+
+void txn_answer(struct dataplane *dp, struct txn *txn, struct slice text,
+                enum dataplane_outcome outcome)
+{
+    set_text(txn, text, outcome);
+    txn_move(dp, txn, TXN_OVER);
+    release_answer(dp, txn);
+    txn_release(dp, txn);
+}
+
+void txn_release(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->state != TXN_OVER || txn->session != NULL) {
+        return;
+    }
+    INVARIANT(txn->legs == 0 && txn->parts == NULL && !txn->is_inflight);
+    list_remove(&txn->age);
+    list_remove(&txn->held);
+    list_remove(&txn->writes);
+    chain_drop(&dp->chunks, &txn->command);
+    chain_drop(&dp->chunks, &txn->result);
+    chain_drop(&dp->chunks, &txn->reply);
+    dp->invalidations -= txn->is_internal;
+    slab_drop(&dp->txns, txn);
+}
+
+void txn_orphan(struct dataplane *dp, struct txn *txn)
+{
+    txn->session = NULL;
+    if (txn->state == TXN_HELD || txn->state == TXN_ASKED) {
+        txn_move(dp, txn, TXN_OVER); /* nothing was sent, nobody waits */
+    }
+    txn->is_answered = true;
+    list_remove(&txn->age);
+    txn_release(dp, txn);
+}
+
+/* --- Invalidation: when in doubt, a miss --- */
+
+static struct chain delete_of(struct dataplane *dp, struct slice key)
+{
+    char *to = journal_reserve(&dp->requests, &dp->chunks, key.len + 5);
+    if (to == NULL) {
+        return (struct chain){0};
+    }
+    memcpy(to, "md ", 3);
+    memcpy(to + 3, key.ptr, key.len);
+    memcpy(to + 3 + key.len, "\r\n", 2);
+    return journal_commit(&dp->requests, key.len + 5);
+}
+
+/* Delete TXN's key on all replicas, as soon as all that may still write it has come to its end. */
+static void invalidate(struct dataplane *dp, const struct txn *txn)
+{
+    struct txn *delete = NULL;
+    if (dp->invalidations < INVALIDATIONS_MAX) {
+        delete = txn_create(dp, NULL, MC_DELETE);
+    }
+    if (delete == NULL) {
+        dp->stats.shed++;
+        return;
+    }
+    dp->invalidations++;
+    delete->command = delete_of(dp, txn_key(txn));
+    if (delete->command.head == NULL) {
+        dp->stats.shed++;
+        txn_move(dp, delete, TXN_OVER);
+        txn_release(dp, delete);
+        return;
+    }
+    delete->key_off = 3;
+    delete->key_bytes = txn->key_bytes;
+    delete->key_hash = txn->key_hash;
+    dp->stats.keys_invalidated++;
+    txn_begin(dp, delete);
+}
+
+/* --- Writes --- */
+
+static void step_done(struct dataplane *dp, struct txn *txn);
+
+/* The work is over: nothing more goes to any node. */
+static void finish(struct dataplane *dp, struct txn *txn)
+{
+    list_remove(&txn->writes);
+    if (txn->is_inflight) {
+        inflight_take(dp, txn);
+    }
+    if (txn->is_doubtful && !txn->is_internal) {
+        invalidate(dp, txn);
+    }
+    txn_move(dp, txn, TXN_OVER);
+    release_answer(dp, txn);
+    txn_release(dp, txn);
+}
+
+static void send_to(struct dataplane *dp, struct txn *txn, uint32_t node, enum leg_form form,
+                    struct chain request)
+{
+    txn->legs++;
+    txn->waiting |= node_set_of(node);
+    link_send(dp, node, txn, form, request);
+}
+
+/* Can every node of SET be written to? If not, and TXN has waited long enough or there is no hope,
+ * control hears of the node: it decides whether the node leaves the view. */
+static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set)
+{
+    bool is_usable = true;
+    for (node_set left = set; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        if (link_is_usable(dp, node) && (!txn->is_internal || link_is_proven(dp, node))) {
+            continue;
+        }
+        is_usable = false;
+        const struct link *link = &dp->links[node];
+        bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2;
+        if (link->has_failed || is_late) {
+            link_report_missed(dp, node, link->has_failed ? link->last_end : WIRE_END_TIMEOUT);
+        }
+    }
+    return is_usable;
+}
+
+/* May a write touch nodes at all now? One that has begun may go on while a change of view waits. */
+static bool is_open_for_writes(const struct dataplane *dp, const struct txn *txn)
+{
+    return dp->topology != NULL && !dp->topology->is_holding && !dp->is_lapsed &&
+           (dp->next == NULL || txn->is_begun);
+}
+
+static bool is_last_copy_gone(struct dataplane *dp, const struct txn *txn)
+{
+    node_set complete = dp->topology->complete;
+    bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2;
+    if (complete == 0) {
+        return is_late;
+    }
+    uint32_t node = node_set_first(complete);
+    return node_set_count(complete) == 1 && dp->links[node].has_failed &&
+           (is_late || dp->topology->is_lone);
+}
+
+static void answer_error(struct dataplane *dp, struct txn *txn, struct slice text)
+{
+    txn_set_reply(dp, txn, (struct chain){0});
+    txn_answer(dp, txn, text, DATAPLANE_OUTCOME_SERVER_ERROR);
+}
+
+/*
+ * Send the first step of a write, or of one that is run again.
+ *
+ * Returns  false: it must wait, nothing was sent.
+ */
+static bool write_begin(struct dataplane *dp, struct txn *txn)
+{
+    enum mc_command command = (enum mc_command)txn->command_type;
+    if (!is_open_for_writes(dp, txn)) {
+        return false;
+    }
+    const struct topology *t = dp->topology;
+    if (!txn->is_internal && !txn->is_begun && is_last_copy_gone(dp, txn)) {
+        answer_error(dp, txn, SLICE("SERVER_ERROR no complete replica is reachable\r\n"));
+        return true;
+    }
+    const struct txn *other = inflight_find(dp, txn->key_hash);
+    bool is_full = dp->inflight_count >= INFLIGHT_SLOTS / 4 * 3 && !txn->is_inflight;
+    if (t->complete == 0 || (other != NULL && other != txn) || is_full ||
+        !link_has_room(dp, 2 * NODES_MAX) || !all_usable(dp, txn, t->complete)) {
+        return false;
+    }
+    uint32_t leader = topology_leader(t, txn->key_hash);
+    if (command == MC_CAS && (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader)) {
+        if (txn->is_begun) {
+            finish(dp, (set_text(txn, SLICE("EXISTS\r\n"), DATAPLANE_OUTCOME_REFUSED), txn));
+        } else {
+            txn_answer(dp, txn, SLICE("EXISTS\r\n"), DATAPLANE_OUTCOME_REFUSED);
+        }
+        return true;
+    }
+    txn->leader = (uint8_t)leader;
+    txn->acked = 0;
+    txn->missed = 0;
+    txn->cut = 0;
+    txn->is_leader_in = false;
+    txn_set_reply(dp, txn, (struct chain){0});
+    chain_drop(&dp->chunks, &txn->result);
+    dp->stats.writes_rerun += txn->is_begun;
+    if (!txn->is_begun) {
+        txn->is_begun = true;
+        list_append(&dp->writes, &txn->writes);
+    }
+    bool is_decided = command_is_decided(command);
+    if ((is_decided || t->chained != 0) && !txn->is_inflight) {
+        inflight_put(dp, txn);
+    }
+    txn_move(dp, txn, is_decided ? TXN_DECIDING : TXN_WRITING);
+    txn->step = is_decided ? STEP_DECIDE : STEP_WRITE;
+    if (is_decided) {
+        send_to(dp, txn, leader, command_form(command), txn->command);
+        return true;
+    }
+    for (node_set left = t->complete; left != 0; left &= left - 1) {
+        send_to(dp, txn, node_set_first(left), FORM_LINE, txn->command);
+    }
+    return true;
+}
+
+void txn_begin(struct dataplane *dp, struct txn *txn)
+{
+    bool is_read = command_is_read((enum mc_command)txn->command_type);
+    if (!(is_read ? multiget_begin(dp, txn) : write_begin(dp, txn))) {
+        hold(dp, txn);
+    }
+}
+
+/* What the other replicas are sent in place of the command: the result, or the command itself. */
+static struct chain spread_request(const struct txn *txn)
+{
+    return txn->result.head != NULL ? txn->result : txn->command;
+}
+
+static node_set chain_targets(const struct dataplane *dp, const struct txn *txn)
+{
+    node_set targets = dp->topology->chained & ~txn->acked;
+    if (dp->next != NULL) {
+        targets &= dp->next->chained | dp->next->complete; /* one that leaves needs nothing more */
+    }
+    return targets;
+}
+
+/* All complete replicas have it; now, and not before, the filling ones get it. */
+static void chain_or_finish(struct dataplane *dp, struct txn *txn)
+{
+    node_set targets = chain_targets(dp, txn);
+    if (targets == 0) {
+        finish(dp, txn);
+        return;
+    }
+    txn_move(dp, txn, TXN_CHAINING);
+    txn->step = STEP_CHAIN;
+    dp->stats.writes_chained++;
+    for (node_set left = targets; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        if (link_is_usable(dp, node) && link_has_room(dp, 1)) {
+            send_to(dp, txn, node, FORM_LINE, spread_request(txn));
+        } else {
+            txn->missed |= node_set_of(node);
+        }
+    }
+    if (txn->legs == 0) {
+        step_done(dp, txn);
+    }
+}
+
+static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
+{
+    if (targets == 0) {
+        chain_or_finish(dp, txn);
+        return;
+    }
+    txn_move(dp, txn, TXN_SPREADING);
+    txn->step = STEP_SPREAD;
+    for (node_set left = targets; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        if (link_is_usable(dp, node) && link_has_room(dp, 1)) {
+            send_to(dp, txn, node, FORM_LINE, txn->result);
+        } else {
+            txn->missed |= node_set_of(node);
+        }
+    }
+    if (txn->legs == 0) {
+        step_done(dp, txn);
+    }
+}
+
+/* The leader's item as a plain store: the command's own data under a plain head. */
+static struct chain plain_store_of(struct dataplane *dp, const struct txn *txn)
+{
+    struct chain_builder store = {0};
+    char *head = dp->scratch;
+    struct chain first = txn->command;
+    first.len = first.len < COMMAND_HEAD_BYTES_MAX ? first.len : COMMAND_HEAD_BYTES_MAX;
+    chain_copy(&first, head);
+    const char *end = memchr(head, '\n', first.len);
+    INVARIANT(end != NULL);
+    size_t head_bytes = (size_t)(end - head) + 1;
+    struct slice words = slice_of(head, head_bytes - 2);
+    bool is_fine = true;
+    for (struct slice word = mc_next_word(&words); word.len > 0; word = mc_next_word(&words)) {
+        bool is_condition = word.ptr > head + txn->key_off + txn->key_bytes &&
+                            (word.ptr[0] == 'M' || word.ptr[0] == 'C');
+        if (!is_condition) {
+            is_fine = is_fine && (word.ptr == head || chain_append(&dp->chunks, &store, SLICE(" ")));
+            is_fine = is_fine && chain_append(&dp->chunks, &store, word);
+        }
+    }
+    is_fine = is_fine && chain_append(&dp->chunks, &store, SLICE("\r\n"));
+    struct slice pieces[16];
+    uint32_t from = (uint32_t)head_bytes;
+    while (is_fine && from < txn->command.len) {
+        size_t count = chain_slices(&txn->command, from, pieces, 16);
+        for (size_t i = 0; i < count && is_fine; i++) {
+            is_fine = chain_append(&dp->chunks, &store, pieces[i]);
+            from += (uint32_t)pieces[i].len;
+        }
+    }
+    if (!is_fine) {
+        chain_drop(&dp->chunks, &store.chain);
+    }
+    return store.chain;
+}
+
+static struct chain touch_of(struct dataplane *dp, const struct txn *txn)
+{
+    struct mc_request request = {.command = MC_TOUCH, .exptime_s = txn->exptime_s};
+    uint16_t key_off = 0;
+    char *to =
+        journal_reserve(&dp->requests, &dp->chunks, COMMAND_HEAD_BYTES_MAX + COMMAND_TAIL_BYTES_MAX);
+    if (to == NULL) {
+        return (struct chain){0};
+    }
+    return journal_commit(&dp->requests, command_single(&request, txn_key(txn), to, &key_off));
+}
+
+static bool is_refusal(enum mc_reply_kind kind)
+{
+    return kind == MC_REPLY_NS || kind == MC_REPLY_EX || kind == MC_REPLY_NF || kind == MC_REPLY_EN;
+}
+
+static bool is_error(enum mc_reply_kind kind)
+{
+    return kind == MC_REPLY_ERROR || kind == MC_REPLY_CLIENT_ERROR || kind == MC_REPLY_SERVER_ERROR;
+}
+
+/* The leader had no room for the item, and dropped the old one: so do all (section 5). */
+static void spread_delete(struct dataplane *dp, struct txn *txn)
+{
+    chain_drop(&dp->chunks, &txn->result);
+    txn->result = delete_of(dp, txn_key(txn));
+    txn->acked = 0;
+    if (txn->result.head == NULL) {
+        txn->is_doubtful = true;
+        finish(dp, txn);
+        return;
+    }
+    spread(dp, txn, dp->topology->complete);
+}
+
+/* What the leader's answer means for the other replicas; the result is put together here. */
+static void on_decided(struct dataplane *dp, struct txn *txn, struct leg *leg,
+                       const struct mc_reply *reply)
+{
+    enum mc_command command = (enum mc_command)txn->command_type;
+    enum mc_reply_kind kind = (enum mc_reply_kind)leg->kind;
+    bool is_number = command == MC_INCR || command == MC_DECR;
+    enum dataplane_outcome outcome = DATAPLANE_OUTCOME_STORED;
+    bool is_number_lost = is_number && kind == MC_REPLY_VA && txn->reply.head == NULL;
+    if (is_error(kind)) {
+        outcome = kind == MC_REPLY_CLIENT_ERROR ? DATAPLANE_OUTCOME_CLIENT_ERROR
+                                                : DATAPLANE_OUTCOME_SERVER_ERROR;
+        set_text(txn, txn->reply.head == NULL ? SLICE("SERVER_ERROR out of memory\r\n") : SLICE(""),
+                 outcome);
+        leg_drop(dp, leg);
+        if (kind == MC_REPLY_SERVER_ERROR && !is_number) {
+            spread_delete(dp, txn);
+        } else {
+            finish(dp, txn);
+        }
+        return;
+    }
+    if (!(is_number && kind == MC_REPLY_VA)) {
+        set_text(txn, command_answer(command, kind, &outcome), outcome);
+    }
+    txn->outcome = (uint8_t)outcome;
+    if (is_refusal(kind)) {
+        leg_drop(dp, leg);
+        finish(dp, txn);
+        return;
+    }
+    bool is_plain = command == MC_ADD || command == MC_REPLACE || command == MC_CAS;
+    if (is_plain) {
+        txn->result = plain_store_of(dp, txn);
+    } else if (leg->has_item && !leg->is_out_of_memory && reply->kind == MC_REPLY_VA) {
+        txn->result = leg->reply.chain;
+        leg->reply = (struct chain_builder){0};
+    } else {
+        txn->result = delete_of(dp, txn_key(txn));
+    }
+    leg_drop(dp, leg);
+    if (txn->result.head == NULL || is_number_lost) {
+        set_text(txn, SLICE("SERVER_ERROR out of memory\r\n"), DATAPLANE_OUTCOME_SERVER_ERROR);
+        txn_set_reply(dp, txn, (struct chain){0});
+        txn->is_doubtful = true;
+        finish(dp, txn);
+        return;
+    }
+    spread(dp, txn, dp->topology->complete & ~txn->acked);
+}
+
+/* gat and gats: the leader's item is the answer; the others take the expiry. */
+static void on_gat(struct dataplane *dp, struct txn *txn, struct leg *leg,
+                   const struct mc_reply *reply)
+{
+    bool is_bad = reply->kind != MC_REPLY_END || leg->is_out_of_memory;
+    bool is_hit = leg->hits > 0 && !is_bad;
+    if (is_bad && !txn->is_part) {
+        set_text(txn, SLICE("SERVER_ERROR out of memory reading the value\r\n"),
+                 DATAPLANE_OUTCOME_SERVER_ERROR);
+    } else {
+        txn_set_reply(dp, txn, leg->reply.chain);
+        txn->reply.len -= leg->has_end && txn->is_part ? 5 : 0;
+        bool has_end = leg->has_end || txn->is_part;
+        leg->reply = (struct chain_builder){0};
+        set_text(txn, has_end ? SLICE("") : SLICE("END\r\n"),
+                 is_hit ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
+    }
+    dp->stats.keys_hit += is_hit;
+    dp->stats.keys_missed += !is_hit;
+    leg_drop(dp, leg);
+    if (!is_hit) {
+        finish(dp, txn);
+        return;
+    }
+    txn->result = touch_of(dp, txn);
+    if (txn->result.head == NULL) {
+        txn->is_doubtful = true;
+        finish(dp, txn);
+        return;
+    }
+    spread(dp, txn, dp->topology->complete & ~txn->acked);
+}
+
+/* A replica had no room for the item: it speaks of the key, not of the node. */
+static bool clean_up(struct dataplane *dp, struct txn *txn, uint32_t node)
+{
+    dp->stats.nodes[node].item_errors++;
+    struct chain delete = delete_of(dp, txn_key(txn));
+    if (delete.head == NULL || !link_has_room(dp, 1)) {
+        chain_drop(&dp->chunks, &delete);
+        txn->is_doubtful = true;
+        return false;
+    }
+    txn->legs++;
+    txn->waiting |= node_set_of(node);
+    link_send(dp, node, txn, FORM_LINE, delete)->is_cleanup = true;
+    chain_drop(&dp->chunks, &delete);
+    return true;
+}
+
+static void on_plain_leader(struct txn *txn, enum mc_reply_kind kind)
+{
+    enum dataplane_outcome outcome = DATAPLANE_OUTCOME_STORED;
+    txn->is_leader_in = true;
+    if (!is_error(kind)) {
+        set_text(txn, command_answer((enum mc_command)txn->command_type, kind, &outcome), outcome);
+        return;
+    }
+    outcome = kind == MC_REPLY_CLIENT_ERROR ? DATAPLANE_OUTCOME_CLIENT_ERROR
+                                            : DATAPLANE_OUTCOME_SERVER_ERROR;
+    set_text(txn, txn->reply.head == NULL ? SLICE("SERVER_ERROR out of memory\r\n") : SLICE(""),
+             outcome);
+}
+
+void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
+{
+    struct txn *txn = leg->txn;
+    if (txn->state == TXN_READING) {
+        multiget_on_leg(dp, txn, leg, reply);
+        return;
+    }
+    uint32_t node = leg->node;
+    enum mc_reply_kind kind = (enum mc_reply_kind)leg->kind;
+    txn->legs--;
+    txn->waiting &= ~node_set_of(node);
+    txn->acked |= node_set_of(node);
+    if (txn->state == TXN_DECIDING) {
+        INVARIANT(txn->legs == 0);
+        bool is_gat = txn->command_type == MC_GAT || txn->command_type == MC_GATS;
+        txn->is_leader_in = true;
+        (is_gat ? on_gat : on_decided)(dp, txn, leg, reply);
+        return;
+    }
+    bool is_leader = txn->state == TXN_WRITING && node == txn->leader;
+    if (is_leader) {
+        on_plain_leader(txn, kind);
+    } else if (kind == MC_REPLY_SERVER_ERROR && !leg->is_cleanup) {
+        (void)clean_up(dp, txn, node); /* if it can't, the key is in doubt, and noted so */
+    }
+    leg_drop(dp, leg);
+    if (txn->legs == 0) {
+        step_done(dp, txn);
+    }
+}
+
+void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
+{
+    struct txn *txn = leg->txn;
+    if (txn->state == TXN_READING) {
+        multiget_on_leg_lost(dp, txn, leg);
+        return;
+    }
+    uint32_t node = leg->node;
+    txn->legs--;
+    txn->waiting &= ~node_set_of(node);
+    txn->missed |= node_set_of(node);
+    if (was_sent && dp->links[node].last_end == WIRE_END_RESET) {
+        txn->cut |= node_set_of(node);
+    }
+    leg_drop(dp, leg);
+    if (txn->legs == 0) {
+        step_done(dp, txn);
+    }
+}
+
+/* All legs of a step are in or lost. */
+static void step_done(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->missed != 0) {
+        if (txn->state == TXN_STRANDED) {
+            return;
+        }
+        txn_move(dp, txn, TXN_STRANDED);
+        wait_in_order(dp, txn);
+        dp->is_recheck_due = true;
+        return;
+    }
+    bool is_leader_error = txn->state == TXN_WRITING &&
+                           txn->outcome == DATAPLANE_OUTCOME_SERVER_ERROR &&
+                           !txn->is_internal;
+    if (is_leader_error) {
+        spread_delete(dp, txn);
+        return;
+    }
+    chain_or_finish(dp, txn);
+}
+
+/* --- Stranded writes --- */
+
+/* Is the node back, so that what it missed can be sent again? A cut connection may still be executed
+ * on the other side, so only a pool of one node, which has no other copy to differ from, tries. */
+static bool is_home(struct dataplane *dp, const struct txn *txn, uint32_t node)
+{
+    bool is_cut = (txn->cut & node_set_of(node)) != 0 && !dp->topology->is_lone;
+    if (!is_cut && link_is_usable(dp, node) && link_is_proven(dp, node)) {
+        return true;
+    }
+    const struct link *link = &dp->links[node];
+    bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2;
+    if (is_cut || link->has_failed || is_late || (link->state == LINK_OPEN && !link_is_usable(dp, node))) {
+        link_report_missed(dp, node, is_cut ? WIRE_END_RESET : link->last_end);
+    }
+    return false;
+}
+
+/* Everything that was missed is home or no longer counts: take up the step where it stopped. */
+static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
+{
+    const struct topology *t = dp->topology;
+    txn->missed = 0;
+    txn->cut = 0;
+    dp->stats.writes_brought_home += home != 0;
+    bool is_answer_known = txn->is_leader_in && txn->step != STEP_DECIDE;
+    bool is_everywhere = (t->complete & ~txn->acked) == 0;
+    if (txn->is_doubtful) {
+        finish(dp, txn);
+    } else if (is_answer_known && is_everywhere) {
+        chain_or_finish(dp, txn);
+    } else if (is_answer_known && (txn->step == STEP_SPREAD || txn->step == STEP_CHAIN)) {
+        spread(dp, txn, t->complete & ~txn->acked);
+    } else if (!write_begin(dp, txn)) {
+        /* It waits on as stranded; nothing is missed, so any change takes it up again. */
+        INVARIANT(txn->state == TXN_STRANDED);
+    }
+}
+
+static void recheck_stranded(struct dataplane *dp, struct txn *txn)
+{
+    const struct topology *t = dp->topology;
+    node_set home = 0;
+    node_set away = 0;
+    for (node_set left = txn->missed & (t->complete | t->chained); left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        if (is_home(dp, txn, node)) {
+            home |= node_set_of(node);
+        } else {
+            away |= node_set_of(node);
+        }
+    }
+    if (away == 0 && !dp->is_lapsed) {
+        unstrand(dp, txn, home);
+    }
+}
+
+void txn_recheck(struct dataplane *dp)
+{
+    if (!dp->is_recheck_due || dp->topology == NULL) {
+        return;
+    }
+    dp->is_recheck_due = false;
+    struct list *next;
+    for (struct list *at = dp->held.next; at != &dp->held; at = next) {
+        next = at->next;
+        struct txn *txn = LIST_OWNER(at, struct txn, held);
+        if (txn->state == TXN_STRANDED) {
+            recheck_stranded(dp, txn);
+        } else {
+            bool is_read = command_is_read((enum mc_command)txn->command_type);
+            (void)(is_read ? multiget_begin(dp, txn) : write_begin(dp, txn));
+        }
+        /* NEXT may have left the list meanwhile: begin again from the front. */
+        if (next != &dp->held && !list_is_linked(next)) {
+            next = dp->held.next;
+            dp->is_recheck_due = true;
+            break;
+        }
+    }
+}
+
+/* --- Time --- */
+
+static void expire(struct dataplane *dp, struct txn *txn)
+{
+    bool is_read = command_is_read((enum mc_command)txn->command_type);
+    struct slice text = SLICE("SERVER_ERROR timed out\r\n");
+    if (is_read && txn->is_part) {
+        text = SLICE("");
+    } else if (is_read && dp->options.on_no_replica == DATAPLANE_ANSWER_MISS) {
+        text = SLICE("END\r\n");
+    }
+    if (txn->state == TXN_HELD || txn->state == TXN_ASKED) {
+        txn_answer(dp, txn, text,
+                   text.ptr[0] == 'S' ? DATAPLANE_OUTCOME_SERVER_ERROR : DATAPLANE_OUTCOME_MISS);
+        return;
+    }
+    txn_set_reply(dp, txn, (struct chain){0});
+    set_text(txn, text,
+             text.len > 0 && text.ptr[0] == 'S' ? DATAPLANE_OUTCOME_SERVER_ERROR
+                                                : DATAPLANE_OUTCOME_MISS);
+    txn->is_doubtful = !is_read;
+    release_answer(dp, txn);
+    if (txn->state == TXN_STRANDED) {
+        finish(dp, txn);
+    }
+}
+
+void txn_expire(struct dataplane *dp)
+{
+    while (!list_is_empty(&dp->ages)) {
+        struct txn *txn = LIST_OWNER(dp->ages.next, struct txn, age);
+        if (dp->now_us - txn->started_us < dp->options.request_timeout_us) {
+            return;
+        }
+        expire(dp, txn);
+    }
+}
+
+void txn_doubt_all(struct dataplane *dp)
+{
+    for (struct list *at = dp->writes.next; at != &dp->writes; at = at->next) {
+        LIST_OWNER(at, struct txn, writes)->is_doubtful = true;
+    }
+}
+
+bool txn_is_drained(const struct dataplane *dp)
+{
+    node_set stay = dp->next->complete | dp->next->chained;
+    for (uint32_t node = 0; node < dp->next->node_count; node++) {
+        if ((stay & node_set_of(node)) != 0 && !link_is_proven(dp, node)) {
+            return false;
+        }
+    }
+    for (struct list *at = dp->writes.next; at != &dp->writes; at = at->next) {
+        const struct txn *txn = LIST_OWNER(at, struct txn, writes);
+        if (((txn->waiting | txn->missed) & stay) != 0 ||
+            (txn->state == TXN_STRANDED && txn->missed == 0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void txn_asked_done(struct dataplane *dp, uint64_t ticket)
+{
+    while (!list_is_empty(&dp->asked)) {
+        struct txn *txn = LIST_OWNER(dp->asked.next, struct txn, writes);
+        if (txn->ticket > ticket) {
+            return;
+        }
+        list_remove(&txn->writes);
+        txn_answer(dp, txn, SLICE("OK\r\n"), DATAPLANE_OUTCOME_STORED);
+    }
+}

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One mutex over what the control thread publishes (states, events, answers); workers' figures lie
+ * under their own, and nobody holds two of these. Nobody waits while holding one but for
+ * the answer to a command, which gives it up meanwhile.
+ */
+#include "everwarm/shell/control_port.h"
+
+#include "clock.h"
+#include "everwarm/base/invariant.h"
+#include "everwarm/base/version.h"
+#include "everwarm/shell/log.h"
+#include "port.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+struct wait {
+    uint64_t ticket; /* 0: free */
+    bool is_done;
+    enum control_result result;
+};
+
+struct port_pool {
+    struct control_snapshot control;
+    uint64_t traces[TRACE_TYPE_COUNT];
+    uint64_t went_up[NODES_MAX];
+    uint64_t went_down[NODES_MAX];
+};
+
+struct control_port {
+    struct control_port_parts parts;
+    uint64_t started_wall_us;
+    uint64_t started_mono_us;
+    pthread_mutex_t mutex; /* of all below */
+    pthread_cond_t is_answered;
+    bool is_draining;
+    bool has_served; /* every pool, once */
+    uint64_t last_ticket;
+    struct wait waits[PORT_WAITS_MAX];
+    uint64_t events_next;                      /* sequence number */
+    struct port_event events[PORT_EVENTS_MAX]; /* number n lies at n % PORT_EVENTS_MAX */
+    struct port_pool pools[POOLS_MAX];
+};
+
+const char *proxy_state_word(enum proxy_state state)
+{
+    switch (state) {
+    case PROXY_STARTING:
+        return "starting";
+    case PROXY_RUNNING:
+        return "running";
+    case PROXY_DRAINING:
+        return "draining";
+    }
+    UNREACHABLE();
+}
+
+enum status control_port_create(const struct control_port_parts *parts, struct control_port **out)
+{
+    struct control_port *port = calloc(1, sizeof(*port));
+    *out = port;
+    if (port == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    port->parts = *parts;
+    port->started_wall_us = clock_wall_us();
+    port->started_mono_us = clock_mono_us();
+    port->events_next = 1;
+    for (uint32_t i = 0; i < parts->config->pool_count; i++) {
+        port->pools[i].control.proxy_id = VIEW_NO_PROXY;
+        port->pools[i].control.node_count = parts->pools[i].node_count;
+    }
+    pthread_condattr_t monotonic;
+    INVARIANT(pthread_condattr_init(&monotonic) == 0);
+    INVARIANT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
+    INVARIANT(pthread_cond_init(&port->is_answered, &monotonic) == 0);
+    (void)pthread_condattr_destroy(&monotonic);
+    INVARIANT(pthread_mutex_init(&port->mutex, NULL) == 0);
+    return STATUS_OK;
+}
+
+void control_port_destroy(struct control_port **handle)
+{
+    struct control_port *port = *handle;
+    *handle = NULL;
+    if (port != NULL) {
+        (void)pthread_mutex_destroy(&port->mutex);
+        (void)pthread_cond_destroy(&port->is_answered);
+        free(port);
+    }
+}
+
+/* --- Told by the shell --- */
+
+static bool is_serving(const struct control_snapshot *control)
+{
+    return control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING;
+}
+
+void control_port_publish(struct control_port *port, uint32_t pool, const struct control *control,
+                          uint64_t now_us)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    control_snapshot(control, &port->pools[pool].control, now_us);
+    bool has_served = true;
+    for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
+        has_served = has_served && is_serving(&port->pools[i].control);
+    }
+    port->has_served = port->has_served || has_served;
+    (void)pthread_mutex_unlock(&port->mutex);
+}
+
+void control_port_trace(struct control_port *port, uint32_t pool, const struct trace_event *event)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    port->events[port->events_next % PORT_EVENTS_MAX] = (struct port_event){
+        .sequence = port->events_next,
+        .wall_us = clock_wall_us(),
+        .pool = pool,
+        .trace = *event,
+    };
+    port->events_next++;
+    struct port_pool *own = &port->pools[pool];
+    own->traces[event->type]++;
+    if (event->node < NODES_MAX) {
+        own->went_up[event->node] += event->type == TRACE_NODE_UP;
+        own->went_down[event->node] += event->type == TRACE_NODE_DOWN;
+    }
+    (void)pthread_mutex_unlock(&port->mutex);
+}
+
+void control_port_done(struct control_port *port, uint64_t ticket, enum control_result result)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    for (size_t i = 0; i < PORT_WAITS_MAX; i++) {
+        if (port->waits[i].ticket == ticket) {
+            port->waits[i].is_done = true;
+            port->waits[i].result = result;
+            (void)pthread_cond_broadcast(&port->is_answered);
+        }
+    }
+    (void)pthread_mutex_unlock(&port->mutex);
+}
+
+void control_port_drain(struct control_port *port)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    port->is_draining = true;
+    (void)pthread_mutex_unlock(&port->mutex);
+}
+
+/* --- Asked by admin --- */
+
+static enum proxy_state state_of(const struct control_port *port)
+{
+    if (port->is_draining) {
+        return PROXY_DRAINING;
+    }
+    return port->has_served ? PROXY_RUNNING : PROXY_STARTING;
+}
+
+static bool is_readable(const struct control_snapshot *control)
+{
+    if (!is_serving(control)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < control->node_count; i++) {
+        const struct control_node_snapshot *node = &control->nodes[i];
+        if (node->data == NODE_DATA_COMPLETE && node->oper == NODE_OPER_UP) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool control_port_is_ready(struct control_port *port)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    bool is_ready = state_of(port) == PROXY_RUNNING;
+    for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
+        is_ready = is_ready && is_readable(&port->pools[i].control);
+    }
+    (void)pthread_mutex_unlock(&port->mutex);
+    return is_ready;
+}
+
+static uint64_t count_fds(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    if (dir == NULL) {
+        return 0;
+    }
+    uint64_t count = 0;
+    /* A stream of our own: readdir is safe on it. NOLINTNEXTLINE(concurrency-mt-unsafe) */
+    while (readdir(dir) != NULL) {
+        count++;
+    }
+    (void)closedir(dir);
+    return count > 3 ? count - 3 : 0; /* ".", ".." and the directory itself */
+}
+
+static uint64_t time_us(struct timeval time)
+{
+    return (uint64_t)time.tv_sec * CLOCK_US_PER_S + (uint64_t)time.tv_usec;
+}
+
+static void look_at_process(struct proxy_process *out)
+{
+    out->fds_open = count_fds();
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        out->fds_max = limit.rlim_cur;
+    }
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        out->cpu_user_us = time_us(usage.ru_utime);
+        out->cpu_system_us = time_us(usage.ru_stime);
+    }
+    FILE *statm = fopen("/proc/self/statm", "re");
+    if (statm != NULL) {
+        char line[128];
+        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+        if (fgets(line, sizeof(line), statm) != NULL) {
+            char *rest = line;
+            out->virtual_bytes = strtoull(rest, &rest, 10) * page;
+            out->resident_bytes = strtoull(rest, &rest, 10) * page;
+        }
+        (void)fclose(statm);
+    }
+    DIR *tasks = opendir("/proc/self/task");
+    if (tasks != NULL) {
+        /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
+        for (const struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
+            out->threads += entry->d_name[0] != '.';
+        }
+        (void)closedir(tasks);
+    }
+}
+
+/* What does not change. */
+static void describe_pool(const struct pool *from, struct proxy_pool *out)
+{
+    out->name = from->config->name;
+    out->config = from->config;
+    out->node_count = from->node_count;
+    for (uint32_t i = 0; i < from->node_count; i++) {
+        const struct config_node *node = &from->config->nodes[i];
+        out->nodes[i].name = node->name;
+        out->nodes[i].address = from->addresses[i];
+        out->nodes[i].zone = node->zone;
+        out->nodes[i].weight = node->weight;
+    }
+}
+
+static void add_workers(const struct control_port_parts *parts, struct proxy_snapshot *out)
+{
+    for (uint32_t i = 0; i < parts->config->threads_count; i++) {
+        struct worker_figures figures;
+        worker_figures(parts->workers[i], &figures);
+        if (figures.loop_lag_us > out->loop_lag_us) {
+            out->loop_lag_us = figures.loop_lag_us;
+        }
+        for (uint32_t j = 0; j < out->pool_count; j++) {
+            uint64_t zombies[NODES_MAX] = {0};
+            worker_add_stats(parts->workers[i], j, &out->pools[j].traffic, zombies);
+            for (uint32_t k = 0; k < out->pools[j].node_count; k++) {
+                out->pools[j].nodes[k].zombies += zombies[k];
+            }
+        }
+    }
+}
+
+static void copy_published(struct control_port *port, struct proxy_snapshot *out)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    out->state = state_of(port);
+    out->events_next = port->events_next;
+    for (uint32_t i = 0; i < out->pool_count; i++) {
+        const struct port_pool *from = &port->pools[i];
+        struct proxy_pool *pool = &out->pools[i];
+        pool->control = from->control;
+        pool->is_readable = is_readable(&from->control);
+        memcpy(pool->traces, from->traces, sizeof(pool->traces));
+        for (uint32_t j = 0; j < pool->node_count; j++) {
+            pool->nodes[j].went_up = from->went_up[j];
+            pool->nodes[j].went_down = from->went_down[j];
+        }
+    }
+    (void)pthread_mutex_unlock(&port->mutex);
+}
+
+enum status control_port_snapshot(struct control_port *port, struct proxy_snapshot **out)
+{
+    const struct control_port_parts *parts = &port->parts;
+    size_t pool_count = parts->config->pool_count;
+    struct proxy_snapshot *snapshot =
+        calloc(1, sizeof(*snapshot) + pool_count * sizeof(snapshot->pools[0]));
+    *out = snapshot;
+    if (snapshot == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    snapshot->version = EVERWARM_VERSION;
+    snapshot->config = parts->config;
+    snapshot->pid = (int32_t)getpid();
+    snapshot->pool_count = (uint32_t)pool_count;
+    snapshot->started_wall_us = port->started_wall_us;
+    snapshot->clients_open = atomic_load(&parts->clients->open);
+    snapshot->clients_accepted = atomic_load(&parts->clients->accepted);
+    snapshot->clients_rejected_limit = atomic_load(&parts->clients->rejected_limit);
+    snapshot->clients_rejected_fds = atomic_load(&parts->clients->rejected_fds);
+    snapshot->log_dropped = log_dropped();
+    for (uint32_t i = 0; i < pool_count; i++) {
+        describe_pool(&parts->pools[i], &snapshot->pools[i]);
+    }
+    add_workers(parts, snapshot);
+    copy_published(port, snapshot);
+    look_at_process(&snapshot->process);
+    snapshot->now_wall_us = clock_wall_us();
+    snapshot->now_mono_us = clock_mono_us();
+    snapshot->uptime_us = snapshot->now_mono_us - port->started_mono_us;
+    return STATUS_OK;
+}
+
+void proxy_snapshot_destroy(struct proxy_snapshot **snapshot)
+{
+    free(*snapshot);
+    *snapshot = NULL;
+}
+
+bool control_port_find_node(const struct control_port *port, const char *name, uint32_t *pool,
+                            uint32_t *node)
+{
+    for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
+        const struct pool *from = &port->parts.pools[i];
+        for (uint32_t j = 0; j < from->node_count; j++) {
+            if (strcmp(from->config->nodes[j].name, name) == 0) {
+                *pool = i;
+                *node = j;
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static struct wait *take_wait(struct control_port *port)
+{
+    for (size_t i = 0; i < PORT_WAITS_MAX; i++) {
+        if (port->waits[i].ticket == 0) {
+            port->last_ticket++;
+            port->waits[i] = (struct wait){.ticket = port->last_ticket};
+            return &port->waits[i];
+        }
+    }
+    return NULL;
+}
+
+/* Under the mutex, which is given up meanwhile. */
+static enum control_result await(struct control_port *port, const struct wait *wait,
+                                 uint32_t timeout_ms)
+{
+    uint64_t until_us = clock_mono_us() + (uint64_t)timeout_ms * CLOCK_US_PER_MS;
+    struct timespec until = {
+        .tv_sec = (time_t)(until_us / CLOCK_US_PER_S),
+        .tv_nsec = (long)(until_us % CLOCK_US_PER_S) * 1000,
+    };
+    int waited = 0;
+    while (!wait->is_done && waited == 0) {
+        waited = pthread_cond_timedwait(&port->is_answered, &port->mutex, &until);
+    }
+    return wait->is_done ? wait->result : CONTROL_RESULT_TIMEOUT;
+}
+
+enum status control_port_command(struct control_port *port,
+                                 const struct control_port_request *request,
+                                 enum control_result *result)
+{
+    if (request->pool >= port->parts.config->pool_count ||
+        request->node >= port->parts.pools[request->pool].node_count) {
+        return STATUS_NOT_FOUND;
+    }
+    enum status status = STATUS_FULL;
+    (void)pthread_mutex_lock(&port->mutex);
+    struct wait *wait = take_wait(port);
+    if (wait != NULL) {
+        struct inbox_message message = {
+            .type = INBOX_COMMAND,
+            .pool = request->pool,
+            .command =
+                {
+                    .type = request->type,
+                    .ticket = wait->ticket,
+                    .node = request->node,
+                    .is_forced = request->is_forced,
+                },
+        };
+        status = mailbox_post(port->parts.inbox, &message, 0);
+        if (status == STATUS_OK) {
+            *result = await(port, wait, request->timeout_ms);
+        }
+        wait->ticket = 0;
+    }
+    (void)pthread_mutex_unlock(&port->mutex);
+    return status;
+}
+
+size_t control_port_events(struct control_port *port, uint64_t from, struct port_event *out,
+                           size_t capacity)
+{
+    size_t count = 0;
+    (void)pthread_mutex_lock(&port->mutex);
+    uint64_t oldest = port->events_next > PORT_EVENTS_MAX ? port->events_next - PORT_EVENTS_MAX : 1;
+    for (uint64_t n = from > oldest ? from : oldest; n < port->events_next && count < capacity;
+         n++) {
+        out[count] = port->events[n % PORT_EVENTS_MAX];
+        count++;
+    }
+    (void)pthread_mutex_unlock(&port->mutex);
+    return count;
+}

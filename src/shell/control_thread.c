@@ -1,0 +1,685 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The control thread: what happens on probes' and fills' sockets, what workers report and what
+ * operators ask goes to the pool's control; what control wants done is done after the callbacks of
+ * the turn, as in a worker.
+ *
+ * I1  All of it is this thread's alone; others see the lease (atomic), the port (its mutex) and the
+ *     workers' mailboxes.
+ * I2  The lease is published after each turn in which control was touched, before anything blocks.
+ * I3  A failed connection attempt is told to control outside its own action.
+ */
+#include "control_thread.h"
+
+#include "clock.h"
+#include "everwarm/base/invariant.h"
+#include "everwarm/shell/log.h"
+#include "port.h"
+#include "socket.h"
+#include "watch.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum {
+    /* A fill reads hundreds of values at a time. */
+    READ_BYTES = 256 * 1024,
+    /* What admin sees is never older. */
+    PUBLISH_US = 100 * CLOCK_US_PER_MS,
+    WIRES_MAX = NODES_MAX + FILL_WIRE_COUNT,
+    /* Keys of one pass of a fill: half a million of usual length; reserved, touched on demand. */
+    FILL_LIST_BYTES = 32 << 20,
+    /* A fill's wire may be silent for as many request timeouts: no client waits for it. */
+    FILL_TIMEOUT_FACTOR = 4,
+};
+
+enum wire_state { STATE_CLOSED, STATE_CONNECTING, STATE_OPEN };
+
+struct wire_conn {
+    struct watch watch;
+    struct control_pool *pool;
+    uint32_t wire;
+    int fd;
+    enum wire_state state;
+    bool is_blocked;
+    bool is_broken;
+    bool has_failed; /* to be told as CLOSED at the next chance */
+    enum wire_end end;
+};
+
+struct control_pool {
+    struct control_thread *thread;
+    struct pool *shared;
+    struct control *control;
+    size_t control_bytes;
+    bool is_touched;
+    bool is_changed; /* something worth publishing at once */
+    bool has_failed_wires;
+    uint64_t published_at_us;
+    uint32_t wire_count;
+    struct wire_conn wires[WIRES_MAX];
+};
+
+struct control_thread {
+    struct control_thread_options options;
+    uint32_t pool_count;
+    struct event_base *base;
+    struct watch inbox_watch;
+    struct event timer;
+    bool is_turning;
+    uint64_t now_us; /* of this turn */
+    uint32_t quiet_count;
+    bool is_leaving;
+    bool is_stopping;
+    _Atomic bool is_gone;
+    char *scratch; /* READ_BYTES */
+    pthread_t thread;
+    bool is_started;
+    struct control_pool pools[];
+};
+
+static void begin(struct control_pool *pool)
+{
+    struct control_thread *thread = pool->thread;
+    if (!thread->is_turning) {
+        thread->is_turning = true;
+        thread->now_us = clock_mono_us();
+    }
+    pool->is_touched = true;
+}
+
+/* --- Wires --- */
+
+static void on_wire(evutil_socket_t fd, short what, void *arg);
+
+static void watch_wire(struct wire_conn *conn)
+{
+    short wanted = 0;
+    switch (conn->state) {
+    case STATE_CLOSED:
+        break;
+    case STATE_CONNECTING:
+        wanted = EV_WRITE;
+        break;
+    case STATE_OPEN:
+        wanted = conn->is_blocked ? EV_READ | EV_WRITE : EV_READ;
+        break;
+    }
+    struct watch_target target = {conn->pool->thread->base, conn->fd, on_wire, conn};
+    watch_set(&conn->watch, &target, wanted);
+}
+
+static void shut_wire(struct wire_conn *conn)
+{
+    watch_clear(&conn->watch);
+    if (conn->fd >= 0) {
+        (void)close(conn->fd);
+    }
+    conn->fd = -1;
+    conn->state = STATE_CLOSED;
+    conn->is_blocked = false;
+    conn->is_broken = false;
+    conn->has_failed = false;
+}
+
+static void tell_wire(struct wire_conn *conn, struct wire_event event)
+{
+    event.wire = conn->wire;
+    control_wire(conn->pool->control, &event, conn->pool->thread->now_us);
+}
+
+static void end_wire(struct wire_conn *conn, enum wire_end end)
+{
+    shut_wire(conn);
+    tell_wire(conn, (struct wire_event){.type = WIRE_CLOSED, .end = end});
+}
+
+static void connect_wire(struct wire_conn *conn, uint32_t node)
+{
+    INVARIANT(conn->state == STATE_CLOSED);
+    const struct pool *shared = conn->pool->shared;
+    conn->fd = socket_connect(&shared->nodes[node], shared->config->lease_us, &conn->end);
+    if (conn->fd < 0) {
+        conn->has_failed = true;
+        conn->pool->has_failed_wires = true;
+        return;
+    }
+    conn->state = STATE_CONNECTING;
+    watch_wire(conn);
+}
+
+static void write_wire(struct wire_conn *conn)
+{
+    struct slice slices[SOCKET_SLICES_MAX];
+    while (conn->state == STATE_OPEN && !conn->is_blocked && !conn->is_broken) {
+        size_t count = control_gather(conn->pool->control, conn->wire, slices, SOCKET_SLICES_MAX);
+        if (count == 0) {
+            return;
+        }
+        size_t total;
+        int64_t taken = socket_write(conn->fd, slices, count, &total);
+        if (taken < 0) {
+            conn->is_broken = true; /* its read says why */
+            return;
+        }
+        if ((size_t)taken < total) {
+            conn->is_blocked = true;
+            watch_wire(conn);
+        }
+        if (taken > 0) {
+            tell_wire(conn, (struct wire_event){.type = WIRE_WROTE, .wrote = (uint32_t)taken});
+        }
+    }
+}
+
+static void read_wire(struct wire_conn *conn)
+{
+    char *scratch = conn->pool->thread->scratch;
+    ssize_t got = read(conn->fd, scratch, READ_BYTES);
+    if (got > 0) {
+        struct slice bytes = slice_of(scratch, (size_t)got);
+        tell_wire(conn, (struct wire_event){.type = WIRE_BYTES, .bytes = bytes});
+    } else if (got == 0) {
+        end_wire(conn, WIRE_END_EOF);
+    } else if (errno != EAGAIN && errno != EINTR) {
+        end_wire(conn, socket_end_of(errno));
+    }
+}
+
+static void on_wire(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    struct wire_conn *conn = arg;
+    begin(conn->pool);
+    if (conn->state == STATE_CONNECTING) {
+        enum wire_end end;
+        if (socket_finish(conn->fd, &end) != 0) {
+            end_wire(conn, end);
+            return;
+        }
+        conn->state = STATE_OPEN;
+        watch_wire(conn);
+        tell_wire(conn, (struct wire_event){.type = WIRE_OPEN});
+        return;
+    }
+    if (what & EV_WRITE) {
+        conn->is_blocked = false;
+        write_wire(conn);
+        watch_wire(conn);
+    }
+    if (what & EV_READ) {
+        read_wire(conn);
+    }
+}
+
+static void tell_failed_wires(struct control_pool *pool)
+{
+    pool->has_failed_wires = false;
+    for (uint32_t i = 0; i < pool->wire_count; i++) {
+        if (pool->wires[i].has_failed) {
+            end_wire(&pool->wires[i], pool->wires[i].end);
+        }
+    }
+}
+
+/* --- What control wants done --- */
+
+static void post_to_workers(struct control_pool *pool, const struct worker_message *message)
+{
+    const struct control_thread_options *options = &pool->thread->options;
+    for (uint32_t i = 0; i < options->config->threads_count; i++) {
+        enum status status = worker_post(options->workers[i], message);
+        INVARIANT(status == STATUS_OK);
+    }
+}
+
+enum {
+    LEVEL_ERR = LOG_LEVEL_ERROR,
+    LEVEL_WARNING = LOG_LEVEL_WARNING,
+    LEVEL_NOTICE = LOG_LEVEL_NOTICE,
+    LEVEL_INFO = LOG_LEVEL_INFO
+};
+
+static const enum log_level trace_levels[TRACE_TYPE_COUNT] = {
+#define X(name, word, level) [TRACE_##name] = (enum log_level)LEVEL_##level,
+    TRACE_TABLE(X)
+#undef X
+};
+
+/* What a and b of an event are called; NULL: not used. Words where they are states. */
+struct trace_names {
+    const char *a;
+    const char *b;
+    const char *(*word)(uint64_t value);
+};
+
+static const char *data_word(uint64_t value)
+{
+    return node_data_word((enum node_data)value);
+}
+
+static const char *admin_word(uint64_t value)
+{
+    return node_admin_word((enum node_admin)value);
+}
+
+static const struct trace_names trace_names[TRACE_TYPE_COUNT] = {
+    [TRACE_NODE_DATA] = {"from", "to", data_word},
+    [TRACE_NODE_ADMIN] = {"from", "to", admin_word},
+    [TRACE_VIEW_PROPOSED] = {"epoch", NULL, NULL},
+    [TRACE_VIEW_EFFECTIVE] = {"epoch", "took_us", NULL},
+    [TRACE_LEASE_LAPSED] = {NULL, "since_us", NULL},
+    [TRACE_SERVING] = {"epoch", NULL, NULL},
+    [TRACE_FIRST_START] = {"nodes", NULL, NULL},
+    [TRACE_FILL_DONE] = {"items", "took_us", NULL},
+    [TRACE_FLUSHED] = {"delay_s", NULL, NULL},
+};
+
+static void log_value(struct log_field *field, const char *key, uint64_t value,
+                      const char *(*word)(uint64_t value))
+{
+    *field =
+        (struct log_field){.key = key, .text = word == NULL ? NULL : word(value), .number = value};
+}
+
+static void log_trace(const struct control_pool *pool, const struct trace_event *event)
+{
+    struct log_field fields[6];
+    size_t count = 0;
+    const struct config_pool *config = pool->shared->config;
+    fields[count++] = (struct log_field)LOG_TEXT("pool", config->name);
+    if (event->node < config->node_count) {
+        fields[count++] = (struct log_field)LOG_TEXT("node", config->nodes[event->node].name);
+    }
+    if (event->proxy != TRACE_NO_PROXY) {
+        fields[count++] = (struct log_field)LOG_NUMBER("proxy", event->proxy);
+    }
+    const struct trace_names *names = &trace_names[event->type];
+    if (names->a != NULL) {
+        log_value(&fields[count++], names->a, event->a, names->word);
+    }
+    if (names->b != NULL) {
+        log_value(&fields[count++], names->b, event->b, names->word);
+    }
+    if (event->detail[0] != '\0') {
+        fields[count++] = (struct log_field)LOG_TEXT("why", event->detail);
+    }
+    log_write(trace_levels[event->type], trace_word(event->type), fields, count);
+}
+
+static void act_on_wire(struct control_pool *pool, const struct wire_action *action)
+{
+    INVARIANT(action->wire < pool->wire_count);
+    struct wire_conn *conn = &pool->wires[action->wire];
+    switch (action->type) {
+    case WIRE_CONNECT:
+        connect_wire(conn, action->node);
+        break;
+    case WIRE_WRITE:
+        write_wire(conn);
+        break;
+    case WIRE_CLOSE:
+        shut_wire(conn);
+        break;
+    }
+}
+
+static void act(struct control_pool *pool, const struct control_action *action)
+{
+    struct control_thread *thread = pool->thread;
+    struct worker_message message = {
+        .pool = pool->shared->index,
+        .topology = action->topology,
+        .ticket = action->ticket,
+    };
+    pool->is_changed = pool->is_changed || action->type != CONTROL_ACTION_WIRE;
+    switch (action->type) {
+    case CONTROL_ACTION_WIRE:
+        act_on_wire(pool, &action->wire);
+        break;
+    case CONTROL_ACTION_HOLD:
+        message.type = WORKER_HOLD;
+        post_to_workers(pool, &message);
+        break;
+    case CONTROL_ACTION_ADOPT:
+        message.type = WORKER_ADOPT;
+        post_to_workers(pool, &message);
+        break;
+    case CONTROL_ACTION_FLUSHED: {
+        message.type = WORKER_FLUSHED;
+        enum status status = worker_post(thread->options.workers[action->worker], &message);
+        INVARIANT(status == STATUS_OK);
+        break;
+    }
+    case CONTROL_ACTION_DONE:
+        control_port_done(thread->options.port, action->ticket, action->result);
+        break;
+    case CONTROL_ACTION_TRACE:
+        log_trace(pool, &action->trace);
+        control_port_trace(thread->options.port, pool->shared->index, &action->trace);
+        break;
+    }
+}
+
+static void publish_lease(struct control_pool *pool)
+{
+    atomic_store_explicit(&pool->shared->lease_until_us, control_lease_until_us(pool->control),
+                          memory_order_relaxed);
+}
+
+static void flush_pool(struct control_pool *pool)
+{
+    struct control_action action;
+    /* A lease that ended or was renewed must not wait for what follows. */
+    publish_lease(pool);
+    do {
+        if (pool->has_failed_wires) {
+            tell_failed_wires(pool);
+        }
+        while (control_next_action(pool->control, &action)) {
+            act(pool, &action);
+        }
+    } while (pool->has_failed_wires);
+    publish_lease(pool);
+    struct control_thread *thread = pool->thread;
+    if (pool->is_changed || thread->now_us - pool->published_at_us >= PUBLISH_US) {
+        pool->is_changed = false;
+        pool->published_at_us = thread->now_us;
+        control_port_publish(thread->options.port, pool->shared->index, pool->control,
+                             thread->now_us);
+    }
+    pool->is_touched = false;
+}
+
+/* --- Time --- */
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct control_thread *thread = arg;
+    for (uint32_t i = 0; i < thread->pool_count; i++) {
+        struct control_pool *pool = &thread->pools[i];
+        begin(pool);
+        control_tick(pool->control, thread->now_us);
+    }
+}
+
+static void arm_timer(struct control_thread *thread)
+{
+    uint64_t now_us = clock_mono_us();
+    uint64_t due_us = now_us + PUBLISH_US;
+    for (uint32_t i = 0; i < thread->pool_count; i++) {
+        uint64_t deadline_us = control_next_deadline_us(thread->pools[i].control);
+        if (deadline_us < due_us) {
+            due_us = deadline_us;
+        }
+    }
+    uint64_t wait_us = due_us > now_us ? due_us - now_us : 0;
+    struct timeval after = {.tv_usec = (suseconds_t)wait_us};
+    INVARIANT(event_add(&thread->timer, &after) == 0);
+}
+
+static void look_if_gone(struct control_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->pool_count; i++) {
+        if (!control_is_gone(thread->pools[i].control)) {
+            return;
+        }
+    }
+    atomic_store(&thread->is_gone, true);
+}
+
+static void flush(struct control_thread *thread)
+{
+    for (uint32_t i = 0; i < thread->pool_count; i++) {
+        if (thread->pools[i].is_touched) {
+            flush_pool(&thread->pools[i]);
+        }
+    }
+    thread->is_turning = false;
+    if (thread->is_leaving) {
+        look_if_gone(thread);
+    }
+    arm_timer(thread);
+}
+
+/* --- Messages --- */
+
+static void leave_if_quiet(struct control_thread *thread)
+{
+    thread->quiet_count++;
+    if (thread->quiet_count < thread->options.config->threads_count) {
+        return;
+    }
+    thread->is_leaving = true;
+    for (uint32_t i = 0; i < thread->pool_count; i++) {
+        begin(&thread->pools[i]);
+        control_leave(thread->pools[i].control, thread->now_us);
+    }
+}
+
+static void on_message(struct control_thread *thread, const struct inbox_message *message)
+{
+    struct control_pool *pool = &thread->pools[message->pool];
+    begin(pool);
+    switch (message->type) {
+    case INBOX_REPORT:
+        control_report(pool->control, &message->report, thread->now_us);
+        break;
+    case INBOX_COMMAND:
+        control_command(pool->control, &message->command, thread->now_us);
+        break;
+    case INBOX_QUIET:
+        leave_if_quiet(thread);
+        break;
+    case INBOX_STOP:
+        thread->is_stopping = true;
+        break;
+    }
+}
+
+static void on_inbox(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct control_thread *thread = arg;
+    struct inbox_message message;
+    mailbox_quiet(thread->options.inbox);
+    while (mailbox_take(thread->options.inbox, &message)) {
+        on_message(thread, &message);
+    }
+}
+
+/* --- Life --- */
+
+/* What all proxies of a pool must have alike (replication.md section 4, Heartbeat). */
+static uint64_t hash_config(const struct config_pool *config)
+{
+    char text[NODES_MAX * (NODE_NAME_BYTES_MAX + CONFIG_ZONE_BYTES_MAX + 32) + 64];
+    size_t length = 0;
+    for (size_t i = 0; i < config->node_count; i++) {
+        const struct config_node *node = &config->nodes[i];
+        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s %u %s\n", node->name,
+                                   (unsigned)node->weight, node->zone);
+    }
+    length += (size_t)snprintf(text + length, sizeof(text) - length,
+                               "replicas all, distribution rendezvous, hash xxh3\n");
+    return topology_hash(slice_of(text, length));
+}
+
+static enum status init_control(struct control_pool *pool)
+{
+    const struct config *config = pool->thread->options.config;
+    const struct config_pool *own = pool->shared->config;
+    uint64_t nonce = 0;
+    while (nonce == 0) {
+        if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce)) {
+            return STATUS_SYSTEM;
+        }
+    }
+    struct control_options options = {
+        .names = pool->shared->names,
+        .worker_count = config->threads_count,
+        .nonce = nonce,
+        .config_hash = hash_config(own),
+        .interval_us = own->health_interval_us,
+        .timeout_us = own->health_timeout_us,
+        .lease_us = own->lease_us,
+        .request_timeout_us = own->request_timeout_us,
+        .hold_down_max_us = own->hold_down_max_us,
+        .fall = own->health_fall_count,
+        .rise = own->health_rise_count,
+        .fill =
+            {
+                .item_bytes_max = config->item_bytes,
+                .rate_bytes = own->fill_rate_bytes,
+                .window = own->fill_window_count,
+                .list_bytes = FILL_LIST_BYTES,
+                .timeout_us = FILL_TIMEOUT_FACTOR * own->request_timeout_us,
+            },
+    };
+    pool->control_bytes = control_bytes(&options);
+    void *memory = mmap(NULL, pool->control_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        return STATUS_NO_MEMORY;
+    }
+    pool->control = control_init(memory, &options, clock_mono_us());
+    return STATUS_OK;
+}
+
+static enum status init_pool(struct control_thread *thread, uint32_t index)
+{
+    struct control_pool *pool = &thread->pools[index];
+    pool->thread = thread;
+    pool->shared = &thread->options.pools[index];
+    pool->wire_count = CONTROL_WIRE_FILL(pool->shared->node_count, FILL_WIRE_COUNT);
+    for (uint32_t i = 0; i < WIRES_MAX; i++) {
+        pool->wires[i] = (struct wire_conn){.pool = pool, .wire = i, .fd = -1};
+    }
+    return init_control(pool);
+}
+
+static void fini_pool(struct control_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->wire_count; i++) {
+        shut_wire(&pool->wires[i]);
+    }
+    (void)munmap(pool->control, pool->control_bytes);
+}
+
+/* Polls of a few milliseconds want a clock that is finer than the kernel's coarse one. */
+static struct event_base *create_base(void)
+{
+    struct event_config *config = event_config_new();
+    if (config == NULL) {
+        return NULL;
+    }
+    int is_set =
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK | EVENT_BASE_FLAG_PRECISE_TIMER);
+    struct event_base *base = is_set == 0 ? event_base_new_with_config(config) : NULL;
+    event_config_free(config);
+    return base;
+}
+
+enum status control_thread_create(const struct control_thread_options *options,
+                                  struct control_thread **out)
+{
+    *out = NULL;
+    size_t pool_count = options->config->pool_count;
+    struct control_thread *thread =
+        calloc(1, sizeof(*thread) + pool_count * sizeof(thread->pools[0]));
+    if (thread == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    thread->options = *options;
+    thread->scratch = malloc(READ_BYTES);
+    if (thread->scratch == NULL) {
+        goto free_thread;
+    }
+    thread->base = create_base();
+    if (thread->base == NULL) {
+        goto free_scratch;
+    }
+    INVARIANT(event_assign(&thread->timer, thread->base, -1, 0, on_timer, thread) == 0);
+    struct watch_target target = {thread->base, options->inbox->wake_fd, on_inbox, thread};
+    watch_set(&thread->inbox_watch, &target, EV_READ);
+    while (thread->pool_count < pool_count) {
+        enum status status = init_pool(thread, thread->pool_count);
+        if (status != STATUS_OK) {
+            control_thread_destroy(&thread);
+            return status;
+        }
+        thread->pool_count++;
+    }
+    *out = thread;
+    return STATUS_OK;
+
+free_scratch:
+    free(thread->scratch);
+free_thread:
+    free(thread);
+    return STATUS_NO_MEMORY;
+}
+
+static void *run(void *arg)
+{
+    struct control_thread *thread = arg;
+    on_timer(-1, EV_TIMEOUT, thread);
+    flush(thread);
+    while (!thread->is_stopping) {
+        int result = event_base_loop(thread->base, EVLOOP_ONCE);
+        INVARIANT(result == 0);
+        flush(thread);
+    }
+    return NULL;
+}
+
+enum status control_thread_start(struct control_thread *thread)
+{
+    if (pthread_create(&thread->thread, NULL, run, thread) != 0) {
+        return STATUS_SYSTEM;
+    }
+    thread->is_started = true;
+    return STATUS_OK;
+}
+
+bool control_thread_is_gone(const struct control_thread *thread)
+{
+    return atomic_load(&thread->is_gone);
+}
+
+void control_thread_stop(struct control_thread *thread)
+{
+    if (thread->is_started) {
+        struct inbox_message message = {.type = INBOX_STOP};
+        enum status status = mailbox_post(thread->options.inbox, &message, 0);
+        INVARIANT(status == STATUS_OK);
+        (void)pthread_join(thread->thread, NULL);
+        thread->is_started = false;
+    }
+}
+
+void control_thread_destroy(struct control_thread **handle)
+{
+    struct control_thread *thread = *handle;
+    *handle = NULL;
+    if (thread == NULL) {
+        return;
+    }
+    REQUIRE(!thread->is_started);
+    for (uint32_t i = 0; i < thread->pool_count; i++) {
+        fini_pool(&thread->pools[i]);
+    }
+    watch_clear(&thread->inbox_watch);
+    (void)event_del(&thread->timer);
+    event_base_free(thread->base);
+    free(thread->scratch);
+    free(thread);
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A worker: one thread, one event loop, one dataplane for each pool, and the sockets they speak of.
+ */
+#ifndef EVERWARM_SHELL_WORKER_H
+#define EVERWARM_SHELL_WORKER_H
+
+#include "everwarm/base/status.h"
+#include "everwarm/core/dataplane.h"
+#include "mailbox.h"
+#include "pool.h"
+
+struct worker;
+
+struct worker_options {
+    uint32_t index;
+    const struct config *config; /* as all pointers here: borrowed until worker_destroy */
+    struct pool *pools;          /* config->pool_count of them */
+    struct client_count *clients;
+    struct mailbox *inbox;       /* the control thread's */
+    struct worker *const *peers; /* config->threads_count of them, this one too; set before start */
+};
+
+enum worker_accept {
+    WORKER_ACCEPT_OWN,  /* keep the clients that come: the other workers have sockets too */
+    WORKER_ACCEPT_DEAL, /* give them to all workers in turn */
+};
+
+/* Errors  STATUS_NO_MEMORY, STATUS_SYSTEM: nothing is left behind. */
+MUST_CHECK enum status worker_create(const struct worker_options *options, struct worker **out);
+
+/* Serve clients of POOL on the listening socket FD, which is the worker's from now on. Before
+ * start. */
+void worker_listen(struct worker *worker, uint32_t pool, int fd, enum worker_accept accept);
+
+/* Start the thread. */
+MUST_CHECK enum status worker_start(struct worker *worker);
+
+/*
+ * Post a message; what control posts always fits (see WORKER_MESSAGES_MAX).
+ *
+ * Errors  STATUS_FULL: for WORKER_CLIENT alone; the fd stays the caller's.
+ * Thread  any.
+ */
+MUST_CHECK enum status worker_post(struct worker *worker, const struct worker_message *message);
+
+/* What a worker last published. Thread: any. */
+struct worker_figures {
+    uint64_t loop_lag_us;
+};
+void worker_figures(struct worker *worker, struct worker_figures *out);
+/* Add the dataplane's published figures to SUM and the nodes' zombies to ZOMBIES. Thread: any. */
+void worker_add_stats(struct worker *worker, uint32_t pool, struct dataplane_stats *sum,
+                      uint64_t zombies[NODES_MAX]);
+
+/* Stop the thread if it runs. */
+void worker_stop(struct worker *worker);
+/* Close everything, free *WORKER, which may be NULL and is stopped, and null it. */
+void worker_destroy(struct worker **worker);
+
+#endif

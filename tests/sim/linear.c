@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Depth-first search for an order (Wing and Gong), with a memory of what was already tried: the set
+ * of operations done and the value they left (Lowe). What changes nothing and fits is taken at once:
+ * no order is lost by it.
+ */
+#include "sim/linear.h"
+
+#include "everwarm/base/invariant.h"
+#include "everwarm/base/prng.h"
+
+#include <stdlib.h>
+
+enum {
+    LINEAR_WORDS = HISTORY_OPS_MAX / 64,
+    LINEAR_MEMO = 1 << 18, /* slots: more than twice LINEAR_STATES_MAX, a power of two */
+};
+
+struct linear_frame {
+    int32_t state;  /* before the operation */
+    uint32_t op;    /* the one done */
+    bool is_forced; /* nothing else need be tried here */
+};
+
+struct linear {
+    struct history *history;
+    const struct history_op *const *ops;
+    uint32_t count;
+    uint64_t done[LINEAR_WORDS];
+    uint64_t done_hash; /* of the set */
+    int32_t state;
+    uint32_t depth;
+    uint32_t mandatory_left;
+    struct linear_frame frames[HISTORY_OPS_MAX + 1];
+};
+
+static uint64_t linear_memo[LINEAR_MEMO];
+static uint32_t linear_memo_used[LINEAR_STATES_MAX + 1];
+static uint32_t linear_memo_count;
+
+static bool linear_is_done(const struct linear *l, uint32_t op)
+{
+    return (l->done[op / 64] >> (op % 64) & 1) != 0;
+}
+
+/* Returns false: was there before. */
+static bool linear_remember(uint64_t hash)
+{
+    hash |= 1; /* 0 is an empty slot */
+    uint32_t at = (uint32_t)(hash >> 20) & (LINEAR_MEMO - 1);
+    for (; linear_memo[at] != 0; at = (at + 1) & (LINEAR_MEMO - 1)) {
+        if (linear_memo[at] == hash) {
+            return false;
+        }
+    }
+    linear_memo[at] = hash;
+    linear_memo_used[linear_memo_count++] = at;
+    return true;
+}
+
+static void linear_forget(void)
+{
+    for (uint32_t i = 0; i < linear_memo_count; i++) {
+        linear_memo[linear_memo_used[i]] = 0;
+    }
+    linear_memo_count = 0;
+}
+
+/* A number's value after incr or decr; ABSENT: the item is no number. */
+static int32_t linear_delta(struct history *history, int32_t state, int64_t delta, uint64_t *number)
+{
+    if (!history_number(history, state, number)) {
+        return HISTORY_ABSENT;
+    }
+    uint64_t by = (uint64_t)(delta < 0 ? -delta : delta);
+    *number = delta >= 0 ? *number + by : (by > *number ? 0 : *number - by);
+    char text[24];
+    size_t at = sizeof(text);
+    uint64_t rest = *number;
+    do {
+        text[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    return history_value(history, slice_of(text + at, sizeof(text) - at),
+                         history->values[state].flags);
+}
+
+static bool linear_apply_delta(struct history *history, const struct history_op *op, int32_t state,
+                               int32_t *next)
+{
+    if (state == HISTORY_ABSENT) {
+        return op->result == HISTORY_NO || op->result == HISTORY_UNKNOWN;
+    }
+    uint64_t number;
+    int32_t after = linear_delta(history, state, op->delta, &number);
+    if (after == HISTORY_ABSENT) {
+        return op->result == HISTORY_NON_NUMERIC || op->result == HISTORY_UNKNOWN;
+    }
+    *next = after;
+    return op->result == HISTORY_UNKNOWN || (op->result == HISTORY_OK && op->number == number);
+}
+
+static bool linear_apply_cas(const struct history_op *op, int32_t state, int32_t *next)
+{
+    bool is_match = state != HISTORY_ABSENT && state == op->seen;
+    switch (op->result) {
+    case HISTORY_OK:
+        *next = op->value;
+        return is_match;
+    case HISTORY_NO:
+        return state == HISTORY_ABSENT;
+    case HISTORY_EXISTS:
+        /* After a change of leader a CAS may be foreign to the new one. */
+        return op->is_cas_loose || (state != HISTORY_ABSENT && !is_match);
+    case HISTORY_PENDING:
+    case HISTORY_UNKNOWN:
+        *next = is_match ? op->value : state;
+        return true;
+    case HISTORY_NON_NUMERIC:
+        return false;
+    }
+    UNREACHABLE();
+}
+
+/* Could OP happen on STATE with the result it had? *NEXT is the state then. */
+static bool linear_apply(struct history *history, const struct history_op *op, int32_t state,
+                         int32_t *next)
+{
+    *next = state;
+    bool is_there = state != HISTORY_ABSENT;
+    bool is_unknown = op->result == HISTORY_UNKNOWN;
+    switch (op->kind) {
+    case HISTORY_GET:
+        return is_unknown || state == (op->result == HISTORY_OK ? op->seen : HISTORY_ABSENT);
+    case HISTORY_SET:
+        *next = op->value;
+        return is_unknown || op->result == HISTORY_OK;
+    case HISTORY_ADD:
+        *next = is_there ? state : op->value;
+        return is_unknown || (op->result == HISTORY_OK) == !is_there;
+    case HISTORY_REPLACE:
+        *next = is_there ? op->value : state;
+        return is_unknown || (op->result == HISTORY_OK) == is_there;
+    case HISTORY_APPEND:
+        *next = is_there ? history_join(history, state, op->value, state) : state;
+        return is_unknown || (op->result == HISTORY_OK) == is_there;
+    case HISTORY_PREPEND:
+        *next = is_there ? history_join(history, op->value, state, state) : state;
+        return is_unknown || (op->result == HISTORY_OK) == is_there;
+    case HISTORY_CAS:
+        return linear_apply_cas(op, state, next);
+    case HISTORY_DELETE:
+        *next = HISTORY_ABSENT;
+        return is_unknown || (op->result == HISTORY_OK) == is_there;
+    case HISTORY_DELTA:
+        return linear_apply_delta(history, op, state, next);
+    case HISTORY_TOUCH:
+        return is_unknown || (op->result == HISTORY_OK) == is_there;
+    case HISTORY_FORGET:
+        *next = HISTORY_ABSENT;
+        return true;
+    }
+    UNREACHABLE();
+}
+
+static void linear_do(struct linear *l, uint32_t op, int32_t next, bool is_forced)
+{
+    l->frames[l->depth++] =
+        (struct linear_frame){.state = l->state, .op = op, .is_forced = is_forced};
+    l->done[op / 64] |= UINT64_C(1) << (op % 64);
+    l->done_hash ^= prng_mix(op + 1);
+    l->mandatory_left -= l->ops[op]->is_optional ? 0 : 1;
+    l->state = next;
+}
+
+static struct linear_frame linear_undo(struct linear *l)
+{
+    struct linear_frame frame = l->frames[--l->depth];
+    l->done[frame.op / 64] &= ~(UINT64_C(1) << (frame.op % 64));
+    l->done_hash ^= prng_mix(frame.op + 1);
+    l->mandatory_left += l->ops[frame.op]->is_optional ? 0 : 1;
+    l->state = frame.state;
+    return frame;
+}
+
+struct linear_bounds {
+    uint64_t asked_max;   /* of what is done: the present is not before it */
+    uint64_t told_min;    /* of what is mandatory and not done: the present is not after it */
+    uint64_t expires_min; /* the first optional one still open ends then */
+};
+
+static struct linear_bounds linear_bounds(const struct linear *l)
+{
+    struct linear_bounds b = {.told_min = UINT64_MAX, .expires_min = UINT64_MAX};
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct history_op *op = l->ops[i];
+        if (linear_is_done(l, i)) {
+            b.asked_max = op->asked_us > b.asked_max ? op->asked_us : b.asked_max;
+        } else if (op->asked_us > b.told_min) {
+            break;
+        } else if (!op->is_optional && op->told_us < b.told_min) {
+            b.told_min = op->told_us;
+        }
+    }
+    for (uint32_t i = 0; i < l->count && l->ops[i]->asked_us <= b.told_min; i++) {
+        const struct history_op *op = l->ops[i];
+        if (!linear_is_done(l, i) && op->is_optional && op->told_us >= b.asked_max &&
+            op->told_us < b.expires_min) {
+            b.expires_min = op->told_us;
+        }
+    }
+    return b;
+}
+
+/* Do the next operation after FROM (operations in the order: mandatory, then optional). */
+static bool linear_advance(struct linear *l, uint32_t from)
+{
+    struct linear_bounds b = linear_bounds(l);
+    int32_t next;
+    /* Not past the end of an optional one: it may have to come first. */
+    uint64_t pure_max = b.told_min < b.expires_min ? b.told_min : b.expires_min;
+    for (uint32_t i = 0; from == 0 && i < l->count && l->ops[i]->asked_us <= pure_max; i++) {
+        if (!linear_is_done(l, i) && !l->ops[i]->is_optional &&
+            linear_apply(l->history, l->ops[i], l->state, &next) && next == l->state) {
+            linear_do(l, i, next, true);
+            return true;
+        }
+    }
+    for (uint32_t turn = from; turn < 2 * l->count; turn++) {
+        uint32_t i = turn % l->count;
+        const struct history_op *op = l->ops[i];
+        if (op->asked_us > b.told_min) {
+            turn = turn < l->count ? l->count - 1 : 2 * l->count;
+            continue;
+        }
+        if (linear_is_done(l, i) || op->is_optional != (turn >= l->count) ||
+            (op->is_optional && op->told_us < b.asked_max) ||
+            !linear_apply(l->history, op, l->state, &next) ||
+            (op->is_optional && next == l->state)) {
+            continue;
+        }
+        uint64_t hash = l->done_hash ^ prng_mix(i + 1);
+        if (linear_memo_count < LINEAR_STATES_MAX &&
+            !linear_remember(prng_mix(hash + (uint64_t)(uint32_t)next * 0x9e3779b97f4a7c15))) {
+            continue;
+        }
+        linear_do(l, i, next, false);
+        return true;
+    }
+    return false;
+}
+
+static uint32_t linear_turn_after(const struct linear *l, const struct linear_frame *frame)
+{
+    return (l->ops[frame->op]->is_optional ? l->count : 0) + frame->op + 1;
+}
+
+enum linear_verdict linear_judge(struct history *history, const struct history_op *const *ops,
+                                 uint32_t count)
+{
+    REQUIRE(count <= HISTORY_OPS_MAX);
+    static struct linear l;
+    memset(&l, 0, offsetof(struct linear, frames));
+    l.history = history;
+    l.ops = ops;
+    l.count = count;
+    l.state = HISTORY_ABSENT;
+    for (uint32_t i = 0; i < count; i++) {
+        l.mandatory_left += ops[i]->is_optional ? 0 : 1;
+    }
+    enum linear_verdict verdict = LINEAR_YES;
+    uint32_t from = 0;
+    while (l.mandatory_left > 0) {
+        if (linear_memo_count >= LINEAR_STATES_MAX) {
+            verdict = LINEAR_TOO_HARD;
+            break;
+        }
+        if (linear_advance(&l, from)) {
+            from = 0;
+            continue;
+        }
+        struct linear_frame frame;
+        do {
+            if (l.depth == 0) {
+                linear_forget();
+                return LINEAR_NO;
+            }
+            frame = linear_undo(&l);
+        } while (frame.is_forced);
+        from = linear_turn_after(&l, &frame);
+    }
+    linear_forget();
+    return verdict;
+}

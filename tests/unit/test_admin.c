@@ -1,0 +1,1305 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The admin API over real sockets, in front of a control port of our own: what each route answers,
+ * what a command's results become, and what the gate lets through.
+ */
+#include "../../admin/route.h"
+#include "../../admin/tree.h"
+#include "../../admin/uri.h"
+
+#include "everwarm/admin/admin.h"
+
+#include <check.h>
+#include <errno.h>
+#include <jansson.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    ANSWER_BYTES_MAX = 512 << 10,
+    NODES = 3,
+    WAITERS = 10,
+    /* Sanitizers and a loaded machine are slow; nothing here should take a tenth of it. */
+    DEADLINE_S = 20,
+    BASE_S = 1767225600, /* 2026-01-01T00:00:00Z */
+};
+
+/* --- a control port of our own --- */
+
+struct control_port {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    size_t snapshot_bytes;
+    struct proxy_snapshot *snapshot;
+    enum status status;
+    enum control_result result;
+    size_t commands;      /* asked so far */
+    size_t commands_held; /* waiting in here now */
+    bool is_holding;      /* commands wait until this is false */
+    struct control_port_request last;
+};
+
+static struct control_port port;
+static struct config config;
+static struct admin *admin;
+static uint16_t admin_port;
+
+const char *proxy_state_word(enum proxy_state state)
+{
+    switch (state) {
+    case PROXY_STARTING:
+        return "starting";
+    case PROXY_RUNNING:
+        return "running";
+    case PROXY_DRAINING:
+        return "draining";
+    }
+    return "?";
+}
+
+enum status control_port_snapshot(struct control_port *from, struct proxy_snapshot **out)
+{
+    *out = malloc(from->snapshot_bytes);
+    ck_assert_ptr_nonnull(*out);
+    memcpy(*out, from->snapshot, from->snapshot_bytes);
+    return STATUS_OK;
+}
+
+void proxy_snapshot_destroy(struct proxy_snapshot **snapshot)
+{
+    free(*snapshot);
+    *snapshot = NULL;
+}
+
+bool control_port_find_node(const struct control_port *in, const char *name, uint32_t *pool,
+                            uint32_t *node)
+{
+    *pool = 0;
+    for (*node = 0; *node < in->snapshot->pools[0].node_count; (*node)++) {
+        if (strcmp(in->snapshot->pools[0].nodes[*node].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum status control_port_command(struct control_port *to, const struct control_port_request *asked,
+                                 enum control_result *result)
+{
+    ck_assert_int_eq(pthread_mutex_lock(&to->lock), 0);
+    to->commands++;
+    to->commands_held++;
+    to->last = *asked;
+    ck_assert_int_eq(pthread_cond_broadcast(&to->moved), 0);
+    while (to->is_holding) {
+        ck_assert_int_eq(pthread_cond_wait(&to->moved, &to->lock), 0);
+    }
+    to->commands_held--;
+    *result = to->result;
+    const enum status status = to->status;
+    ck_assert_int_eq(pthread_mutex_unlock(&to->lock), 0);
+    return status;
+}
+
+/* --- fixtures --- */
+
+static struct proxy_pool *the_pool(void)
+{
+    return &port.snapshot->pools[0];
+}
+
+/* A proxy in its first second: nothing known, nothing counted. */
+static void make_starting(void)
+{
+    static const char *const NAMES[NODES] = {"a", "127.0.0.1:11212", "<script>\"&\\"};
+    port.snapshot_bytes = sizeof(struct proxy_snapshot) + sizeof(struct proxy_pool);
+    port.snapshot = calloc(1, port.snapshot_bytes);
+    ck_assert_ptr_nonnull(port.snapshot);
+    struct proxy_snapshot *s = port.snapshot;
+    config.max_clients_count = 10000;
+    config.pools[0].request_timeout_us = 1500000;
+    *s = (struct proxy_snapshot){.version = "0.1.0",
+                                 .config = &config,
+                                 .state = PROXY_STARTING,
+                                 .pid = 4711,
+                                 .started_wall_us = (uint64_t)BASE_S * 1000000,
+                                 .now_wall_us = (uint64_t)(BASE_S + 100) * 1000000,
+                                 .now_mono_us = 200000000,
+                                 .uptime_us = 100000000,
+                                 .events_next = 1,
+                                 .pool_count = 1};
+    struct proxy_pool *pool = the_pool();
+    pool->name = "main";
+    pool->config = &config.pools[0];
+    pool->node_count = NODES;
+    pool->control.node_count = NODES;
+    pool->control.proxy_id = VIEW_NO_PROXY;
+    for (size_t i = 0; i < NODES; i++) {
+        pool->nodes[i] = (struct proxy_node){
+            .name = NAMES[i], .address = "127.0.0.1:11211", .zone = "", .weight = 1};
+        pool->control.nodes[i].data = NODE_DATA_OUT;
+        pool->control.nodes[i].filler = VIEW_NO_PROXY;
+    }
+}
+
+/* a serves, b is down, c is filled by us and has come to 29 %. */
+static void make_running(void)
+{
+    struct proxy_pool *pool = the_pool();
+    port.snapshot->state = PROXY_RUNNING;
+    pool->is_readable = true;
+    pool->nodes[0].zone = "z1";
+    pool->nodes[0].address = "127.0.0.1:11212";
+    pool->control.state = CONTROL_SERVING;
+    pool->control.epoch = 17;
+    struct control_node_snapshot *a = &pool->control.nodes[0];
+    a->oper = NODE_OPER_UP;
+    a->data = NODE_DATA_COMPLETE;
+    a->admin_since_us = 100000000;
+    a->oper_since_us = 101000000;
+    a->transitions_1h = 1;
+    a->is_check_ok = true;
+    a->check_us = 280;
+    a->check_at_us = 199000000;
+    (void)snprintf(a->check_text, sizeof(a->check_text), "VERSION 1.6.18\n\xff");
+    struct dataplane_node_stats *traffic = &pool->traffic.nodes[0];
+    traffic->requests = 91233;
+    traffic->connect_failures = 1;
+    traffic->connects = 5;
+    traffic->is_open = true;
+    traffic->in_flight = 3;
+    histogram_record(&traffic->latency, 100);
+    histogram_record(&traffic->latency, 704);
+    struct control_node_snapshot *c = &pool->control.nodes[2];
+    c->oper = NODE_OPER_UP;
+    c->data = NODE_DATA_FILLING;
+    c->data_since_us = 150000000;
+    c->hold_down_until_us = 203500000;
+    c->is_filled_by_us = true;
+    c->fill = (struct fill_progress){
+        .items_done = 52310, .items_total = 180000, .bytes_done = 77, .eta_us = 40100000};
+    pool->traffic.commands[MC_GET][DATAPLANE_OUTCOME_HIT] = 5;
+    histogram_record(&pool->traffic.latency_reads, 40);
+}
+
+static void start_admin(const char *path)
+{
+    char error[256] = "";
+    const struct admin_options options = {.listen = "127.0.0.1:0", .socket = path};
+    ck_assert_msg(admin_start(&options, &port, &admin, error, sizeof(error)) == STATUS_OK, "%s",
+                  error);
+    const char *colon = strrchr(admin_url(admin), ':');
+    admin_port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    ck_assert_uint_ne(admin_port, 0);
+}
+
+static void set_up_starting(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    ck_assert_int_eq(pthread_mutex_init(&port.lock, NULL), 0);
+    ck_assert_int_eq(pthread_cond_init(&port.moved, NULL), 0);
+    port.status = STATUS_OK;
+    port.result = CONTROL_RESULT_OK;
+    make_starting();
+    start_admin(NULL);
+}
+
+static void set_up(void)
+{
+    set_up_starting();
+    make_running();
+}
+
+static void tear_down(void)
+{
+    admin_stop(&admin);
+    ck_assert_ptr_null(admin);
+    free(port.snapshot);
+}
+
+/* --- a client that sends what it is told --- */
+
+static int connect_to(const struct sockaddr *address, socklen_t bytes)
+{
+    const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    const struct timeval deadline = {.tv_sec = DEADLINE_S};
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof(deadline)), 0);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &deadline, sizeof(deadline)), 0);
+    ck_assert_msg(connect(fd, address, bytes) == 0, "connect: %s", strerror(errno));
+    return fd;
+}
+
+static int connect_tcp(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(admin_port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return connect_to((const struct sockaddr *)&address, sizeof(address));
+}
+
+struct answer {
+    int status;
+    char *text; /* head and body */
+    const char *body;
+};
+
+static void answer_free(struct answer *answer)
+{
+    free(answer->text);
+}
+
+/* Read until the other side closes, which is part of what is tested. */
+static struct answer read_answer(int fd)
+{
+    struct answer answer = {.text = malloc(ANSWER_BYTES_MAX)};
+    ck_assert_ptr_nonnull(answer.text);
+    size_t used = 0;
+    ssize_t got = 0;
+    while ((got = recv(fd, answer.text + used, ANSWER_BYTES_MAX - 1 - used, 0)) > 0) {
+        used += (size_t)got;
+        ck_assert_uint_lt(used, ANSWER_BYTES_MAX - 1);
+    }
+    ck_assert_msg(got == 0 || errno == ECONNRESET, "not closed: %s", strerror(errno));
+    answer.text[used] = '\0';
+    ck_assert_int_eq(close(fd), 0);
+    if (sscanf(answer.text, "HTTP/1.%*c %d", &answer.status) != 1) {
+        answer.status = 0;
+    }
+    const char *end = strstr(answer.text, "\r\n\r\n");
+    answer.body = end == NULL ? "" : end + 4;
+    return answer;
+}
+
+/* A refused client's bytes may meet a closed connection: not an error of the client. */
+static void send_all(int fd, const char *bytes, size_t len)
+{
+    size_t sent = 0;
+    while (sent < len) {
+        const ssize_t put = send(fd, bytes + sent, len - sent, MSG_NOSIGNAL);
+        if (put <= 0) {
+            return;
+        }
+        sent += (size_t)put;
+    }
+}
+
+static struct answer ask_raw(const char *bytes)
+{
+    const int fd = connect_tcp();
+    send_all(fd, bytes, strlen(bytes));
+    return read_answer(fd);
+}
+
+/* METHOD and PATH, more header lines (each with its end) and a body. */
+static struct answer ask_with(const char *method, const char *path, const char *headers,
+                              const char *body)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    ck_assert_ptr_nonnull(out);
+    (void)fprintf(out, "%s %s HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n%s", method,
+                  path, headers);
+    if (body != NULL) {
+        (void)fprintf(out, "Content-Length: %zu\r\n", strlen(body));
+    }
+    (void)fprintf(out, "\r\n%s", body == NULL ? "" : body);
+    ck_assert_int_eq(fclose(out), 0);
+    struct answer answer = ask_raw(text);
+    free(text);
+    return answer;
+}
+
+static struct answer ask(const char *method, const char *path)
+{
+    return ask_with(method, path, "", NULL);
+}
+
+static json_t *ask_json(const char *method, const char *path, int status)
+{
+    struct answer answer = ask(method, path);
+    ck_assert_msg(answer.status == status, "%s %s: %s", method, path, answer.text);
+    json_t *json = json_loads(answer.body, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_msg(json_is_object(json), "%s %s: %s", method, path, answer.body);
+    answer_free(&answer);
+    return json;
+}
+
+static const char *text_of(const json_t *json, const char *member)
+{
+    const char *text = json_string_value(json_object_get(json, member));
+    ck_assert_msg(text != NULL, "%s", member);
+    return text;
+}
+
+/* A problem has its five members, and its status is the answer's. */
+static json_t *check_problem(const struct answer *answer, int status, const char *type)
+{
+    ck_assert_msg(answer->status == status, "wanted %d: %s", status, answer->text);
+    ck_assert_msg(strstr(answer->text, "Content-Type: application/problem+json\r\n") != NULL, "%s",
+                  answer->text);
+    json_t *json = json_loads(answer->body, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_msg(json_is_object(json), "%s", answer->body);
+    ck_assert_uint_eq(json_object_size(json), 5);
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "status")), status);
+    ck_assert_str_eq(text_of(json, "type"), type);
+    ck_assert_uint_gt(strlen(text_of(json, "title")), 0);
+    ck_assert_uint_gt(strlen(text_of(json, "detail")), 0);
+    ck_assert_uint_gt(strlen(text_of(json, "fix")), 0);
+    return json;
+}
+
+static void expect_problem(struct answer answer, int status, const char *type)
+{
+    json_decref(check_problem(&answer, status, type));
+    answer_free(&answer);
+}
+
+static void expect_status(struct answer answer, int status)
+{
+    ck_assert_msg(answer.status == status, "wanted %d: %s", status, answer.text);
+    answer_free(&answer);
+}
+
+/* --- paths, names, globs --- */
+
+START_TEST(every_route_is_found_by_its_path_only)
+{
+    struct route_match match;
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        const struct route *route = route_at(i);
+        ck_assert_int_eq(route_find(route->method, route->path, &match), ROUTE_FOUND);
+        ck_assert_ptr_eq(match.route, route);
+        ck_assert_int_eq(route_find("BREW", route->path, &match), ROUTE_NO_METHOD);
+        const bool is_get = strcmp(route->method, "GET") == 0;
+        ck_assert_str_eq(match.allow, is_get ? "GET, HEAD" : "POST");
+        char longer[128];
+        (void)snprintf(longer, sizeof(longer), "%s/", route->path);
+        ck_assert_int_ne(route_find(route->method, longer, &match), ROUTE_FOUND);
+    }
+    ck_assert_int_eq(route_find("HEAD", "/livez", &match), ROUTE_FOUND);
+    ck_assert_int_eq(route_find("GET", "/v1/nodes/unix%3A%2Frun%2Fm", &match), ROUTE_FOUND);
+    ck_assert_str_eq(match.name, "unix:/run/m");
+    ck_assert_int_eq(route_find("POST", "/v1/nodes/%3Cb%3E/drain", &match), ROUTE_FOUND);
+    ck_assert_str_eq(match.name, "<b>");
+    static const char *const UNKNOWN[] = {"",
+                                          "livez",
+                                          "/livez2",
+                                          "/v1",
+                                          "/v1/nodes/",
+                                          "/v1/nodes//drain",
+                                          "/v1/nodes/a/b",
+                                          "http://x/livez",
+                                          "/../livez",
+                                          "/%6Civez"};
+    for (size_t i = 0; i < sizeof(UNKNOWN) / sizeof(UNKNOWN[0]); i++) {
+        ck_assert_int_eq(route_find("GET", UNKNOWN[i], &match), ROUTE_NO_PATH);
+    }
+    static const char *const BAD[] = {"/v1/nodes/%",   "/v1/nodes/%4",   "/v1/nodes/%zz",
+                                      "/v1/nodes/%00", "/v1/nodes/a%0a", "/v1/nodes/%C3%A4"};
+    for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++) {
+        ck_assert_int_eq(route_find("GET", BAD[i], &match), ROUTE_BAD_NAME);
+    }
+    char name[128] = "/v1/nodes/";
+    memset(name + 10, 'n', NODE_NAME_BYTES_MAX);
+    ck_assert_int_eq(route_find("GET", name, &match), ROUTE_FOUND);
+    name[10 + NODE_NAME_BYTES_MAX] = 'n';
+    ck_assert_int_eq(route_find("GET", name, &match), ROUTE_BAD_NAME);
+}
+END_TEST
+
+START_TEST(every_name_survives_its_encoding)
+{
+    char name[0x7f - 0x21 + 1];
+    for (size_t i = 0; i + 1 < sizeof(name); i++) {
+        name[i] = (char)(0x21 + i);
+    }
+    name[sizeof(name) - 1] = '\0';
+    char encoded[3 * sizeof(name)];
+    char decoded[sizeof(name)];
+    uri_encode(name, encoded, sizeof(encoded));
+    ck_assert_ptr_null(strpbrk(encoded, "/?#<>\"&+ "));
+    ck_assert(uri_decode(slice_of_string(encoded), decoded, sizeof(decoded)));
+    ck_assert_str_eq(decoded, name);
+}
+END_TEST
+
+START_TEST(globs_match_as_a_person_expects)
+{
+    static const struct {
+        const char *glob;
+        const char *text;
+        bool is_match;
+    } ROWS[] = {
+        {"", "", true},         {"", "a", false},         {"*", "", true},
+        {"*", "a.b", true},     {"a", "a", true},         {"a", "ab", false},
+        {"ab", "a", false},     {"a*", "abc", true},      {"*c", "abc", true},
+        {"a*c", "abcbc", true}, {"a*b*c", "axbyc", true}, {"a*b*c", "axcyb", false},
+        {"*ab", "aab", true},   {"**a", "bba", true},     {"nodes.*.p99_s", "nodes.a.p99_s", true},
+    };
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        ck_assert_msg(tree_glob(ROWS[i].glob, ROWS[i].text, strlen(ROWS[i].text)) ==
+                          ROWS[i].is_match,
+                      "%s on %s", ROWS[i].glob, ROWS[i].text);
+    }
+}
+END_TEST
+
+/* --- what routes answer --- */
+
+START_TEST(every_route_answers)
+{
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        const struct route *route = route_at(i);
+        char path[64];
+        const char *hole = strstr(route->path, "{name}");
+        (void)snprintf(path, sizeof(path), "%.*s%s%s",
+                       (int)(hole == NULL ? strlen(route->path) : (size_t)(hole - route->path)),
+                       route->path, hole == NULL ? "" : "a",
+                       hole == NULL ? "" : hole + strlen("{name}"));
+        struct answer answer = ask(route->method, path);
+        const bool is_resync = strstr(path, "resync") != NULL;
+        ck_assert_msg(answer.status == (is_resync ? 202 : 200), "%s", answer.text);
+        ck_assert_ptr_nonnull(strstr(answer.text, "X-Content-Type-Options: nosniff\r\n"));
+        ck_assert_ptr_nonnull(strstr(answer.text, "Cache-Control: no-store\r\n"));
+        ck_assert_ptr_nonnull(strstr(answer.text, "Content-Security-Policy: default-src 'none'"));
+        ck_assert_uint_gt(strlen(answer.body), 0);
+        answer_free(&answer);
+        const bool is_get = strcmp(route->method, "GET") == 0;
+        answer = ask(is_get ? "POST" : "GET", path);
+        ck_assert_ptr_nonnull(
+            strstr(answer.text, is_get ? "Allow: GET, HEAD\r\n" : "Allow: POST\r\n"));
+        expect_problem(answer, 405, "/problems/method-not-allowed");
+        answer = ask("HEAD", path);
+        ck_assert_int_eq(answer.status, is_get ? 200 : 405);
+        ck_assert_str_eq(answer.body, "");
+        answer_free(&answer);
+    }
+    expect_problem(ask("GET", "/nothing"), 404, "/problems/not-found");
+    expect_problem(ask("GET", "/v1/nodes/zz"), 404, "/problems/no-such-node");
+    expect_problem(ask("GET", "/v1/nodes/%00"), 400, "/problems/bad-request");
+    expect_problem(ask("GET", "/stats?format=xml"), 400, "/problems/bad-request");
+    expect_problem(ask("GET", "/stats?filtre=a"), 400, "/problems/bad-request");
+    expect_problem(ask("GET", "/stats?filter=%0"), 400, "/problems/bad-request");
+    expect_problem(ask("GET", "/stats?filter=a&filter=a&filter=a&filter=a&filter=a"), 400,
+                   "/problems/bad-request");
+}
+END_TEST
+
+START_TEST(a_node_has_the_documented_shape)
+{
+    static const char WANTED[] =
+        "{\"name\":\"a\",\"address\":\"127.0.0.1:11212\",\"zone\":\"z1\",\"weight\":1,"
+        "\"admin\":{\"state\":\"ready\",\"reason\":null,\"since\":\"2026-01-01T00:00:00Z\","
+        "\"until\":null},"
+        "\"oper\":{\"state\":\"up\",\"since\":\"2026-01-01T00:00:01Z\",\"transitions_1h\":1,"
+        "\"hold_down_s\":0},"
+        "\"data\":{\"state\":\"complete\",\"since\":null,\"fill\":null},"
+        "\"serving\":{\"reads\":true,\"writes\":true},"
+        "\"check\":{\"result\":\"ok\",\"ms\":0.28,\"at\":\"2026-01-01T00:01:39Z\","
+        "\"text\":\"VERSION 1.6.18??\"},"
+        "\"traffic\":{\"requests\":91233,\"errors\":{\"timeout\":0,\"connect\":1,\"protocol\":0},"
+        "\"in_flight\":3,\"p50_s\":0.0001,\"p99_s\":0.000704},"
+        "\"connections\":{\"open\":1,\"connects\":5,\"failures\":1}}";
+    static const char FILL[] =
+        "{\"state\":\"filling\",\"since\":\"2026-01-01T00:00:50Z\",\"fill\":{\"from\":[\"a\"],"
+        "\"items_done\":52310,\"items_total\":180000,\"bytes_done\":77,\"eta_s\":41}}";
+    json_t *wanted = json_loads(WANTED, 0, NULL);
+    json_t *node = ask_json("GET", "/v1/nodes/a", 200);
+    char *shown = json_dumps(node, JSON_REAL_PRECISION(9));
+    ck_assert_msg(json_equal(node, wanted), "%s", shown);
+    free(shown);
+    json_decref(node);
+    json_decref(wanted);
+    node = ask_json("GET", "/v1/nodes/%3Cscript%3E%22%26%5C", 200);
+    ck_assert_str_eq(text_of(node, "name"), "<script>\"&\\");
+    wanted = json_loads(FILL, 0, NULL);
+    ck_assert(json_equal(json_object_get(node, "data"), wanted));
+    json_decref(wanted);
+    ck_assert_int_eq(
+        json_integer_value(json_object_get(json_object_get(node, "oper"), "hold_down_s")), 4);
+    json_decref(node);
+    json_t *all = ask_json("GET", "/v1/nodes", 200);
+    ck_assert_int_eq(json_integer_value(json_object_get(all, "epoch")), 17);
+    ck_assert_uint_eq(json_array_size(json_object_get(all, "nodes")), NODES);
+    json_decref(all);
+}
+END_TEST
+
+static void check_stats(void)
+{
+    static const char *const MEMBERS[] = {
+        "name",     "version", "pid",   "uptime_s",    "time", "state",  "config_epoch", "clients",
+        "commands", "latency", "nodes", "replication", "fill", "memory", "overload",     "process"};
+    json_t *stats = ask_json("GET", "/stats", 200);
+    void *member = json_object_iter(stats);
+    for (size_t i = 0; i < sizeof(MEMBERS) / sizeof(MEMBERS[0]); i++) {
+        ck_assert_ptr_nonnull(member);
+        ck_assert_str_eq(json_object_iter_key(member), MEMBERS[i]);
+        member = json_object_iter_next(stats, member);
+    }
+    ck_assert_ptr_null(member);
+    ck_assert_uint_eq(json_object_size(json_object_get(stats, "nodes")), NODES);
+    json_decref(stats);
+}
+
+START_TEST(stats_are_whole_from_the_first_second)
+{
+    check_stats();
+    struct answer before = ask("GET", "/stats?format=text");
+    make_running();
+    check_stats();
+    struct answer after = ask("GET", "/stats?format=text");
+    size_t lines[2] = {0, 0};
+    for (const char *c = before.body; *c != '\0'; c++) {
+        lines[0] += *c == '\n';
+    }
+    for (const char *c = after.body; *c != '\0'; c++) {
+        lines[1] += *c == '\n';
+    }
+    /* A fill that runs is five lines in place of one. */
+    ck_assert_uint_eq(lines[1], lines[0] + 4);
+    ck_assert_ptr_nonnull(strstr(after.body, "\nnodes.a.check.text: VERSION 1.6.18??\n"));
+    ck_assert_ptr_nonnull(strstr(after.body, "\ncommands.get.hit: 5\n"));
+    ck_assert_ptr_nonnull(strstr(after.body, "\nreplication.pools.main.factor: 1\n"));
+    answer_free(&before);
+    answer_free(&after);
+}
+END_TEST
+
+START_TEST(stats_can_be_filtered)
+{
+    json_t *found = ask_json("GET", "/stats?filter=nodes.*.in_flight", 200);
+    json_t *wanted = json_loads("{\"nodes\":{\"a\":{\"traffic\":{\"in_flight\":3}},"
+                                "\"127.0.0.1:11212\":{\"traffic\":{\"in_flight\":0}},"
+                                "\"<script>\\\"&\\\\\":{\"traffic\":{\"in_flight\":0}}}}",
+                                0, NULL);
+    ck_assert(json_equal(found, wanted));
+    json_decref(wanted);
+    json_decref(found);
+    found = ask_json("GET", "/stats?filter=nodes.%2A", 200);
+    ck_assert_uint_eq(json_object_size(found), 1);
+    ck_assert_uint_eq(json_object_size(json_object_get(found, "nodes")), NODES);
+    json_decref(found);
+    found = ask_json("GET", "/stats?filter=process", 200);
+    ck_assert_uint_eq(json_object_size(json_object_get(found, "process")), 5);
+    json_decref(found);
+    found = ask_json("GET", "/stats?filter=nothing", 200);
+    ck_assert_uint_eq(json_object_size(found), 0);
+    json_decref(found);
+    struct answer answer = ask("GET", "/stats?filter=state&format=text");
+    ck_assert_str_eq(answer.body, "state: running\n");
+    answer_free(&answer);
+}
+END_TEST
+
+START_TEST(alive_and_ready_are_two_questions)
+{
+    expect_status(ask("GET", "/livez"), 200);
+    expect_problem(ask("GET", "/readyz"), 503, "/problems/starting");
+    make_running();
+    expect_status(ask("GET", "/readyz"), 200);
+    the_pool()->is_readable = false;
+    struct answer answer = ask("GET", "/readyz");
+    json_t *problem = check_problem(&answer, 503, "/problems/not-ready");
+    ck_assert_ptr_nonnull(strstr(text_of(problem, "detail"), "pool main: no node serves reads"));
+    ck_assert_ptr_nonnull(strstr(answer.text, "Retry-After: 1\r\n"));
+    json_decref(problem);
+    answer_free(&answer);
+    json_decref(ask_json("GET", "/readyz?verbose", 503));
+    the_pool()->is_readable = true;
+    json_t *checks = ask_json("GET", "/readyz?verbose", 200);
+    ck_assert(json_is_true(json_object_get(checks, "ok")));
+    ck_assert_uint_eq(json_array_size(json_object_get(checks, "checks")), 2);
+    json_decref(checks);
+    port.snapshot->state = PROXY_DRAINING;
+    expect_problem(ask("GET", "/readyz"), 503, "/problems/not-ready");
+    expect_status(ask("GET", "/livez"), 200);
+    port.snapshot->loop_lag_us = 60000000;
+    expect_problem(ask("GET", "/livez"), 503, "/problems/stuck");
+}
+END_TEST
+
+/* --- metrics --- */
+
+enum { SERIES_MAX = 2048 };
+
+struct series {
+    size_t count;
+    char *names[SERIES_MAX]; /* with labels */
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Whether a sample's NAME is one of FAMILY of that TYPE. */
+static bool is_of_family(const char *name, const char *family, const char *type)
+{
+    const size_t len = strlen(family);
+    if (strncmp(name, family, len) != 0) {
+        return false;
+    }
+    const char *rest = name + len;
+    const size_t rest_len = strcspn(rest, "{");
+    if (strcmp(type, "histogram") == 0) {
+        return (rest_len == 7 && strncmp(rest, "_bucket", 7) == 0) ||
+               (rest_len == 4 && strncmp(rest, "_sum", 4) == 0) ||
+               (rest_len == 6 && strncmp(rest, "_count", 6) == 0);
+    }
+    return rest_len == 0;
+}
+
+/* The rules of the text format that a scraper trips over; TEXT is cut up. */
+static struct series *check_metrics(char *text)
+{
+    struct series *series = calloc(1, sizeof(*series));
+    ck_assert_ptr_nonnull(series);
+    char family[128] = "";
+    char type[16] = "";
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
+        if (strncmp(line, "# HELP ", 7) == 0) {
+            char next[128];
+            ck_assert_int_eq(sscanf(line, "# HELP %127s %*s", next), 1);
+            ck_assert_str_ne(next, family);
+            (void)snprintf(family, sizeof(family), "%s", next);
+            type[0] = '\0';
+        } else if (line[0] == '#') {
+            char same[128];
+            ck_assert_int_eq(sscanf(line, "# TYPE %127s %15s", same, type), 2);
+            ck_assert_str_eq(same, family);
+            const char *end = strstr(family, "_total");
+            const bool is_total = end != NULL && strcmp(end, "_total") == 0;
+            ck_assert_msg(is_total == (strcmp(type, "counter") == 0), "%s", family);
+        } else {
+            ck_assert_msg(is_of_family(line, family, type), "%s in %s", line, family);
+            char *value = strrchr(line, ' ');
+            ck_assert_ptr_nonnull(value);
+            char *end = NULL;
+            (void)strtod(value + 1, &end);
+            ck_assert_msg(end != value + 1 && *end == '\0', "%s", line);
+            *value = '\0';
+            ck_assert_uint_lt(series->count, SERIES_MAX);
+            series->names[series->count++] = line;
+        }
+    }
+    qsort(series->names, series->count, sizeof(series->names[0]), compare_names);
+    for (size_t i = 1; i < series->count; i++) {
+        ck_assert_str_ne(series->names[i - 1], series->names[i]);
+    }
+    return series;
+}
+
+START_TEST(metrics_have_every_series_from_the_start)
+{
+    static const char *const WANTED[] = {
+        "everwarm_build_info{version=\"0.1.0\"}",
+        "everwarm_up",
+        "everwarm_ready",
+        "everwarm_start_time_seconds",
+        "everwarm_commands_total{command=\"get\",status=\"hit\"}",
+        "everwarm_request_duration_seconds_count{command=\"read\"}",
+        "everwarm_client_connections",
+        "everwarm_client_connections_total",
+        "everwarm_client_connections_rejected_total{reason=\"max_clients\"}",
+        "everwarm_client_received_bytes_total",
+        "everwarm_client_sent_bytes_total",
+        "everwarm_protocol_errors_total{side=\"node\"}",
+        "everwarm_node_info{node=\"a\",pool=\"main\",zone=\"\"}",
+        "everwarm_node_admin_state{node=\"a\",state=\"drain\"}",
+        "everwarm_node_oper_state{node=\"a\",state=\"up\"}",
+        "everwarm_node_data_state{node=\"a\",state=\"filling\"}",
+        "everwarm_node_serving{node=\"a\",kind=\"reads\"}",
+        "everwarm_node_transitions_total{node=\"a\",to=\"down\"}",
+        "everwarm_node_checks_total{node=\"a\",result=\"ok\"}",
+        "everwarm_node_check_duration_seconds{node=\"a\"}",
+        "everwarm_node_requests_total{node=\"<script>\\\"&\\\\\"}",
+        "everwarm_node_request_duration_seconds_bucket{node=\"a\",le=\"+Inf\"}",
+        "everwarm_node_request_errors_total{node=\"a\",reason=\"timeout\"}",
+        "everwarm_node_connections{node=\"127.0.0.1:11212\"}",
+        "everwarm_node_pending_requests{node=\"a\"}",
+        "everwarm_replication_factor{pool=\"main\"}",
+        "everwarm_replication_factor_wanted{pool=\"main\"}",
+        "everwarm_replicated_writes_total{result=\"ok\"}",
+        "everwarm_read_failovers_total",
+        "everwarm_repairs_total",
+        "everwarm_divergences_total",
+        "everwarm_settle_checks_total",
+        "everwarm_view_changes_total{pool=\"main\"}",
+        "everwarm_view_change_max_seconds{pool=\"main\"}",
+        "everwarm_fill_active{pool=\"main\"}",
+        "everwarm_fill_items_total{pool=\"main\",outcome=\"copied\"}",
+        "everwarm_fill_bytes_total{pool=\"main\"}",
+        "everwarm_fill_duration_seconds{pool=\"main\"}",
+        "everwarm_fills_total{pool=\"main\"}",
+        "everwarm_memory_bytes",
+        "everwarm_memory_limit_bytes",
+        "everwarm_shed_requests_total{reason=\"memory\"}",
+        "everwarm_admin_requests_total{route=\"GET /metrics\",code=\"2xx\"}",
+        "everwarm_log_messages_dropped_total",
+        "everwarm_event_loop_lag_seconds",
+        "process_cpu_seconds_total",
+        "process_open_fds",
+        "process_resident_memory_bytes",
+        "process_start_time_seconds",
+    };
+    struct answer first = ask("GET", "/metrics");
+    ck_assert_ptr_nonnull(strstr(first.text, "Content-Type: text/plain; version=0.0.4"));
+    struct series *before = check_metrics(strstr(first.text, "\r\n\r\n") + 4);
+    for (size_t i = 0; i < sizeof(WANTED) / sizeof(WANTED[0]); i++) {
+        const char *wanted = WANTED[i];
+        ck_assert_msg(bsearch(&wanted, before->names, before->count, sizeof(before->names[0]),
+                              compare_names) != NULL,
+                      "%s", wanted);
+    }
+    make_running();
+    the_pool()->nodes[0].zone = ""; /* a label, not a figure */
+    struct answer second = ask("GET", "/metrics");
+    struct series *after = check_metrics(strstr(second.text, "\r\n\r\n") + 4);
+    ck_assert_uint_eq(before->count, after->count);
+    for (size_t i = 0; i < after->count; i++) {
+        ck_assert_str_eq(before->names[i], after->names[i]);
+    }
+    free(before);
+    free(after);
+    answer_free(&first);
+    answer_free(&second);
+}
+END_TEST
+
+START_TEST(metrics_tell_the_figures)
+{
+    static const char *const WANTED[] = {
+        "\neverwarm_ready 1\n",
+        "\neverwarm_start_time_seconds 1767225600.000000\n",
+        "\neverwarm_commands_total{command=\"get\",status=\"hit\"} 5\n",
+        "\neverwarm_request_duration_seconds_bucket{command=\"read\",le=\"0.000032\"} 0\n",
+        "\neverwarm_request_duration_seconds_bucket{command=\"read\",le=\"0.000064\"} 1\n",
+        "\neverwarm_request_duration_seconds_sum{command=\"read\"} 0.000040\n",
+        "\neverwarm_node_request_duration_seconds_bucket{node=\"a\",le=\"0.000128\"} 1\n",
+        "\neverwarm_node_request_duration_seconds_bucket{node=\"a\",le=\"0.000512\"} 1\n",
+        "\neverwarm_node_request_duration_seconds_bucket{node=\"a\",le=\"0.001024\"} 2\n",
+        "\neverwarm_node_request_duration_seconds_bucket{node=\"a\",le=\"+Inf\"} 2\n",
+        "\neverwarm_node_request_duration_seconds_sum{node=\"a\"} 0.000804\n",
+        "\neverwarm_node_request_duration_seconds_count{node=\"a\"} 2\n",
+        "\neverwarm_node_data_state{node=\"a\",state=\"complete\"} 1\n",
+        "\neverwarm_node_data_state{node=\"a\",state=\"filling\"} 0\n",
+        "\neverwarm_node_serving{node=\"a\",kind=\"reads\"} 1\n",
+        "\neverwarm_node_serving{node=\"127.0.0.1:11212\",kind=\"writes\"} 0\n",
+        "\neverwarm_node_serving{node=\"<script>\\\"&\\\\\",kind=\"reads\"} 0\n",
+        "\neverwarm_node_serving{node=\"<script>\\\"&\\\\\",kind=\"writes\"} 1\n",
+        "\neverwarm_node_check_duration_seconds{node=\"a\"} 0.000280\n",
+        "\neverwarm_replication_factor{pool=\"main\"} 1\n",
+        "\neverwarm_replication_factor_wanted{pool=\"main\"} 3\n",
+        "\neverwarm_fill_active{pool=\"main\"} 1\n",
+    };
+    struct answer answer = ask("GET", "/metrics");
+    for (size_t i = 0; i < sizeof(WANTED) / sizeof(WANTED[0]); i++) {
+        ck_assert_msg(strstr(answer.body, WANTED[i]) != NULL, "%s", WANTED[i]);
+    }
+    answer_free(&answer);
+}
+END_TEST
+
+START_TEST(promtool_has_nothing_to_say)
+{
+    if (system("command -v promtool >/dev/null 2>&1") != 0) {
+        return; /* Debian's package brings a whole server; our own checks stand above */
+    }
+    struct answer answer = ask("GET", "/metrics");
+    char path[] = "/tmp/everwarm-metrics-XXXXXX";
+    const int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    FILE *out = fdopen(fd, "w");
+    ck_assert_ptr_nonnull(out);
+    (void)fputs(answer.body, out);
+    ck_assert_int_eq(fclose(out), 0);
+    char command[128];
+    (void)snprintf(command, sizeof(command), "promtool check metrics <%s 2>&1", path);
+    FILE *said = popen(command, "r");
+    ck_assert_ptr_nonnull(said);
+    char line[512];
+    ck_assert_msg(fgets(line, sizeof(line), said) == NULL, "%s", line);
+    ck_assert_int_eq(pclose(said), 0);
+    ck_assert_int_eq(unlink(path), 0);
+    answer_free(&answer);
+}
+END_TEST
+
+/* --- commands --- */
+
+START_TEST(each_command_reaches_control)
+{
+    static const struct {
+        const char *path;
+        enum control_command_type type;
+        uint32_t node;
+        bool is_forced;
+    } ROWS[] = {
+        {"/v1/nodes/a/drain", CONTROL_COMMAND_DRAIN, 0, false},
+        {"/v1/nodes/a/maint?force=true", CONTROL_COMMAND_MAINT, 0, true},
+        {"/v1/nodes/127.0.0.1%3A11212/ready?force=false", CONTROL_COMMAND_READY, 1, false},
+        {"/v1/nodes/%3Cscript%3E%22%26%5C/resync", CONTROL_COMMAND_RESYNC, 2, false},
+    };
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        struct answer answer = ask("POST", ROWS[i].path);
+        json_t *json = json_loads(answer.body, 0, NULL);
+        ck_assert_msg(answer.status / 100 == 2, "%s", answer.text);
+        ck_assert(json_is_true(json_object_get(json, "changed")));
+        ck_assert_uint_eq(port.commands, i + 1);
+        ck_assert_int_eq(port.last.type, ROWS[i].type);
+        ck_assert_uint_eq(port.last.node, ROWS[i].node);
+        ck_assert_int_eq(port.last.is_forced, ROWS[i].is_forced);
+        ck_assert_uint_ge(port.last.timeout_ms, 1500);
+        json_decref(json);
+        answer_free(&answer);
+        struct answer seen = ask("GET", "/v1/nodes/a");
+        ck_assert_int_eq(seen.status, 200);
+        answer_free(&seen);
+    }
+    expect_status(ask_with("POST", "/v1/nodes/a/drain", "Content-Type: application/json\r\n", "{}"),
+                  200);
+    expect_status(ask_with("POST", "/v1/nodes/a/drain", "", ""), 200);
+    port.result = CONTROL_RESULT_UNCHANGED;
+    json_t *json = ask_json("POST", "/v1/nodes/a/drain", 200);
+    ck_assert(json_is_false(json_object_get(json, "changed")));
+    ck_assert_str_eq(text_of(json, "see"), "/v1/nodes/a");
+    json_decref(json);
+}
+END_TEST
+
+START_TEST(each_refusal_says_what_to_do)
+{
+    port.result = CONTROL_RESULT_TIMEOUT;
+    expect_problem(ask("POST", "/v1/nodes/a/drain"), 504, "/problems/timeout");
+    port.result = CONTROL_RESULT_STARTING;
+    expect_problem(ask("POST", "/v1/nodes/a/drain"), 503, "/problems/starting");
+    port.status = STATUS_FULL;
+    expect_problem(ask("POST", "/v1/nodes/a/drain"), 503, "/problems/busy");
+    port.status = STATUS_OK;
+    port.result = CONTROL_RESULT_LAST_COPY;
+    struct answer answer = ask("POST", "/v1/nodes/a/drain");
+    json_t *problem = check_problem(&answer, 409, "/problems/last-copy");
+    ck_assert_str_eq(text_of(problem, "title"), "This would leave no readable copy");
+    ck_assert_str_eq(text_of(problem, "detail"),
+                     "127.0.0.1:11212 is down and <script>\"&\\ is filling (29%). "
+                     "Draining a makes every read a miss.");
+    ck_assert_str_eq(text_of(problem, "fix"), "wait until GET /v1/nodes/%3Cscript%3E%22%26%5C says "
+                                              "complete, or repeat with ?force=true");
+    json_decref(problem);
+    answer_free(&answer);
+    the_pool()->node_count = 1;
+    answer = ask("POST", "/v1/nodes/a/resync");
+    problem = check_problem(&answer, 409, "/problems/last-copy");
+    ck_assert_str_eq(text_of(problem, "detail"),
+                     "There is no other node. Emptying a loses what no other node holds.");
+    json_decref(problem);
+    answer_free(&answer);
+}
+END_TEST
+
+START_TEST(bad_commands_reach_nobody)
+{
+    static const struct {
+        const char *body;
+        int status;
+        const char *type;
+    } ROWS[] = {
+        {"{\"reason\":\"disk\"}", 422, "/problems/unsupported"},
+        {"{\"for\":\"30m\"}", 422, "/problems/unsupported"},
+        {"{\"\\u00e4\\u00e4\":1}", 422, "/problems/unsupported"},
+        {"{\"a\":1,\"a\":2}", 400, "/problems/bad-json"},
+        {"[]", 400, "/problems/bad-json"},
+        {"{", 400, "/problems/bad-json"},
+        {"\xff", 400, "/problems/bad-json"},
+        {" ", 400, "/problems/bad-json"},
+    };
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        expect_problem(ask_with("POST", "/v1/nodes/a/drain", "Content-Type: application/json\r\n",
+                                ROWS[i].body),
+                       ROWS[i].status, ROWS[i].type);
+    }
+    char *bomb = malloc(60001);
+    ck_assert_ptr_nonnull(bomb);
+    memset(bomb, '[', 60000);
+    bomb[60000] = '\0';
+    expect_problem(
+        ask_with("POST", "/v1/nodes/a/drain", "Content-Type: application/json\r\n", bomb), 400,
+        "/problems/bad-json");
+    free(bomb);
+    expect_problem(ask("POST", "/v1/nodes/zz/drain"), 404, "/problems/no-such-node");
+    expect_problem(ask("POST", "/v1/nodes/a/drain?force=yes"), 400, "/problems/bad-request");
+    expect_problem(ask("POST", "/v1/nodes/a/drain?forse=true"), 400, "/problems/bad-request");
+    expect_problem(ask("POST", "/v1/nodes/a/explode"), 404, "/problems/not-found");
+    ck_assert_uint_eq(port.commands, 0);
+}
+END_TEST
+
+static void *ask_to_drain(void *unused)
+{
+    (void)unused;
+    expect_status(ask("POST", "/v1/nodes/a/drain"), 200);
+    return NULL;
+}
+
+START_TEST(waiting_commands_keep_nobody_waiting)
+{
+    pthread_t threads[WAITERS];
+    port.is_holding = true;
+    for (size_t i = 0; i < WAITERS; i++) {
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, ask_to_drain, NULL), 0);
+    }
+    ck_assert_int_eq(pthread_mutex_lock(&port.lock), 0);
+    while (port.commands_held < WAITERS) {
+        ck_assert_int_eq(pthread_cond_wait(&port.moved, &port.lock), 0);
+    }
+    ck_assert_int_eq(pthread_mutex_unlock(&port.lock), 0);
+    expect_status(ask("GET", "/livez"), 200);
+    expect_status(ask("GET", "/stats"), 200);
+    ck_assert_int_eq(pthread_mutex_lock(&port.lock), 0);
+    ck_assert_uint_eq(port.commands_held, WAITERS);
+    port.is_holding = false;
+    ck_assert_int_eq(pthread_cond_broadcast(&port.moved), 0);
+    ck_assert_int_eq(pthread_mutex_unlock(&port.lock), 0);
+    for (size_t i = 0; i < WAITERS; i++) {
+        ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+    }
+}
+END_TEST
+
+/* --- the gate --- */
+
+#define DRAIN "POST /v1/nodes/a/drain HTTP/1.1\r\n"
+
+START_TEST(ambiguous_requests_are_refused_and_closed)
+{
+    /* Each carries a second request, which would show as a command if ours ended elsewhere. */
+    static const struct {
+        const char *head;
+        int status;
+    } ROWS[] = {
+        {DRAIN
+         "Host: localhost\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+         400},
+        {DRAIN
+         "Host: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+         400},
+        {DRAIN "Host: localhost\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nContent-Length: 0\r\ncontent-length: 44\r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nContent-Length:\r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nContent-Length: \r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nContent-Length: +1\r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nContent-Length: -1\r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nContent-Length: 0x1\r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nContent-Length: 0, 0\r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 411},
+        {DRAIN "Host: localhost\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n\r\n", 411},
+        {DRAIN "Host: localhost\r\nTransfer-Encoding: xchunked\r\n\r\n", 411},
+        {DRAIN "Host: localhost\r\nTransfer-Encoding: identity\r\n\r\n", 411},
+        {DRAIN "Host: localhost\r\nHost: localhost\r\n\r\n", 400},
+        {DRAIN "Host: localhost\r\nHost: evil.example\r\n\r\n", 400},
+        {DRAIN "\r\n", 400},
+    };
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        char text[1024];
+        (void)snprintf(text, sizeof(text), "%s%s", ROWS[i].head,
+                       DRAIN "Host: localhost\r\nConnection: close\r\n\r\n");
+        struct answer answer = ask_raw(text);
+        ck_assert_msg(answer.status == ROWS[i].status, "%s: %s", ROWS[i].head, answer.text);
+        ck_assert_msg(port.commands == 0, "%s", ROWS[i].head);
+        answer_free(&answer);
+    }
+}
+END_TEST
+
+START_TEST(huge_heads_and_bodies_are_refused)
+{
+    enum { HUGE = 1 << 20, HEADERS = 10000 };
+    char *text = malloc(HUGE + HEADERS * 32);
+    ck_assert_ptr_nonnull(text);
+    size_t used = (size_t)snprintf(text, 64, "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: ");
+    memset(text + used, 'x', HUGE);
+    (void)snprintf(text + used + HUGE, 16, "\r\n\r\n");
+    struct answer answer = ask_raw(text);
+    ck_assert_msg(answer.status == 431 || answer.status == 0, "%s", answer.text);
+    answer_free(&answer);
+    for (size_t i = 0; i < HEADERS; i++) {
+        used += (size_t)snprintf(text + used, 32, "\r\nX-%zu: y", i);
+    }
+    (void)snprintf(text + used, 32, "\r\n\r\n");
+    answer = ask_raw(text);
+    ck_assert_msg(answer.status == 431 || answer.status == 0, "%s", answer.text);
+    answer_free(&answer);
+    free(text);
+    char *body = malloc((64 << 10) + 2);
+    ck_assert_ptr_nonnull(body);
+    memset(body, ' ', (64 << 10) + 1);
+    body[(64 << 10) + 1] = '\0';
+    expect_problem(
+        ask_with("POST", "/v1/nodes/a/drain", "Content-Type: application/json\r\n", body), 413,
+        "/problems/body-too-large");
+    ck_assert_uint_eq(port.commands, 0);
+    (void)memcpy(body, "{}", 2);
+    body[64 << 10] = '\0';
+    expect_status(ask_with("POST", "/v1/nodes/a/drain", "Content-Type: application/json\r\n", body),
+                  200);
+    free(body);
+    expect_problem(ask_raw(DRAIN "Host: localhost\r\nContent-Length: 99999999999999\r\n\r\n"), 413,
+                   "/problems/body-too-large");
+    ck_assert_uint_eq(port.commands, 1);
+    expect_status(ask("GET", "/livez"), 200);
+}
+END_TEST
+
+START_TEST(other_hosts_are_refused)
+{
+    static const struct {
+        const char *host;
+        bool is_ours;
+    } ROWS[] = {
+        {"localhost", true},
+        {"LOCALHOST:80", true},
+        {"127.0.0.1", true},
+        {"127.9.9.9:1", true},
+        {"[::1]", true},
+        {"[::1]:11280", true},
+        {"evil.example", false},
+        {"127.0.0.1.evil.example", false},
+        {"10.0.0.1", false},
+        {"localhost.evil", false},
+        {"[::2]", false},
+        {"[::1", false},
+        {"::1", false},
+        {"", false},
+        {":80", false},
+        {"localhost:80x", false},
+        {"localhost evil", false},
+        {"0.0.0.0", false},
+        {"user@localhost", false},
+    };
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof(text),
+                       "GET /livez HTTP/1.1\r\nHost: %s\r\nConnection: close"
+                       "\r\n\r\n",
+                       ROWS[i].host);
+        struct answer answer = ask_raw(text);
+        ck_assert_msg(answer.status == (ROWS[i].is_ours ? 200 : 421), "%s: %s", ROWS[i].host,
+                      answer.text);
+        answer_free(&answer);
+    }
+    expect_status(ask_raw("GET /livez HTTP/1.0\r\n\r\n"), 200);
+}
+END_TEST
+
+START_TEST(other_sites_are_refused)
+{
+    static const struct {
+        const char *header;
+        bool is_own;
+    } ROWS[] = {
+        {"", true},
+        {"Origin: http://localhost:1\r\n", true},
+        {"Origin: https://LOCALHOST:1\r\n", true},
+        {"Sec-Fetch-Site: same-origin\r\n", true},
+        {"Sec-Fetch-Site: none\r\n", true},
+        {"Origin: http://localhost:2\r\n", false},
+        {"Origin: http://localhost\r\n", false},
+        {"Origin: http://evil.example\r\n", false},
+        {"Origin: null\r\n", false},
+        {"Origin: \r\n", false},
+        {"Origin: http://localhost:1\r\nOrigin: http://localhost:1\r\n", false},
+        {"Sec-Fetch-Site: cross-site\r\n", false},
+        {"Sec-Fetch-Site: same-site\r\n", false},
+    };
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        for (size_t r = 0; r < ROUTE_COUNT; r++) {
+            char path[64];
+            (void)snprintf(path, sizeof(path), "%s", route_at(r)->path);
+            char *hole = strstr(path, "{name}");
+            if (hole != NULL) {
+                (void)memmove(hole + 1, hole + 6, strlen(hole + 6) + 1);
+                *hole = 'a';
+            }
+            const size_t before = port.commands;
+            struct answer answer = ask_with(route_at(r)->method, path, ROWS[i].header, NULL);
+            ck_assert_msg((answer.status == 403) == !ROWS[i].is_own, "%s %s: %s", path,
+                          ROWS[i].header, answer.text);
+            ck_assert(ROWS[i].is_own || port.commands == before);
+            answer_free(&answer);
+        }
+    }
+}
+END_TEST
+
+START_TEST(bodies_must_be_declared_as_json)
+{
+    static const struct {
+        const char *header;
+        bool is_json;
+    } ROWS[] = {
+        {"Content-Type: application/json\r\n", true},
+        {"Content-Type: Application/JSON; charset=utf-8\r\n", true},
+        {"", false},
+        {"Content-Type: text/plain\r\n", false},
+        {"Content-Type: application/x-www-form-urlencoded\r\n", false},
+        {"Content-Type: application/jsonx\r\n", false},
+        {"Content-Type: multipart/form-data; boundary=x\r\n", false},
+    };
+    for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
+        struct answer answer = ask_with("POST", "/v1/nodes/a/drain", ROWS[i].header, "{}");
+        ck_assert_msg(answer.status == (ROWS[i].is_json ? 200 : 415), "%s", answer.text);
+        answer_free(&answer);
+    }
+    ck_assert_uint_eq(port.commands, 2);
+}
+END_TEST
+
+START_TEST(one_connection_asks_twice)
+{
+    struct answer answer = ask_raw(DRAIN "Host: localhost\r\nContent-Type: application/json\r\n"
+                                         "Content-Length: 2\r\n\r\n{}"
+                                         "GET /version HTTP/1.1\r\nHost: localhost\r\n"
+                                         "Connection: close\r\n\r\n");
+    ck_assert_int_eq(answer.status, 200);
+    const char *second = strstr(answer.body, "HTTP/1.1 200");
+    ck_assert_ptr_nonnull(second);
+    ck_assert_ptr_nonnull(strstr(second, "\"version\": \"0.1.0\""));
+    ck_assert_uint_eq(port.commands, 1);
+    answer_free(&answer);
+}
+END_TEST
+
+START_TEST(a_crowd_of_idle_clients_passes)
+{
+    enum { CROWD = 200 };
+    int fds[CROWD];
+    for (size_t i = 0; i < CROWD; i++) {
+        fds[i] = connect_tcp();
+        send_all(fds[i], "GET /liv", 8);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        ck_assert_int_eq(close(fds[i]), 0);
+    }
+    expect_status(ask("GET", "/livez"), 200);
+}
+END_TEST
+
+/* --- starting --- */
+
+START_TEST(what_cannot_be_opened_is_explained)
+{
+    char taken[64];
+    (void)snprintf(taken, sizeof(taken), "127.0.0.1:%u", admin_port);
+    const struct {
+        struct admin_options options;
+        enum status status;
+        const char *text;
+    } rows[] = {
+        {{.listen = "nonsense"}, STATUS_BAD_CONFIG, "nonsense: not an address"},
+        {{.listen = "127.0.0.1:"}, STATUS_BAD_CONFIG, "not an address"},
+        {{.listen = "[::1"}, STATUS_BAD_CONFIG, "not an address"},
+        {{.listen = ":80"}, STATUS_BAD_CONFIG, "not an address"},
+        {{.listen = "0.0.0.0:0"}, STATUS_BAD_CONFIG, "others could reach it"},
+        {{.listen = "[::]:0"}, STATUS_BAD_CONFIG, "others could reach it"},
+        {{.listen = taken}, STATUS_SYSTEM, "Address already in use"},
+        {{.listen = "127.0.0.1:0", .socket = ""}, STATUS_BAD_CONFIG, "107 bytes"},
+        {{.socket = "/nowhere/at/all"}, STATUS_SYSTEM, "No such file"},
+        {{.socket = "/dev/null"}, STATUS_SYSTEM, "Address already in use"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct admin *other = NULL;
+        char error[256] = "";
+        const enum status status =
+            admin_start(&rows[i].options, &port, &other, error, sizeof(error));
+        ck_assert_msg(status == rows[i].status, "%zu: %s", i, error);
+        ck_assert_ptr_null(other);
+        ck_assert_msg(strstr(error, rows[i].text) != NULL, "%zu: %s", i, error);
+    }
+}
+END_TEST
+
+START_TEST(a_unix_socket_serves_and_is_left_clean)
+{
+    char folder[] = "/tmp/everwarm-admin-XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/admin.sock", folder);
+    /* One that a killed process left behind. */
+    const int stale = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(stale, (const struct sockaddr *)&address, sizeof(address)), 0);
+    ck_assert_int_eq(close(stale), 0);
+    admin_stop(&admin);
+    start_admin(address.sun_path);
+    const int fd = connect_to((const struct sockaddr *)&address, sizeof(address));
+    static const char REQUEST[] = "GET /livez HTTP/1.1\r\nHost: any\r\nConnection: close\r\n\r\n";
+    send_all(fd, REQUEST, strlen(REQUEST));
+    expect_status(read_answer(fd), 200);
+    struct admin *second = NULL;
+    char error[256] = "";
+    const struct admin_options same = {.socket = address.sun_path};
+    ck_assert_int_eq(admin_start(&same, &port, &second, error, sizeof(error)), STATUS_SYSTEM);
+    ck_assert_int_eq(access(address.sun_path, F_OK), 0);
+    admin_stop(&admin);
+    ck_assert_int_ne(access(address.sun_path, F_OK), 0);
+    ck_assert_int_eq(rmdir(folder), 0);
+}
+END_TEST
+
+static Suite *admin_suite(void)
+{
+    Suite *suite = suite_create("admin");
+    TCase *tables = tcase_create("tables");
+    tcase_add_test(tables, every_route_is_found_by_its_path_only);
+    tcase_add_test(tables, every_name_survives_its_encoding);
+    tcase_add_test(tables, globs_match_as_a_person_expects);
+    suite_add_tcase(suite, tables);
+    TCase *starting = tcase_create("starting");
+    tcase_add_checked_fixture(starting, set_up_starting, tear_down);
+    tcase_add_test(starting, stats_are_whole_from_the_first_second);
+    tcase_add_test(starting, metrics_have_every_series_from_the_start);
+    tcase_add_test(starting, alive_and_ready_are_two_questions);
+    suite_add_tcase(suite, starting);
+    TCase *running = tcase_create("running");
+    tcase_add_checked_fixture(running, set_up, tear_down);
+    tcase_add_test(running, every_route_answers);
+    tcase_add_test(running, a_node_has_the_documented_shape);
+    tcase_add_test(running, stats_can_be_filtered);
+    tcase_add_test(running, metrics_tell_the_figures);
+    tcase_add_test(running, promtool_has_nothing_to_say);
+    tcase_add_test(running, each_command_reaches_control);
+    tcase_add_test(running, each_refusal_says_what_to_do);
+    tcase_add_test(running, bad_commands_reach_nobody);
+    tcase_add_test(running, waiting_commands_keep_nobody_waiting);
+    tcase_add_test(running, ambiguous_requests_are_refused_and_closed);
+    tcase_add_test(running, huge_heads_and_bodies_are_refused);
+    tcase_add_test(running, other_hosts_are_refused);
+    tcase_add_test(running, other_sites_are_refused);
+    tcase_add_test(running, bodies_must_be_declared_as_json);
+    tcase_add_test(running, one_connection_asks_twice);
+    tcase_add_test(running, a_crowd_of_idle_clients_passes);
+    tcase_add_test(running, what_cannot_be_opened_is_explained);
+    tcase_add_test(running, a_unix_socket_serves_and_is_left_clean);
+    suite_add_tcase(suite, running);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(admin_suite());
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The dataplane against scripted nodes: what each node is sent, and what the client gets back, byte by
+ * byte. Nodes are played by the test; time is the test's.
+ */
+#include "everwarm/core/dataplane.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { NODES = 2, CLIENTS = 4, TEXT_BYTES = 1 << 16 };
+
+static const struct slice node_names[NODES] = {SLICE_INIT("a"), SLICE_INIT("b")};
+
+struct bench {
+    struct dataplane *dp;
+    void *memory;
+    struct topology topology[8];
+    uint64_t serial;
+    uint64_t now_us;
+    uint64_t lease_until_us;
+    char to_node[NODES][TEXT_BYTES];
+    size_t to_node_bytes[NODES];
+    char to_client[CLIENTS][TEXT_BYTES];
+    size_t to_client_bytes[CLIENTS];
+    bool is_connecting[NODES];
+    bool is_given_up[NODES];
+    bool is_closed[CLIENTS];
+    struct control_report reports[64];
+    size_t report_count;
+};
+
+static struct bench b;
+
+static void run(void)
+{
+    struct dataplane_action action;
+    struct slice iov[8];
+    while (dataplane_next_action(b.dp, &action)) {
+        switch (action.type) {
+        case DATAPLANE_CLIENT_WRITE: {
+            size_t total = 0;
+            size_t count = dataplane_client_gather(b.dp, action.client, iov, 8);
+            for (size_t i = 0; i < count; i++) {
+                memcpy(b.to_client[action.client] + b.to_client_bytes[action.client], iov[i].ptr,
+                       iov[i].len);
+                b.to_client_bytes[action.client] += iov[i].len;
+                total += iov[i].len;
+            }
+            dataplane_client_wrote(b.dp, action.client, total);
+            break;
+        }
+        case DATAPLANE_NODE_WRITE: {
+            size_t total = 0;
+            size_t count = dataplane_node_gather(b.dp, action.node, iov, 8);
+            for (size_t i = 0; i < count; i++) {
+                memcpy(b.to_node[action.node] + b.to_node_bytes[action.node], iov[i].ptr,
+                       iov[i].len);
+                b.to_node_bytes[action.node] += iov[i].len;
+                total += iov[i].len;
+            }
+            dataplane_node_wrote(b.dp, action.node, total);
+            break;
+        }
+        case DATAPLANE_CLIENT_CLOSE:
+            b.is_closed[action.client] = true;
+            break;
+        case DATAPLANE_NODE_CONNECT:
+            b.is_connecting[action.node] = true;
+            break;
+        case DATAPLANE_NODE_GIVE_UP:
+            b.is_given_up[action.node] = true;
+            break;
+        case DATAPLANE_REPORT:
+            ck_assert_uint_lt(b.report_count, 64);
+            b.reports[b.report_count++] = action.report;
+            break;
+        case DATAPLANE_CLIENT_PAUSE:
+        case DATAPLANE_CLIENT_RESUME:
+            break;
+        }
+    }
+}
+
+static void step(const struct dataplane_event *event)
+{
+    dataplane_turn(b.dp, b.now_us, b.lease_until_us);
+    dataplane_step(b.dp, event);
+    run();
+}
+
+static void pass(uint64_t us)
+{
+    b.now_us += us;
+    step(&(struct dataplane_event){.type = DATAPLANE_TICK});
+}
+
+static void client(uint32_t slot, const char *text)
+{
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_CLIENT_BYTES, .client = slot, .bytes = slice_of_string(text)});
+}
+
+static void node(uint32_t n, const char *text)
+{
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of_string(text)});
+}
+
+/* What node N was sent since the last look. */
+static void expect_node(uint32_t n, const char *text)
+{
+    b.to_node[n][b.to_node_bytes[n]] = 0;
+    ck_assert_str_eq(b.to_node[n], text);
+    b.to_node_bytes[n] = 0;
+}
+
+static void expect_client(uint32_t slot, const char *text)
+{
+    b.to_client[slot][b.to_client_bytes[slot]] = 0;
+    ck_assert_str_eq(b.to_client[slot], text);
+    b.to_client_bytes[slot] = 0;
+}
+
+static const struct control_report *last_report(enum control_report_type type)
+{
+    for (size_t i = b.report_count; i > 0; i--) {
+        if (b.reports[i - 1].type == type) {
+            return &b.reports[i - 1];
+        }
+    }
+    return NULL;
+}
+
+static struct topology *topology(node_set complete, node_set chained)
+{
+    struct topology *t = &b.topology[++b.serial];
+    *t = (struct topology){
+        .serial = b.serial,
+        .epoch = b.serial,
+        .node_count = NODES,
+        .complete = complete,
+        .leaders = complete,
+        .chained = chained,
+        .node_seed = {topology_hash(node_names[0]), topology_hash(node_names[1])},
+        .identity = {{.pid = 100, .started_s = 1000}, {.pid = 101, .started_s = 1000}},
+    };
+    return t;
+}
+
+static void greet(uint32_t n, unsigned pid)
+{
+    ck_assert(b.is_connecting[n]);
+    b.is_connecting[n] = false;
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .node = n});
+    expect_node(n, "stats\r\nmg _everwarm:1:main:view v\r\n");
+    char text[200];
+    snprintf(text, sizeof(text),
+             "STAT pid %u\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT cmd_flush 0\r\nEND\r\nEN\r\n",
+             pid);
+    node(n, text);
+}
+
+static void setup(void)
+{
+    struct dataplane_options options = {
+        .names = {.pool = SLICE("main"), .node_count = NODES, .nodes = node_names},
+        .clients_max = CLIENTS,
+        .memory_bytes = 16 << 20,
+        .item_bytes_max = 1 << 20,
+        .pipeline_max = 256,
+        .client_output_bytes_max = 16 << 20,
+        .request_timeout_us = 1500 * 1000,
+        .connect_timeout_us = 200 * 1000,
+        .seed = 1,
+        .version = SLICE("1.6.38 everwarm/test"),
+    };
+    memset(&b, 0, sizeof(b));
+    size_t bytes = (dataplane_bytes(&options) + 4095) & ~(size_t)4095;
+    b.memory = aligned_alloc(4096, bytes);
+    ck_assert_ptr_nonnull(b.memory);
+    memset(b.memory, 0, bytes);
+    b.dp = dataplane_init(b.memory, &options);
+    b.now_us = 1000000;
+    b.lease_until_us = UINT64_MAX;
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = topology(3, 0)});
+    greet(0, 100);
+    greet(1, 101);
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        step(&(struct dataplane_event){.type = DATAPLANE_CLIENT_OPEN, .client = i});
+    }
+}
+
+static void teardown(void)
+{
+    for (uint32_t i = 0; i < CLIENTS; i++) {
+        step(&(struct dataplane_event){.type = DATAPLANE_CLIENT_LOST, .client = i});
+    }
+    free(b.memory);
+}
+
+/* Keys by their leader, found once. */
+static const char *key_of(uint32_t leader)
+{
+    static const char *const keys[] = {"k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"};
+    for (size_t i = 0; i < 8; i++) {
+        if (topology_leader(&b.topology[1], topology_hash(slice_of_string(keys[i]))) == leader) {
+            return keys[i];
+        }
+    }
+    ck_abort_msg("no key is led by node %u", leader);
+}
+
+static char text[1024];
+
+#define FORMAT(...) (snprintf(text, sizeof(text), __VA_ARGS__), text)
+
+START_TEST(test_get)
+{
+    const char *k = key_of(1);
+    client(0, FORMAT("get %s\r\n", k));
+    expect_node(0, "");
+    expect_node(1, FORMAT("get %s\r\n", k));
+    node(1, FORMAT("VALUE %s 7 3\r\nabc\r\nEND\r\n", k));
+    expect_client(0, FORMAT("VALUE %s 7 3\r\nabc\r\nEND\r\n", k));
+    client(0, FORMAT("get %s\r\n", k));
+    node(1, "END\r\n");
+    expect_client(0, "END\r\n");
+}
+END_TEST
+
+START_TEST(test_set_goes_to_all)
+{
+    client(0, "set k 5 60 3\r\nabc\r\n");
+    expect_node(0, "ms k 3 T60 F5\r\nabc\r\n");
+    expect_node(1, "ms k 3 T60 F5\r\nabc\r\n");
+    node(0, "HD\r\n");
+    expect_client(0, "");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    client(0, "set k 0 0 1 noreply\r\nx\r\ndelete k\r\n");
+    expect_node(0, "ms k 1\r\nx\r\nmd k\r\n");
+    node(0, "HD\r\nHD\r\n");
+    node(1, "HD\r\nHD\r\n");
+    expect_client(0, "DELETED\r\n");
+}
+END_TEST
+
+START_TEST(test_every_cut)
+{
+    const char *k = key_of(0);
+    char request[200];
+    char reply[200];
+    snprintf(request, sizeof(request), "set x 0 0 4\r\nab\r\n\r\nget %s\r\n", k);
+    snprintf(reply, sizeof(reply), "HD\r\nVALUE %s 0 4\r\nEND\r\r\nEND\r\n", k);
+    for (size_t cut = 0; cut <= strlen(request); cut++) {
+        for (size_t back = 0; back <= strlen(reply); back++) {
+            char first[200] = {0};
+            memcpy(first, request, cut);
+            client(1, first);
+            client(1, request + cut);
+            expect_node(0, FORMAT("ms x 4\r\nab\r\n\r\nget %s\r\n", k));
+            expect_node(1, "ms x 4\r\nab\r\n\r\n");
+            memset(first, 0, sizeof(first));
+            memcpy(first, reply, back);
+            node(0, first);
+            node(0, reply + back);
+            node(1, "HD\r\n");
+            expect_client(1, FORMAT("STORED\r\nVALUE %s 0 4\r\nEND\r\r\nEND\r\n", k));
+        }
+    }
+}
+END_TEST
+
+START_TEST(test_decided)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("add %s 1 0 1\r\nv\r\n", k));
+    expect_node(0, FORMAT("ms %s 1 ME F1\r\nv\r\n", k));
+    expect_node(1, "");
+    client(1, FORMAT("set %s 0 0 1\r\nw\r\n", k)); /* waits for the add */
+    expect_node(0, "");
+    node(0, "HD\r\n");
+    expect_node(1, FORMAT("ms %s 1 F1\r\nv\r\n", k));
+    expect_client(0, "");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    expect_node(0, FORMAT("ms %s 1\r\nw\r\n", k));
+    expect_node(1, FORMAT("ms %s 1\r\nw\r\n", k));
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(1, "STORED\r\n");
+    client(0, FORMAT("add %s 1 0 1\r\nv\r\n", k));
+    node(0, "NS\r\n");
+    expect_client(0, "NOT_STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_incr)
+{
+    const char *k = key_of(1);
+    client(0, FORMAT("incr %s 5\r\n", k));
+    expect_node(1, FORMAT("ma %s MI D5 v\r\nmg %s v f t u\r\n", k, k));
+    node(1, "VA 2\r\n15\r\nVA 2 f3 t100\r\n15\r\n");
+    expect_node(0, FORMAT("ms %s 2 F3 T100\r\n15\r\n", k));
+    node(0, "HD\r\n");
+    expect_client(0, "15\r\n");
+    client(0, FORMAT("incr %s 5\r\n", k));
+    node(1, "NF\r\nEN\r\n");
+    expect_client(0, "NOT_FOUND\r\n");
+    client(0, FORMAT("incr %s 5\r\n", k));
+    node(1, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\nVA 1 f0 t-1\r\na\r\n");
+    expect_client(0, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+}
+END_TEST
+
+START_TEST(test_multiget_keeps_order)
+{
+    const char *x = key_of(0);
+    const char *y = key_of(1);
+    client(0, FORMAT("get %s %s nix %s\r\nget %s\r\n", y, x, y, x));
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    bool is_nix_0 = topology_leader(&b.topology[1], topology_hash(SLICE("nix"))) == 0;
+    (void)is_nix_0;
+    node(1, FORMAT("VALUE %s 0 1\r\ny\r\nVALUE %s 0 1\r\ny\r\nEND\r\n", y, y));
+    expect_client(0, "");
+    node(0, FORMAT("VALUE %s 0 1\r\nx\r\nEND\r\nEND\r\n", x));
+    expect_client(0, FORMAT("VALUE %s 0 1\r\ny\r\nVALUE %s 0 1\r\nx\r\nVALUE %s 0 1\r\ny\r\nEND\r\n"
+                            "END\r\n",
+                            y, x, y));
+}
+END_TEST
+
+START_TEST(test_wrong_key_is_given_up)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("get %s\r\n", k));
+    node(0, "VALUE other 0 1\r\nx\r\nEND\r\n");
+    ck_assert(b.is_given_up[0]);
+    expect_client(0, "");
+    expect_node(1, FORMAT("get %s\r\n", k));
+    node(1, FORMAT("VALUE %s 0 1\r\nx\r\nEND\r\n", k));
+    expect_client(0, FORMAT("VALUE %s 0 1\r\nx\r\nEND\r\n", k));
+}
+END_TEST
+
+START_TEST(test_dead_leader)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    client(1, FORMAT("get %s\r\n", k));
+    node(1, "HD\r\n");
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_EOF});
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    ck_assert(b.is_connecting[0]);
+    b.is_connecting[0] = false;
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_REFUSED});
+    const struct control_report *missed = last_report(CONTROL_REPORT_MISSED);
+    ck_assert_ptr_nonnull(missed);
+    ck_assert_uint_eq(missed->node, 0);
+    /* The read went on at once, behind the write on the same connection. */
+    node(1, FORMAT("VALUE %s 0 1\r\nv\r\nEND\r\n", k));
+    expect_client(1, FORMAT("VALUE %s 0 1\r\nv\r\nEND\r\n", k));
+    struct topology *t = topology(2, 0);
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    const struct control_report *drained = last_report(CONTROL_REPORT_DRAINED);
+    ck_assert_ptr_nonnull(drained);
+    ck_assert_uint_eq(drained->serial, t->serial);
+    expect_client(0, "");
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_ADOPTED));
+    /* The leader had not answered: the write is run again under the new one. */
+    expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_brought_home)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
+    node(0, "HD\r\n");
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_EOF});
+    greet(1, 101);
+    b.to_node_bytes[0] = 0;
+    expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_MISSED));
+}
+END_TEST
+
+START_TEST(test_restart_is_no_home)
+{
+    client(0, "set k 0 0 1\r\nv\r\n");
+    node(0, "HD\r\n");
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_EOF});
+    b.to_node_bytes[1] = 0;
+    greet(1, 999);
+    expect_node(1, "");
+    const struct control_report *report = last_report(CONTROL_REPORT_IDENTITY);
+    ck_assert_ptr_nonnull(report);
+    ck_assert_uint_eq(report->node, 1);
+    struct topology *t = topology(1, 0);
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_chained_after_all_complete)
+{
+    struct topology *t = topology(1, 2);
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    client(0, "set k 0 0 1\r\nv\r\n");
+    expect_node(0, "ms k 1\r\nv\r\n");
+    expect_node(1, "");
+    node(0, "HD\r\n");
+    expect_node(1, "ms k 1\r\nv\r\n");
+    expect_client(0, "");
+    client(1, "get k\r\n");
+    expect_node(0, "get k\r\n"); /* a filling node serves no read (C8) */
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_frozen_node)
+{
+    client(0, "set k 0 0 1\r\nv\r\n");
+    node(0, "HD\r\n");
+    pass(740 * 1000);
+    ck_assert(!b.is_given_up[1]);
+    pass(20 * 1000);
+    ck_assert(b.is_given_up[1]);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_GIVEN_UP));
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_MISSED));
+    struct topology *t = topology(1, 0);
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    expect_client(0, "STORED\r\n");
+    /* A view with the node in it is not joined before the old connection's end. */
+    t = topology(1, 2);
+    b.report_count = 0;
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_EOF});
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+}
+END_TEST
+
+START_TEST(test_deadline)
+{
+    struct topology *t = topology(3, 0);
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    client(0, "set k 0 0 1\r\nv\r\nget k\r\n");
+    expect_node(0, "");
+    pass(1499 * 1000);
+    expect_client(0, "");
+    pass(2 * 1000);
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    expect_node(0, "");
+}
+END_TEST
+
+START_TEST(test_lease)
+{
+    b.lease_until_us = b.now_us + 1000;
+    client(0, "get k\r\n");
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    pass(2000);
+    client(1, "set k 0 0 1\r\nv\r\n");
+    expect_node(0, "");
+    expect_node(1, "");
+    node(0, "END\r\n");
+    node(1, "END\r\n");
+    expect_client(0, "");
+}
+END_TEST
+
+START_TEST(test_errors_of_clients)
+{
+    client(0, "nonsense\r\nset k 0 0 3\r\nabcXYget k\r\n");
+    node(0, "END\r\n");
+    node(1, "END\r\n");
+    expect_client(0, "ERROR\r\nCLIENT_ERROR bad data chunk\r\n");
+}
+END_TEST
+
+START_TEST(test_item_error_of_replica)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    b.to_node_bytes[1] = 0;
+    node(0, "HD\r\n");
+    node(1, "SERVER_ERROR out of memory storing object\r\n");
+    expect_node(1, FORMAT("md %s\r\n", k));
+    node(1, "NF\r\n");
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_pipeline_limit)
+{
+    char many[8192] = {0};
+    for (int i = 0; i < 300; i++) {
+        strcat(many, "get k\r\n");
+    }
+    client(0, many);
+    uint32_t leader = topology_leader(&b.topology[1], topology_hash(SLICE("k")));
+    ck_assert_uint_eq(b.to_node_bytes[leader], 256 * 7);
+    for (int i = 0; i < 300; i++) {
+        node(leader, "END\r\n");
+    }
+    ck_assert_uint_eq(b.to_node_bytes[leader], 300 * 7);
+    ck_assert_uint_eq(b.to_client_bytes[0], 300 * 5);
+    b.to_client_bytes[0] = 0;
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("dataplane");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, test_get);
+    tcase_add_test(tcase, test_set_goes_to_all);
+    tcase_add_test(tcase, test_every_cut);
+    tcase_add_test(tcase, test_decided);
+    tcase_add_test(tcase, test_incr);
+    tcase_add_test(tcase, test_multiget_keeps_order);
+    tcase_add_test(tcase, test_wrong_key_is_given_up);
+    tcase_add_test(tcase, test_dead_leader);
+    tcase_add_test(tcase, test_brought_home);
+    tcase_add_test(tcase, test_restart_is_no_home);
+    tcase_add_test(tcase, test_chained_after_all_complete);
+    tcase_add_test(tcase, test_frozen_node);
+    tcase_add_test(tcase, test_deadline);
+    tcase_add_test(tcase, test_lease);
+    tcase_add_test(tcase, test_errors_of_clients);
+    tcase_add_test(tcase, test_item_error_of_replica);
+    tcase_add_test(tcase, test_pipeline_limit);
+    Suite *suite = suite_create("dataplane");
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
