@@ -37,8 +37,9 @@ enum {
     IDLE_TIMEOUT_S = 10,
     /* A connection's buffers; a head that does not fit in is answered 431. */
     CONNECTION_BYTES_MAX = 32 << 10,
-    /* A handler's frames are small: snapshots and texts are on the heap. */
-    STACK_BYTES = 512 << 10,
+    /* Our own frames are small: snapshots and texts are on the heap. The JSON parser takes about
+     * 200 KiB for the deepest nesting that it allows; sanitizers take as much again. */
+    STACK_BYTES = 1 << 20,
     HOST_BYTES_MAX = NODE_ADDRESS_BYTES_MAX,
     URL_BYTES_MAX = HOST_BYTES_MAX + 48,
 };
@@ -163,7 +164,7 @@ static enum status open_tcp(struct admin *admin, const char *where, int *out,
     }
     *out = open_listener(found->ai_addr, found->ai_addrlen);
     if (*out < 0) {
-        status = complain(complaint, STATUS_SYSTEM, where, strerror(errno));
+        status = complain(complaint, STATUS_SYSTEM, where, strerrordesc_np(errno));
         goto free_found;
     }
     status = note_url(admin, where, *out, complaint);
@@ -206,7 +207,7 @@ static enum status open_unix(struct admin *admin, const char *where, int *out,
         *out = open_listener((const struct sockaddr *)&address, sizeof(address));
     }
     if (*out < 0) {
-        return complain(complaint, STATUS_SYSTEM, where, strerror(errno));
+        return complain(complaint, STATUS_SYSTEM, where, strerrordesc_np(errno));
     }
     memcpy(admin->socket, where, len + 1);
     return STATUS_OK;

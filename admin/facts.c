@@ -145,7 +145,7 @@ struct dataplane_stats *facts_traffic_sum(const struct proxy_snapshot *snapshot)
         }
         histogram_add(&sum->latency_reads, &from->latency_reads);
         histogram_add(&sum->latency_writes, &from->latency_writes);
-#define ADD(field) sum->field += from->field
+#define ADD(field) (sum->field += from->field)
         ADD(keys_hit);
         ADD(keys_missed);
         ADD(bytes_in);

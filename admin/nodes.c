@@ -18,6 +18,8 @@ enum {
     /* Beyond what control itself waits for: its mailbox, its turn, and ours. */
     COMMAND_GRACE_MS = 1000,
     COMMAND_TIMEOUT_MS_MAX = 60000,
+    /* A name whose every byte is encoded. */
+    ENCODED_NAME_BYTES_MAX = 3 * NODE_NAME_BYTES_MAX + 1,
 };
 
 static json_t *names_json(const struct proxy_pool *pool, node_set nodes)
@@ -245,7 +247,7 @@ static void refuse_last_copy(const struct request *request, const struct proxy_p
     }
     facts_describe_all(pool, node_set_all(pool->node_count) & ~node_set_of(node), others);
     if (filling != NULL) {
-        char path[3 * NODE_NAME_BYTES_MAX + 1];
+        char path[ENCODED_NAME_BYTES_MAX];
         uri_encode(filling, path, sizeof(path));
         (void)snprintf(fix, sizeof(fix),
                        "wait until GET /v1/nodes/%s says complete, or repeat with ?force=true",
@@ -278,8 +280,8 @@ static void reply_last_copy(const struct request *request, const struct control_
 static void reply_done(const struct request *request, enum control_result result,
                        struct reply *reply)
 {
-    char path[3 * NODE_NAME_BYTES_MAX + sizeof("/v1/nodes/")];
-    char name[3 * NODE_NAME_BYTES_MAX + 1];
+    char name[ENCODED_NAME_BYTES_MAX];
+    char path[ENCODED_NAME_BYTES_MAX + sizeof("/v1/nodes/")];
     uri_encode(request->name, name, sizeof(name));
     (void)snprintf(path, sizeof(path), "/v1/nodes/%s", name);
     const bool is_begun = request->route->command == CONTROL_COMMAND_RESYNC;

@@ -74,15 +74,21 @@ start_everwarm() {
     wait_for $! stores "$proxy_port"
 }
 
-run_tables() { # NAME PORT SPLIT
+# run_tables NAME PORT SPLIT LABEL...: labels choose the words that differ with the server
+run_tables() {
+    local name=$1 port=$2 split=$3 label labels=()
+    shift 3
+    for label in "$@"; do
+        labels+=(--label "$label")
+    done
     for table in $tables; do
-        if ! /usr/bin/python3 tests/conformance/run.py --target "127.0.0.1:$2" --split "$3" \
-            "$table" >"$logs/run.log" 2>&1; then
+        if ! /usr/bin/python3 tests/conformance/run.py --target "127.0.0.1:$port" \
+            --split "$split" "${labels[@]}" "$table" >"$logs/run.log" 2>&1; then
             tail -n 40 "$logs/run.log"
-            echo "conformance: $table failed on $1, split $3" >&2
+            echo "conformance: $table failed on $name, split $split" >&2
             exit 1
         fi
-        printf '  %-24s split %-6s %s\n' "$1" "$3" "$(tail -n 1 "$logs/run.log")"
+        printf '  %-24s split %-6s %s\n' "$name" "$split" "$(tail -n 1 "$logs/run.log")"
     done
 }
 
@@ -92,7 +98,7 @@ for memcached in /usr/bin/memcached "$PWD/build/trixie/memcached"; do
         start_memcached "$memcached"
         nodes=("$node_port")
         if [ "$copies" -eq 0 ]; then
-            run_tables "memcached $version" "$node_port" none
+            run_tables "memcached $version" "$node_port" none "$version"
         else
             if [ "$copies" -eq 2 ]; then
                 start_memcached "$memcached"
@@ -104,8 +110,8 @@ for memcached in /usr/bin/memcached "$PWD/build/trixie/memcached"; do
                 echo "conformance: everwarm does not serve after $start_seconds_max s" >&2
                 exit 1
             fi
-            run_tables "everwarm, $copies x $version" "$proxy_port" none
-            run_tables "everwarm, $copies x $version" "$proxy_port" every
+            run_tables "everwarm, $copies x $version" "$proxy_port" none "$version" proxy
+            run_tables "everwarm, $copies x $version" "$proxy_port" every "$version" proxy
             proxy=${pids[-1]}
             unset 'pids[-1]'
             kill "$proxy"

@@ -146,7 +146,7 @@ struct link {
     bool is_wanted; /* complete or chained in the topology */
     bool wants_connect;
     bool wants_give_up;
-    bool is_blocked; /* the socket took less than it was given */
+    bool is_blocked; /* the socket took less than it was offered */
     bool has_failed; /* the last attempt to connect, since it was last open */
     bool is_touched;
     enum wire_end last_end;
@@ -155,6 +155,7 @@ struct link {
     struct leg *tail;
     struct leg *unsent;     /* first leg not written whole */
     uint32_t unsent_off;    /* bytes of it written */
+    size_t offered;         /* bytes gathered last */
     uint64_t since_us;      /* CONNECTING: when it began; CLOSED: when it was lost */
     uint64_t connect_at_us;
     uint32_t failures;      /* attempts in a row */
@@ -191,7 +192,7 @@ struct session {
     uint8_t state; /* enum session_state; session_move alone writes it */
     bool is_touched;
     bool is_paused;
-    bool is_blocked;   /* the socket took less than it was given */
+    bool is_blocked;   /* the socket took less than it was offered */
     bool is_eof;       /* the client sends no more */
     bool is_bad_data;  /* DATA: the block does not end with CRLF */
     bool is_out_of_memory; /* DATA: the block is swallowed */
@@ -202,6 +203,7 @@ struct session {
     uint32_t in_flight; /* txns in the queue */
     uint32_t stalled;   /* of them: HELD, STRANDED or ASKED: nothing after them may begin */
     uint64_t output_bytes; /* answered and not yet written */
+    size_t offered;        /* bytes gathered last */
     uint64_t progress_us;  /* when the client last took bytes */
     struct chain_builder input; /* unconsumed */
     size_t scanned;             /* of it, known to hold no line end */

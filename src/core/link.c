@@ -107,7 +107,7 @@ void leg_drop(struct dataplane *dp, struct leg *leg)
 size_t dataplane_node_gather(struct dataplane *dp, uint32_t node, struct slice *out,
                              size_t capacity)
 {
-    const struct link *link = &dp->links[node];
+    struct link *link = &dp->links[node];
     size_t count = 0;
     uint32_t off = link->unsent_off;
     for (const struct leg *leg = link->unsent; leg != NULL && count < capacity; leg = leg->next) {
@@ -122,17 +122,23 @@ size_t dataplane_node_gather(struct dataplane *dp, uint32_t node, struct slice *
         count += got;
         off = 0;
     }
+    link->offered = 0;
+    for (size_t i = 0; i < count; i++) {
+        link->offered += out[i].len;
+    }
     return count;
 }
 
 void dataplane_node_wrote(struct dataplane *dp, uint32_t node, size_t count)
 {
     struct link *link = &dp->links[node];
+    REQUIRE(count <= link->offered);
+    link->is_blocked = count < link->offered;
+    link->offered = 0;
     while (link->unsent != NULL) {
         size_t left = link->unsent->request.len - link->unsent_off;
         if (count < left) {
             link->unsent_off += (uint32_t)count;
-            link->is_blocked = true;
             return;
         }
         count -= left;
@@ -877,6 +883,7 @@ bool link_next_action(struct dataplane *dp, struct link *link, struct dataplane_
         return true;
     }
     if (link->unsent != NULL && !link->is_blocked && !dp->is_lapsed) {
+        link->is_blocked = true; /* until the shell says what was taken */
         out->type = DATAPLANE_NODE_WRITE;
         return true;
     }

@@ -344,6 +344,8 @@ void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
         return;
     }
     leg->is_out_of_memory = is_error;
+    leg->reply.chain.len -= leg->has_end ? 5 : 0; /* blocks only, for the merge */
+    leg->has_end = false;
     txn->legs--;
     leg->next = txn->parts;
     txn->parts = leg;

@@ -674,7 +674,7 @@ void session_on_answer(struct dataplane *dp, struct session *session)
 size_t dataplane_client_gather(struct dataplane *dp, uint32_t slot, struct slice *out,
                                size_t capacity)
 {
-    const struct session *session = &dp->sessions[slot];
+    struct session *session = &dp->sessions[slot];
     size_t count = 0;
     for (const struct txn *txn = session->head; txn != NULL && txn->is_answered; txn = txn->next) {
         uint32_t sent = txn->reply_sent;
@@ -695,6 +695,10 @@ size_t dataplane_client_gather(struct dataplane *dp, uint32_t slot, struct slice
         if (sent < txn->reply_text_bytes) {
             out[count++] = slice_of(txn->reply_text + sent, txn->reply_text_bytes - sent);
         }
+    }
+    session->offered = 0;
+    for (size_t i = 0; i < count; i++) {
+        session->offered += out[i].len;
     }
     return count;
 }
@@ -719,6 +723,9 @@ static void pop_written(struct dataplane *dp, struct session *session)
 void dataplane_client_wrote(struct dataplane *dp, uint32_t slot, size_t count)
 {
     struct session *session = &dp->sessions[slot];
+    REQUIRE(count <= session->offered);
+    session->is_blocked = count < session->offered;
+    session->offered = 0;
     dp->stats.bytes_out += count;
     session->output_bytes -= count;
     session->progress_us = dp->now_us;
@@ -729,7 +736,6 @@ void dataplane_client_wrote(struct dataplane *dp, uint32_t slot, size_t count)
         txn->reply_sent += (uint32_t)take;
         count -= take;
         if (take < left) {
-            session->is_blocked = true;
             break;
         }
         txn = txn->next;
@@ -772,6 +778,7 @@ bool session_next_action(struct dataplane *dp, struct session *session,
     }
     out->client = session->slot;
     if (has_output(session) && !session->is_blocked && !dp->is_lapsed) {
+        session->is_blocked = true; /* until the shell says what was taken */
         out->type = DATAPLANE_CLIENT_WRITE;
         return true;
     }

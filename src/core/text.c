@@ -60,7 +60,10 @@ void text_write_hex(struct mc_writer *w, struct slice key, uint64_t value)
 
 struct slice text_next_value(struct slice *text)
 {
-    const char *end = text->len > 0 ? memchr(text->ptr, '\n', text->len) : NULL;
+    if (text->len == 0) {
+        return *text;
+    }
+    const char *end = memchr(text->ptr, '\n', text->len);
     struct slice line = *text;
     if (end != NULL) {
         line.len = (size_t)(end - text->ptr);

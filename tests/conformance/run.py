@@ -138,7 +138,7 @@ class Run:
 
     def pattern(self, template):
         """A compiled pattern, and the bytes themselves where there is nothing open in TEMPLATE."""
-        out, literal, at = b"", b"", 0
+        out, literal, at, named = b"", b"", 0, set()
         for match in PLACEHOLDER.finditer(template):
             fixed, name = template[at:match.start()], match.group(1)
             value = self.closed_value(name)
@@ -149,7 +149,9 @@ class Run:
                 literal = None if literal is None else literal + fixed + value
             else:
                 literal = None
-                out += OPEN_PATTERNS.get(name) or b"(?P<%s>\\d+)" % name
+                again = b"(?P=%s)" if name in named else b"(?P<%s>\\d+)"
+                out += OPEN_PATTERNS.get(name) or again % name
+                named.add(name)
         out += re.escape(template[at:])
         literal = None if literal is None else literal + template[at:]
         return re.compile(out, re.DOTALL), literal

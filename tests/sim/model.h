@@ -4,7 +4,7 @@
  * (tests/sim/model_check.py compares them). No sockets and no time of its own.
  *
  * Not modelled, since no proxy of this release asks for it: stale items and recache wins (meta I, N,
- * R), base64 keys, client-chosen CAS (E: an invalid flag, as before 1.6.27), item size limits.
+ * R), T and autoviv of ma, base64 keys, client-chosen CAS (E: an invalid flag, as before 1.6.27), item size limits.
  */
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H

@@ -128,8 +128,7 @@ def command(r, known):
         return "md %s%s" % (key, flags(r, ["q", "k", "O1", "C%d" % number], 4))
     if kind == 13:
         return "ma %s%s" % (key, flags(r, ["q", "v", "t", "c", "k", "O1", "C%d" % number, "MI",
-                                           "MD", "D5", "D90",
-                                           lambda r: "T%d" % ttl(r)], 6))
+                                           "MD", "D5", "D90"], 6))
     if kind == 14:
         return r.choice(["version", "mg %s E1" % key, "ms %s 1 E5\r\nx" % key, "nonsense",
                          "mg %s v v" % key, "ms %s 1 MX\r\nx" % key,

@@ -243,7 +243,7 @@ static void model_meta_arithmetic(struct model *model, struct bytes *out,
     switch (result) {
     case STORE_DELTA_OK: {
         if (flags->is_quiet) {
-            return; /* 1.6.18 passes over T, too */
+            return;
         }
         struct store_item *item = store_find(&model->store, flags->key);
         /* The reply shows the number, not the blanks that stand behind it in the item. */

@@ -103,8 +103,8 @@ bool dataplane_next_action(struct dataplane *dp, struct dataplane_action *out);
 /* Bytes to write, in order. Returns number of slices, at most CAPACITY. */
 size_t dataplane_client_gather(struct dataplane *dp, uint32_t client, struct slice *out,
                                size_t capacity);
-/* COUNT bytes of what was gathered were taken. What is left is asked for again when the shell calls
- * dataplane_client_writable. */
+/* COUNT bytes of what was gathered last were taken. If that is not all of it (or this is not called
+ * at all after a WRITE), nothing is asked to be written before dataplane_client_writable. */
 void dataplane_client_wrote(struct dataplane *dp, uint32_t client, size_t count);
 size_t dataplane_node_gather(struct dataplane *dp, uint32_t node, struct slice *out,
                              size_t capacity);

@@ -1,0 +1,492 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Our id and heartbeat, the others' heartbeats, and the lease (replication.md section 4).
+ *
+ * Another proxy is live until its sequence has not grown for `lease` on our clock. We read only now
+ * and then, so not growing means: every node that we hear was asked `lease` after we last saw growth,
+ * or later, and shows none. That is later than the end of the other's own lease, which counts from
+ * when it *sent* what we saw. It is gone earlier when it is absent, twice, from nodes that had it and
+ * have not been emptied since: only a farewell deletes.
+ *
+ * Our lease counts from the sending of the last heartbeat that all nodes have acknowledged which we
+ * hear and which are complete in the view in effect; if there are none of those, any node. Others
+ * take the highest sequence that they find on any node they reach, and who shares no node with us is
+ * on the other side of a split. So what lies on every node that matters, they see; a node that we do
+ * not hear can't hold the lease up.
+ */
+#include "control_private.h"
+
+void control_peers_init(struct control *control)
+{
+    control->id = (uint32_t)(control->options.nonce % PROXIES_MAX);
+    control->beat = (struct heartbeat){.id = control->id,
+                                       .nonce = control->options.nonce,
+                                       .config_hash = control->options.config_hash};
+}
+
+/* --- The id --- */
+
+static void send_id(struct control *control, struct probe *probe, enum probe_form form)
+{
+    char text[MC_KEY_BYTES_MAX + 80];
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    mc_write(&w, form == PROBE_FORM_ID_LOOK ? SLICE("mg ") : SLICE("ms "));
+    view_key_id(&control->options.names, control->id, &w);
+    if (form == PROBE_FORM_ID_LOOK) {
+        mc_write(&w, SLICE(" v\r\n"));
+    } else {
+        mc_write(&w, form == PROBE_FORM_ID_ADD ? SLICE(" 16 ME T") : SLICE(" 16 T"));
+        mc_write_u64(&w, CONTROL_ID_TTL_S);
+        mc_write(&w, SLICE("\r\n"));
+        mc_write_hex64(&w, control->options.nonce);
+        mc_write(&w, SLICE("\r\n"));
+    }
+    INVARIANT(!w.is_full);
+    (void)control_probe_send(control, probe, form, slice_of(text, w.len), control->id);
+}
+
+void control_peers_claim(struct control *control, struct probe *probe)
+{
+    if (control->id_state == ID_OURS && !control->is_lone) {
+        send_id(control, probe, PROBE_FORM_ID_ADD);
+    }
+}
+
+void control_peers_on_id(struct control *control, struct probe *probe,
+                         const struct probe_want *want, const struct mc_reply *reply,
+                         struct slice value)
+{
+    if (want->tag != control->id) {
+        return; /* of an id that we have given up */
+    }
+    uint64_t nonce = 0;
+    if (reply->kind == MC_REPLY_NS || (reply->kind == MC_REPLY_EN && control->id_tries < 8)) {
+        control->id_tries += reply->kind == MC_REPLY_EN;
+        send_id(control, probe, reply->kind == MC_REPLY_NS ? PROBE_FORM_ID_LOOK
+                                                           : PROBE_FORM_ID_ADD);
+    } else if (want->form == PROBE_FORM_ID_LOOK) {
+        if (mc_read_hex64(value, &nonce) && nonce != control->options.nonce) {
+            control->is_id_taken = true;
+        } else {
+            send_id(control, probe, PROBE_FORM_ID_PUT); /* ours, or rubbish */
+        }
+    } else {
+        control->id_ours |= node_set_of(probe->node);
+    }
+}
+
+static void claim_all(struct control *control)
+{
+    control->id_asked = 0;
+    control->id_ours = 0;
+    control->id_tries = 0;
+    control->is_id_taken = false;
+    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
+        control->id_asked |= node_set_of(node_set_first(left));
+        send_id(control, &control->probes[node_set_first(left)], PROBE_FORM_ID_ADD);
+    }
+    control->id_renew_us = control->now_us + CONTROL_ID_RENEW_US;
+}
+
+/* Every node has answered, or failed once. */
+static bool is_every_node_tried(const struct control *control)
+{
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        const struct probe *probe = &control->probes[node];
+        if (!probe->is_greeted && probe->checks_failed == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void take_next_id(struct control *control)
+{
+    control->id = (control->id + 1) % PROXIES_MAX;
+    control->id_state = ID_CLAIMING;
+    control->beat.id = control->id;
+    control->peers[control->id] = (struct peer){0};
+    claim_all(control);
+}
+
+void control_peers_tick_id(struct control *control)
+{
+    node_set heard = control_probe_heard(control);
+    if (control->id_state == ID_NONE) {
+        if (heard != 0 && is_every_node_tried(control)) {
+            control->id_state = ID_CLAIMING;
+            claim_all(control);
+        }
+        return;
+    }
+    if (control->is_id_taken) {
+        take_next_id(control);
+    } else if (control->id_state == ID_CLAIMING) {
+        node_set asked = control->id_asked & heard;
+        if (asked == 0) {
+            control->id_state = ID_NONE; /* all of them went; again with those that are there */
+        } else if ((asked & ~control->id_ours) == 0) {
+            control->id_state = ID_OURS;
+            struct trace_event event = control_event(control, TRACE_PROXY_ID);
+            event.proxy = control->id;
+            control_trace(control, &event);
+        }
+    } else if (control->now_us >= control->id_renew_us) {
+        claim_all(control);
+    }
+}
+
+/* --- Our heartbeat --- */
+
+node_set control_peers_own_given_up(const struct control *control)
+{
+    node_set set = 0;
+    for (uint32_t worker = 0; worker < control->options.worker_count; worker++) {
+        for (uint32_t node = 0; node < control->node_count; node++) {
+            set |= control->given_up[worker][node] > 0 ? node_set_of(node) : 0;
+        }
+    }
+    return set;
+}
+
+static void send_beat(struct control *control, struct probe *probe)
+{
+    char body[HEARTBEAT_BYTES_MAX];
+    struct mc_writer b = mc_writer_of(body, sizeof body);
+    heartbeat_emit(&control->beat, &control->options.names, &b);
+    INVARIANT(!b.is_full);
+    uint64_t ttl_s = (10 * control->options.lease_us + 999999) / 1000000;
+    char text[HEARTBEAT_BYTES_MAX + MC_KEY_BYTES_MAX + 64];
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    mc_write(&w, SLICE("ms "));
+    view_key_heartbeat(&control->options.names, control->id, &w);
+    mc_write(&w, SLICE(" "));
+    mc_write_u64(&w, b.len);
+    mc_write(&w, SLICE(" T"));
+    mc_write_u64(&w, ttl_s > 2 ? ttl_s : 2);
+    mc_write(&w, SLICE("\r\n"));
+    mc_write(&w, slice_of(body, b.len));
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(!w.is_full);
+    (void)control_probe_send(control, probe, PROBE_FORM_HEARTBEAT, slice_of(text, w.len),
+                             control->beat.sequence);
+}
+
+void control_peers_beat(struct control *control)
+{
+    if (control->id_state != ID_OURS || control->state == CONTROL_LEAVING) {
+        return;
+    }
+    control->beat.sequence++;
+    control->beat.epoch = control->joined_epoch;
+    control->beat.view_hash = control->joined_hash;
+    control->beat.given_up = control_peers_own_given_up(control);
+    control->sent_us[control->beat.sequence % CONTROL_SENT_MAX] = control->now_us;
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        if (control->probes[node].is_greeted) {
+            send_beat(control, &control->probes[node]);
+        }
+    }
+}
+
+void control_peers_beat_on(struct control *control, struct probe *probe)
+{
+    if (control->beat.sequence > 0 && control->state != CONTROL_LEAVING) {
+        send_beat(control, probe);
+    }
+}
+
+void control_peers_on_ack(struct control *control, struct probe *probe, uint64_t sequence)
+{
+    probe->acked_sequence = sequence;
+    node_set heard = control_probe_heard(control) | node_set_of(probe->node);
+    node_set needed = heard & control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
+    uint64_t least = UINT64_MAX;
+    for (node_set left = needed; left != 0; left &= left - 1) {
+        uint64_t acked = control->probes[node_set_first(left)].acked_sequence;
+        least = acked < least ? acked : least;
+    }
+    if (needed == 0) {
+        least = sequence;
+    }
+    if (least == 0 || control->beat.sequence - least >= CONTROL_SENT_MAX) {
+        return;
+    }
+    uint64_t sent_us = control->sent_us[least % CONTROL_SENT_MAX];
+    if (sent_us > control->lease_from_us) {
+        control->lease_from_us = sent_us;
+    }
+}
+
+void control_peers_farewell(struct control *control)
+{
+    char text[MC_KEY_BYTES_MAX + 16];
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    mc_write(&w, SLICE("md "));
+    view_key_heartbeat(&control->options.names, control->id, &w);
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(!w.is_full);
+    control->farewells = 0;
+    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        if (control_probe_send(control, &control->probes[node], PROBE_FORM_DELETE,
+                               slice_of(text, w.len), 0)) {
+            control->farewells |= node_set_of(node);
+        }
+    }
+}
+
+/* --- The others' --- */
+
+static bool has_id(const struct probe_id_set *set, uint32_t id)
+{
+    return (set->bits[id / 64] >> (id % 64) & 1) != 0;
+}
+
+bool control_peers_is_live(const struct control *control, uint32_t id)
+{
+    return id < PROXIES_MAX && control->peers[id].state == PEER_LIVE;
+}
+
+uint32_t control_peers_live(const struct control *control)
+{
+    uint32_t count = 0;
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        count += control_peers_is_live(control, id);
+    }
+    return count;
+}
+
+void control_peers_scan(struct control *control, struct probe *probe, enum control_scan scan)
+{
+    /* The longest key, its flags, all ids: below the ring's size, with room for a view beside it. */
+    static const struct slice tail = SLICE_INIT(" q k v\r\n");
+    if (probe->state != PROBE_OPEN || probe->is_scan_owed) {
+        return;
+    }
+    char text[PROXIES_MAX * (POOL_NAME_BYTES_MAX + 48)];
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    probe->scan_ids = (struct probe_id_set){0};
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        if (scan == CONTROL_SCAN_LIVE && !control_peers_is_live(control, id)) {
+            continue;
+        }
+        mc_write(&w, SLICE("mg "));
+        view_key_heartbeat(&control->options.names, id, &w);
+        mc_write(&w, tail);
+        probe->scan_ids.bits[id / 64] |= UINT64_C(1) << (id % 64);
+    }
+    mc_write(&w, SLICE("mn\r\n"));
+    INVARIANT(!w.is_full);
+    if (control_probe_send(control, probe, PROBE_FORM_SCAN, slice_of(text, w.len), 0)) {
+        probe->is_scan_owed = true;
+        probe->is_scan_full = scan == CONTROL_SCAN_ALL;
+    }
+}
+
+void control_peers_scan_all(struct control *control, enum control_scan scan)
+{
+    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
+        control_peers_scan(control, &control->probes[node_set_first(left)], scan);
+    }
+}
+
+uint32_t control_peers_id_of(const struct control *control, struct slice key)
+{
+    char text[MC_KEY_BYTES_MAX];
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    view_key_heartbeat(&control->options.names, 0, &w);
+    struct slice prefix = slice_of(text, w.len - 1);
+    uint64_t id = PROXIES_MAX;
+    if (w.is_full || !slice_has_prefix(key, prefix) ||
+        !mc_read_u64(slice_skip(key, prefix.len), &id) || id >= PROXIES_MAX) {
+        return PROXIES_MAX;
+    }
+    return (uint32_t)id;
+}
+
+static void tell_peer(struct control *control, enum trace_type type, uint32_t id,
+                      const char *detail)
+{
+    struct trace_event event = control_event(control, type);
+    event.proxy = id;
+    control_copy_text(event.detail, sizeof event.detail, slice_of_string(detail));
+    control_trace(control, &event);
+}
+
+static void grow(struct control *control, uint32_t id, const struct heartbeat *beat)
+{
+    struct peer *peer = &control->peers[id];
+    if (peer->nonce != beat->nonce) {
+        *peer = (struct peer){.nonce_before = peer->nonce, .state = PEER_UNKNOWN};
+    }
+    bool was_mismatched = peer->nonce != 0 && peer->config_hash != control->options.config_hash;
+    peer->nonce = beat->nonce;
+    peer->sequence = beat->sequence;
+    peer->epoch = beat->epoch;
+    peer->view_hash = beat->view_hash;
+    peer->config_hash = beat->config_hash;
+    peer->given_up = beat->given_up;
+    peer->growth_us = control->now_us;
+    peer->stale_on = 0;
+    if (peer->state != PEER_LIVE) {
+        peer->state = PEER_LIVE;
+        tell_peer(control, TRACE_PROXY_SEEN, id, "");
+    }
+    if (!was_mismatched && peer->config_hash != control->options.config_hash) {
+        tell_peer(control, TRACE_POOL_MISMATCH, id, "the pool is configured otherwise there");
+    }
+}
+
+/* Asked at ASKED_US, the node showed nothing new of the peer. */
+static void no_growth(const struct control *control, struct peer *peer, uint32_t node,
+                      uint64_t asked_us)
+{
+    if (peer->state == PEER_LIVE && asked_us >= peer->growth_us + control->options.lease_us) {
+        peer->stale_on |= node_set_of(node);
+    }
+}
+
+void control_peers_on_heartbeat(struct control *control, struct probe *probe, uint32_t id,
+                                struct slice text, uint64_t asked_us)
+{
+    struct heartbeat beat;
+    if (!has_id(&probe->scan_ids, id) ||
+        !heartbeat_parse(text, &control->options.names, &beat) || beat.id != id ||
+        beat.nonce == 0) {
+        return; /* rubbish counts as absent */
+    }
+    probe->scan_ids.bits[id / 64] &= ~(UINT64_C(1) << (id % 64));
+    if (beat.nonce == control->options.nonce) {
+        return;
+    }
+    struct peer *peer = &control->peers[id];
+    peer->seen_on |= node_set_of(probe->node);
+    peer->absent_on = 0;
+    peer->absent_us = 0;
+    bool is_leftover = beat.nonce != peer->nonce && beat.nonce == peer->nonce_before;
+    if (!is_leftover && (beat.nonce != peer->nonce || beat.sequence > peer->sequence)) {
+        bool is_clash = id == control->id && control->id_state != ID_NONE && peer->nonce != 0;
+        grow(control, id, &beat);
+        /* A left-over under our id grows no more; one that does belongs to a live proxy. */
+        control->is_id_taken = control->is_id_taken || is_clash;
+        peer->seen_on |= node_set_of(probe->node);
+    } else {
+        no_growth(control, peer, probe->node, asked_us);
+    }
+}
+
+/* No node that is heard has it. Twice, at a distance: it has said farewell. */
+static void check_farewell(struct control *control, uint32_t id)
+{
+    struct peer *peer = &control->peers[id];
+    node_set heard = control_probe_heard(control);
+    if (peer->seen_on == 0 || (heard & ~peer->absent_on) != 0 || (peer->seen_on & heard) == 0) {
+        return;
+    }
+    if (peer->absent_us == 0) {
+        peer->absent_us = control->now_us;
+    } else if (control->now_us - peer->absent_us >= 2 * control->options.interval_us) {
+        peer->state = PEER_GONE;
+        tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
+        return;
+    }
+    peer->absent_on = 0;
+}
+
+void control_peers_on_scanned(struct control *control, struct probe *probe, uint64_t asked_us)
+{
+    probe->is_scan_owed = false;
+    probe->scan_us = asked_us;
+    if (probe->is_scan_full) {
+        probe->scan_full_us = asked_us;
+    }
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        struct peer *peer = &control->peers[id];
+        if (peer->state != PEER_LIVE || !has_id(&probe->scan_ids, id)) {
+            continue;
+        }
+        peer->absent_on |= node_set_of(probe->node);
+        no_growth(control, peer, probe->node, asked_us);
+        check_farewell(control, id);
+    }
+}
+
+void control_peers_forget_node(struct control *control, uint32_t node)
+{
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        control->peers[id].seen_on &= ~node_set_of(node);
+    }
+}
+
+node_set control_peers_given_up(const struct control *control)
+{
+    node_set set = control_peers_own_given_up(control);
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        if (control_peers_is_live(control, id)) {
+            set |= control->peers[id].given_up;
+        }
+    }
+    return set;
+}
+
+bool control_peers_is_mismatched(const struct control *control)
+{
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        if (control_peers_is_live(control, id) &&
+            control->peers[id].config_hash != control->options.config_hash) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool control_peers_have_joined(const struct control *control)
+{
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        const struct peer *peer = &control->peers[id];
+        if (peer->state == PEER_LIVE && (peer->epoch != control->target.epoch ||
+                                         peer->view_hash != control->target.hash)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Returns whether some live one has not been seen to grow for longer than between two readings. */
+static bool bury(struct control *control)
+{
+    bool is_doubtful = false;
+    node_set heard = control_probe_heard(control);
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        struct peer *peer = &control->peers[id];
+        if (peer->state != PEER_LIVE) {
+            continue;
+        }
+        if (heard != 0 && (heard & ~peer->stale_on) == 0) {
+            peer->state = PEER_GONE;
+            tell_peer(control, TRACE_PROXY_GONE, id, "lease");
+        } else if (peer->stale_on != 0 || peer->absent_us != 0 || peer->absent_on != 0) {
+            is_doubtful = true;
+        }
+    }
+    return is_doubtful;
+}
+
+void control_peers_tick(struct control *control)
+{
+    bool is_doubtful = bury(control);
+    if (is_doubtful && control->now_us >= control->scan_urgent_us) {
+        control->scan_urgent_us = control->now_us + control->options.interval_us / 4;
+        control_peers_scan_all(control, CONTROL_SCAN_LIVE);
+    }
+    node_set heard = control_probe_heard(control);
+    if (control->now_us >= control->scan_next_us && heard != 0) {
+        control->scan_next_us = control->now_us + prng_jitter(&control->prng, CONTROL_SCAN_IDLE_US,
+                                                              CONTROL_JITTER_PERCENT);
+        /* The next one after the last, in turn. */
+        node_set after = heard & ~node_set_all(control->scan_node + 1);
+        control->scan_node = node_set_first(after != 0 ? after : heard);
+        control_peers_scan(control, &control->probes[control->scan_node], CONTROL_SCAN_ALL);
+    }
+}

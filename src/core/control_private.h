@@ -1,0 +1,460 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Control's inside, shared by its files only: control.c (public face, moves, actions, snapshot),
+ * control_probe.c (wires and replies), control_peers.c (id, heartbeats, lease), control_join.c
+ * (start, proposals, joining), control_plan.c (what the next view should be, commands),
+ * control_fill.c (driving the fill), control_flush.c (flushes).
+ *
+ *   wires ──► probe ──► views, identities, heartbeats ──► join ──► HOLD, ADOPT ──► dataplanes
+ *                                    │                     ▲
+ *                                    └──────► plan ────────┘ proposals
+ *
+ * I1. `top` is the highest view seen, `target` the one being joined, `effective` the one acted on;
+ *     effective <= target <= top.
+ * I2. A condition "all nodes have told" is kept as times of asking: an answer counts from when it
+ *     was asked for, never from when it came.
+ * I3. A heartbeat shows the view that has been joined: all workers drained, nothing given up.
+ * I4. Every call from outside ends with control_advance, which alone makes decisions; replies and
+ *     reports only leave facts behind.
+ */
+#ifndef EVERWARM_CORE_CONTROL_PRIVATE_H
+#define EVERWARM_CORE_CONTROL_PRIVATE_H
+
+#include "everwarm/base/byte_ring.h"
+#include "everwarm/base/invariant.h"
+#include "everwarm/base/prng.h"
+#include "everwarm/core/control.h"
+#include "everwarm/mc/encode.h"
+#include "everwarm/mc/reply.h"
+
+#include "health.h"
+#include "heartbeat.h"
+
+enum {
+    CONTROL_ALIGN = 16,
+    /* A scan of PROXIES_MAX heartbeats with the longest pool name is 25 KB, a view below 8 KB. */
+    CONTROL_RING_BYTES = 65536,
+    /* Commands of one wire that may wait for answers: a round is three, a join and its polls as
+     * many; more means that the node does not answer. */
+    CONTROL_WANTS_MAX = 32,
+    /* Topologies that dataplanes may still look at: one that they act on, one that comes next, and
+     * those that higher views overtook before all had drained. */
+    CONTROL_TOPOLOGIES_MAX = 16,
+    /* A change of every node's every fact fits twice; what is more is dropped, never waited for. */
+    CONTROL_TRACES_MAX = 512,
+    /* Operators' wishes under way. */
+    CONTROL_COMMANDS_MAX = 32,
+    /* Sequence numbers whose sending time is remembered: those of seconds, or of one long change. */
+    CONTROL_SENT_MAX = 64,
+    /* Stores of a view on one node in one round: each failure means that another stored one. */
+    CONTROL_PUTS_MAX = 8,
+    CONTROL_POLL_US = 3000,
+    CONTROL_FILL_TICK_US = 10000,
+    CONTROL_SCAN_IDLE_US = 1000000,
+    CONTROL_RECONNECT_LAST_US = 1000000,
+    CONTROL_JITTER_PERCENT = 10,
+    /* Dataplanes repeat MISSED every 50 ms as long as it is so. */
+    CONTROL_MISSED_VALID_US = 200000,
+    CONTROL_ID_TTL_S = 120,
+    CONTROL_ID_RENEW_US = 30000000,
+    CONTROL_FILL_RETRY_FIRST_US = 500000,
+    CONTROL_FILL_RETRY_LAST_US = 8000000,
+    CONTROL_HOLD_DOWN_FIRST_US = 1000000,
+    CONTROL_HOLD_DOWN_FORGET_US = 60000000,
+    /* Changes of oper counted for the last hour; more than these are shown as so many. */
+    CONTROL_TRANSITIONS_MAX = 64,
+};
+
+/* An epoch this far above the highest known is not one that proxies counted up to. */
+#define CONTROL_EPOCH_LEAP_MAX (UINT64_C(1) << 32)
+#define CONTROL_HOUR_US        UINT64_C(3600000000)
+
+/* --- control_probe.c --- */
+
+enum probe_state {
+    PROBE_CLOSED,
+    PROBE_WANTED, /* the action CONNECT is to be taken */
+    PROBE_CONNECTING,
+    PROBE_OPEN,
+};
+
+/* What the next answer on a wire answers. */
+enum probe_form {
+    PROBE_FORM_STATS,
+    PROBE_FORM_LOOK,      /* CAS of the view */
+    PROBE_FORM_VIEW,      /* its text too */
+    PROBE_FORM_PUT,       /* store of a view, tag: CONTROL_PUT_... */
+    PROBE_FORM_HEARTBEAT, /* store of ours, tag: sequence */
+    PROBE_FORM_SCAN,      /* heartbeats of scan_ids */
+    PROBE_FORM_ID_ADD,    /* tag: the id */
+    PROBE_FORM_ID_LOOK,
+    PROBE_FORM_ID_PUT,
+    PROBE_FORM_DELETE,
+    PROBE_FORM_FLUSH,
+};
+
+struct probe_want {
+    enum probe_form form;
+    bool is_round; /* the round is good when the last of these is answered */
+    uint64_t sent_us;
+    uint64_t tag;
+};
+
+struct probe_id_set {
+    uint64_t bits[PROXIES_MAX / 64];
+};
+
+struct probe {
+    uint32_t node;
+    enum probe_state state;
+    bool wants_close;
+    bool wants_write;
+    bool is_greeted; /* identity and view have been read on this connection */
+    struct byte_ring out;
+    struct probe_want wants[CONTROL_WANTS_MAX]; /* a ring */
+    uint32_t wants_head;
+    uint32_t wants_count;
+    uint32_t round_left; /* answers that the round still wants */
+    uint64_t round_us;   /* when it began */
+    bool is_round_open;
+    uint64_t connect_us; /* CONNECTING: since when */
+    uint64_t retry_us;   /* CLOSED: when to connect again */
+    uint32_t failures;   /* in a row */
+
+    uint32_t line_bytes;
+    char line[MC_REPLY_LINE_BYTES_MAX];
+    uint64_t value_left; /* bytes of a value still to come, its CRLF included */
+    uint32_t value_bytes;
+    bool is_value_dropped; /* too large to be ours */
+    struct mc_reply value_reply; /* the line before it; its slices are dead */
+    uint32_t value_id;           /* SCAN: whose; PROXIES_MAX: nobody's */
+    char value[VIEW_BYTES_MAX + 2];
+
+    /* What the stats under way have told. */
+    struct identity reading;
+    uint64_t reading_time_s;
+    uint64_t reading_uptime_s;
+    uint32_t reading_seen;
+
+    struct health health;
+    uint64_t oper_since_us;
+    uint64_t transitions_us[CONTROL_TRANSITIONS_MAX];
+    uint32_t transitions;
+    struct identity identity; /* latest read; unknown before the first */
+    uint64_t identity_us;     /* when it was asked for */
+    uint64_t curr_items;
+
+    /* The view on the node, as last seen on this connection. */
+    bool is_looked;
+    bool has_view_item;
+    uint64_t view_cas;
+    uint64_t looked_us; /* when that was asked for */
+    uint64_t held_epoch;
+    uint64_t held_hash;
+    bool is_put_owed;
+    uint32_t puts; /* in this round */
+
+    uint64_t acked_sequence; /* of our heartbeats, on this connection */
+    bool is_scan_owed;
+    bool is_scan_full;
+    struct probe_id_set scan_ids; /* asked for, not yet seen in the answer */
+    uint64_t scan_us;             /* when the last answered scan was asked for */
+    uint64_t scan_full_us;        /* the same of a scan of all ids */
+
+    uint64_t check_us;
+    uint64_t check_at_us;
+    char check_text[80];
+    bool is_check_ok;
+    uint64_t checks_ok;
+    uint64_t checks_failed;
+    uint64_t requests;
+    uint64_t bytes;
+};
+
+enum { CONTROL_PUT_TOP, CONTROL_PUT_PROPOSAL };
+
+void control_probe_init(struct control *control, uint32_t node, char *ring);
+void control_probe_event(struct control *control, const struct wire_event *event);
+void control_probe_tick(struct control *control);
+/* Begin a round on every wire. */
+void control_probe_round(struct control *control);
+bool control_probe_next_action(struct control *control, struct wire_action *out);
+/* Opened, greeted, and no dataplane misses it: what it says counts. */
+bool control_probe_is_heard(const struct control *control, uint32_t node);
+node_set control_probe_heard(const struct control *control);
+node_set control_probe_up(const struct control *control);
+/* Queue one command; false: the wire is closed, or was closed for want of room. */
+bool control_probe_send(struct control *control, struct probe *probe, enum probe_form form,
+                        struct slice text, uint64_t tag);
+void control_probe_ask_stats(struct control *control, struct probe *probe);
+void control_probe_ask_view(struct control *control, struct probe *probe);
+void control_probe_fail(struct control *control, struct probe *probe, enum wire_end end);
+/* When the earliest of its timers is due. */
+uint64_t control_probe_deadline_us(const struct control *control);
+
+/* --- control_peers.c --- */
+
+enum peer_state { PEER_UNKNOWN, PEER_LIVE, PEER_GONE };
+
+struct peer {
+    enum peer_state state;
+    uint64_t nonce;
+    uint64_t nonce_before; /* of the run that had the id before: left-overs of it count for nothing */
+    uint64_t sequence;     /* highest */
+    uint64_t epoch;
+    uint64_t view_hash;
+    uint64_t config_hash;
+    node_set given_up;
+    uint64_t growth_us;  /* when the sequence was last seen to grow */
+    node_set stale_on;   /* nodes that showed no growth when asked `lease` after that, or later */
+    node_set seen_on;    /* nodes that had it, and have not been restarted or flushed since */
+    node_set absent_on;  /* nodes that had it no more, this time */
+    uint64_t absent_us;  /* first time that no node had it; 0: some had */
+};
+
+enum id_state {
+    ID_NONE,     /* waiting for nodes */
+    ID_CLAIMING, /* asked of all nodes that were heard */
+    ID_OURS,
+};
+
+void control_peers_init(struct control *control);
+/* Take an id, keep it. */
+void control_peers_tick_id(struct control *control);
+/* Write our claim on a node anew. */
+void control_peers_claim(struct control *control, struct probe *probe);
+void control_peers_on_id(struct control *control, struct probe *probe,
+                         const struct probe_want *want, const struct mc_reply *reply,
+                         struct slice value);
+/* Store a new heartbeat on all nodes that are open. */
+void control_peers_beat(struct control *control);
+/* Store the latest one on a node that has just been greeted. */
+void control_peers_beat_on(struct control *control, struct probe *probe);
+void control_peers_on_ack(struct control *control, struct probe *probe, uint64_t sequence);
+/* Ask a node, or all, for heartbeats: of live peers, or of all ids. */
+enum control_scan { CONTROL_SCAN_LIVE, CONTROL_SCAN_ALL };
+void control_peers_scan(struct control *control, struct probe *probe, enum control_scan scan);
+void control_peers_scan_all(struct control *control, enum control_scan scan);
+/* Which id a heartbeat's key names; PROXIES_MAX: none. */
+uint32_t control_peers_id_of(const struct control *control, struct slice key);
+void control_peers_on_heartbeat(struct control *control, struct probe *probe, uint32_t id,
+                                struct slice text, uint64_t asked_us);
+void control_peers_on_scanned(struct control *control, struct probe *probe, uint64_t asked_us);
+/* The node is another run, or flushed: what was seen there is no more. */
+void control_peers_forget_node(struct control *control, uint32_t node);
+/* Declare dead who is dead; read in turn. */
+void control_peers_tick(struct control *control);
+bool control_peers_is_live(const struct control *control, uint32_t id);
+uint32_t control_peers_live(const struct control *control);
+node_set control_peers_given_up(const struct control *control);
+bool control_peers_is_mismatched(const struct control *control);
+/* All live ones show the target. */
+bool control_peers_have_joined(const struct control *control);
+node_set control_peers_own_given_up(const struct control *control);
+void control_peers_farewell(struct control *control);
+
+/* --- control_join.c --- */
+
+enum start_step {
+    START_ID,
+    START_BEAT, /* the first heartbeat is stored */
+    START_READ, /* views and heartbeats are read */
+    START_PAUSE,/* nothing was there: look again */
+    START_DONE,
+};
+
+enum join_step {
+    JOIN_IDLE,
+    JOIN_HOLD,  /* workers drain */
+    JOIN_POLL,  /* the heartbeat shows it; waiting for the others' */
+    JOIN_ADOPT, /* workers take it */
+};
+
+/* A view was read from a node. */
+void control_join_see(struct control *control, const struct view *view);
+void control_join_on_put(struct control *control, struct probe *probe, const struct probe_want *want,
+                         const struct mc_reply *reply);
+/* VIEW is above `top`; REASON is for the trace. False: no node to write it to. */
+bool control_join_propose(struct control *control, const struct view *view, struct slice reason);
+/* Store what we know on nodes that have less. */
+void control_join_offer(struct control *control);
+void control_join_step(struct control *control);
+bool control_join_is_idle(const struct control *control);
+/* A topology for VIEW with the next serial, not before a place is free; NULL: none yet. */
+struct topology *control_join_topology(struct control *control, const struct view *view);
+/* The view's nodes of one sort. */
+node_set control_join_nodes(const struct view *view, enum node_data data);
+
+/* --- control_plan.c --- */
+
+struct wish {
+    bool is_used;
+    bool is_over; /* the action DONE is to be taken */
+    struct control_command command;
+    enum control_result result;
+    uint64_t deadline_us;
+    bool is_proposed; /* RESYNC: a view with the node out has been proposed */
+};
+
+void control_plan_step(struct control *control);
+void control_plan_command(struct control *control, const struct control_command *command);
+/* The view in effect is another: answer wishes, count leavings, trace. */
+void control_plan_on_effective(struct control *control, const struct view *before);
+void control_plan_tick(struct control *control);
+uint64_t control_plan_deadline_us(const struct control *control);
+bool control_plan_next_done(struct control *control, struct control_action *out);
+bool control_plan_is_missed(const struct control *control, uint32_t node);
+
+/* --- control_fill.c --- */
+
+enum fill_drive {
+    FILL_DRIVE_IDLE,
+    FILL_DRIVE_RUNNING,
+    FILL_DRIVE_CHECKING, /* done; the probe reads the identity once more */
+    FILL_DRIVE_READY,    /* to be proposed complete */
+    FILL_DRIVE_PAUSED,   /* failed; again after a pause */
+};
+
+void control_fill_event(struct control *control, const struct wire_event *event);
+void control_fill_step(struct control *control);
+/* The target is to be joined: what it does not allow ends. */
+void control_fill_on_hold(struct control *control);
+void control_fill_stop(struct control *control);
+
+/* --- control_flush.c --- */
+
+enum flush_step {
+    FLUSH_IDLE,
+    FLUSH_SENDING,  /* our flush view is in effect; nodes are being flushed */
+    FLUSH_READY,    /* the next view is to be proposed */
+};
+
+void control_flush_report(struct control *control, const struct control_report *report);
+/* Is one to be proposed? */
+bool control_flush_is_asked(const struct control *control);
+uint32_t control_flush_delay_s(const struct control *control);
+void control_flush_on_effective(struct control *control);
+void control_flush_on_ok(struct control *control, struct probe *probe);
+void control_flush_step(struct control *control);
+bool control_flush_next_action(struct control *control, struct control_action *out);
+
+/* --- control.c --- */
+
+struct node_record {
+    uint64_t missed_us; /* 0: never */
+    enum wire_end missed_end;
+    uint64_t admin_since_us;
+    uint64_t data_since_us;
+    uint32_t leavings;
+    uint64_t hold_down_us; /* the last one's length */
+    uint64_t hold_down_until_us;
+    uint64_t fill_after_us; /* 0: not wanted; others may be quicker until then */
+    uint64_t identity_told_us;
+};
+
+struct control {
+    struct control_options options;
+    uint32_t node_count;
+    uint64_t now_us;
+    uint64_t begin_us;
+    enum control_state state;
+    bool is_lone;
+    bool is_advancing;
+    struct prng prng;
+    struct probe *probes; /* node_count */
+    struct node_record nodes[NODES_MAX];
+    uint64_t round_next_us;
+
+    /* peers */
+    enum id_state id_state;
+    uint32_t id;
+    uint32_t id_tries;
+    node_set id_asked;
+    node_set id_ours;
+    bool is_id_taken; /* by another, as a node says */
+    uint64_t id_renew_us;
+    struct heartbeat beat; /* the latest stored */
+    uint64_t sent_us[CONTROL_SENT_MAX]; /* by sequence */
+    uint64_t lease_from_us;
+    uint64_t lapsed_us;
+    uint64_t regained_us; /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
+    struct peer peers[PROXIES_MAX];
+    uint64_t scan_next_us;
+    uint32_t scan_node;
+    uint64_t scan_urgent_us;
+
+    /* join */
+    enum start_step start;
+    uint64_t start_us; /* of the step */
+    bool is_found_empty;
+    struct view top;
+    struct view target;
+    struct view effective;
+    struct view proposal;
+    bool is_proposing;
+    uint32_t anchor;
+    char reason[TRACE_DETAIL_BYTES];
+    enum join_step join;
+    uint64_t joined_epoch; /* what heartbeats show */
+    uint64_t joined_hash;
+    uint64_t joined_us;    /* when it was first shown */
+    uint64_t joined_sequence;
+    uint64_t poll_us;
+    uint64_t change_us;    /* first HOLD of the change under way */
+    uint64_t effective_us; /* when the view in effect came to be so */
+    struct topology topologies[CONTROL_TOPOLOGIES_MAX];
+    uint64_t serial;           /* latest given out */
+    uint64_t effective_serial;
+    uint64_t drained[WORKERS_MAX]; /* highest serial that each worker reported */
+    uint64_t adopted[WORKERS_MAX];
+    uint32_t given_up[WORKERS_MAX][NODES_MAX];
+    bool wants_hold;
+    bool wants_adopt;
+
+    struct wish wishes[CONTROL_COMMANDS_MAX];
+
+    /* fill */
+    struct fill *fill;
+    enum fill_drive drive;
+    uint32_t fill_node;
+    struct topology fill_topology; /* what it was started with */
+    uint64_t fill_started_us;
+    uint64_t fill_checked_us;
+    uint64_t fill_retry_us;
+    uint64_t fill_pause_us;
+    uint64_t fill_tick_us;
+
+    /* flush */
+    enum flush_step flush;
+    uint64_t flush_asked[WORKERS_MAX]; /* highest ticket; 0: none */
+    uint64_t flush_doing[WORKERS_MAX];
+    uint64_t flush_done[WORKERS_MAX];  /* the action FLUSHED is to be taken */
+    bool is_flush_asked_now;           /* a flush without delay is among those asked */
+    bool is_flush_asked_later;
+    uint32_t flush_asked_delay_s;
+    bool is_flush_doing_now;
+    bool is_flush_doing_later;
+    uint32_t flush_doing_delay_s;
+    uint64_t flush_us;
+    node_set flush_sent;
+    node_set flush_ok;
+
+    struct trace_event traces[CONTROL_TRACES_MAX];
+    uint32_t traces_head;
+    uint32_t traces_count;
+
+    /* leave */
+    uint64_t leave_us;
+    node_set farewells;
+
+    struct control_snapshot counts; /* what has no other home: changes, fills, damage */
+};
+
+void control_move(struct control *control, enum control_state state);
+/* Trace with no more than a node and a text. */
+void control_tell(struct control *control, enum trace_type type, uint32_t node, const char *detail);
+void control_trace(struct control *control, const struct trace_event *event);
+struct trace_event control_event(const struct control *control, enum trace_type type);
+void control_copy_text(char *out, size_t bytes, struct slice text);
+
+#endif

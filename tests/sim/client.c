@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Clients: each has one connection, asks at random, some several requests ahead, and reads replies as
+ * strictly as a library would (C1): what does not fit the oldest request is a broken promise.
+ *
+ * A value is "KEY.CLIENT.SEQUENCE", so it was written once and tells its key; the last key of each
+ * client's holds numbers, the one before lets its items expire.
+ */
+#include "sim/world.h"
+
+#include "everwarm/base/invariant.h"
+#include "everwarm/mc/encode.h"
+
+#include <stdlib.h>
+
+enum {
+    CLIENT_PIECE_BYTES = 700, /* bytes of one read of the proxy: requests are cut */
+    CLIENT_FLAGS_PER_CLIENT = 100000,
+};
+
+static const char *const CLIENT_VERBS[] = {
+    [HISTORY_SET] = "set",       [HISTORY_ADD] = "add",         [HISTORY_REPLACE] = "replace",
+    [HISTORY_APPEND] = "append", [HISTORY_PREPEND] = "prepend", [HISTORY_CAS] = "cas",
+};
+
+struct client *client_at(struct world *world, uint32_t proxy, uint32_t worker, uint32_t slot)
+{
+    struct client *client = &world->clients[slot];
+    REQUIRE(slot < world->client_count && client->proxy == proxy && client->worker == worker);
+    return client;
+}
+
+void client_init(struct world *world, uint32_t number)
+{
+    struct client *c = &world->clients[number];
+    *c = (struct client){.number = number,
+                         .slot = number,
+                         .proxy = number % world->options.proxies,
+                         .worker = number / world->options.proxies % world->options.workers,
+                         .depth = 1};
+    if (world_chance(world, 40)) {
+        c->depth = 2 + (uint32_t)world_below(world, 5);
+    }
+    /* Keys belong to one worker of one proxy, unless they are shared. */
+    uint32_t groups = world->options.is_shared ? 1 : world->options.proxies * world->options.workers;
+    uint32_t group = world->options.is_shared
+                         ? 0
+                         : c->proxy * world->options.workers + c->worker;
+    c->key_count = world->key_count / groups;
+    c->key_first = group * c->key_count;
+    REQUIRE(c->key_count > 0);
+    world_post(world, world->now_us + world_below(world, 100000), WORLD_CLIENT_OPEN, number, 0, 0);
+}
+
+void client_fini(struct world *world, uint32_t number)
+{
+    bytes_free(&world->clients[number].waiting);
+    bytes_free(&world->clients[number].in);
+}
+
+/* --- Connection --- */
+
+static void client_put(struct world *world, struct client *c, enum segment_type type,
+                       struct slice bytes)
+{
+    uint64_t at_us = world->now_us + world_delay(world);
+    c->to_server_us = at_us < c->to_server_us ? c->to_server_us : at_us;
+    world_post(world, c->to_server_us, WORLD_TO_SERVER, c->number, c->generation,
+               (uint64_t)(uintptr_t)world_segment(type, bytes));
+}
+
+void client_open(struct world *world, uint32_t number)
+{
+    struct client *c = &world->clients[number];
+    if (c->is_server_open) {
+        /* The old connection's slot is not free yet. */
+        world_post(world, world->now_us + 10000, WORLD_CLIENT_OPEN, number, 0, 0);
+        return;
+    }
+    c->generation++;
+    c->state = CLIENT_HERE;
+    c->is_paused = false;
+    bytes_clear(&c->in);
+    bytes_clear(&c->waiting);
+    client_put(world, c, SEGMENT_SYN, SLICE(""));
+    world_post(world, world->now_us + 1, WORLD_CLIENT_SEND, number, c->generation, 0);
+}
+
+void client_pump(struct world *world, uint32_t number)
+{
+    struct client *c = &world->clients[number];
+    struct dataplane *dp = world->proxies[c->proxy].dp[c->worker];
+    while (c->is_server_open && !c->is_paused && c->waiting.len > 0) {
+        size_t room = dataplane_client_room(dp);
+        if (room == 0) {
+            struct segment *again = world_segment(SEGMENT_DATA, SLICE(""));
+            world_post(world, world->now_us + 1000, WORLD_TO_SERVER, number, c->server_generation,
+                       (uint64_t)(uintptr_t)again);
+            return;
+        }
+        size_t piece = 1 + (size_t)world_below(world, CLIENT_PIECE_BYTES);
+        piece = piece < room ? piece : room;
+        piece = piece < c->waiting.len ? piece : c->waiting.len;
+        char bytes[CLIENT_PIECE_BYTES];
+        memcpy(bytes, c->waiting.ptr, piece);
+        bytes_take(&c->waiting, piece);
+        struct dataplane_event event = {.type = DATAPLANE_CLIENT_BYTES,
+                                        .client = c->slot,
+                                        .bytes = slice_of(bytes, piece)};
+        proxy_dp_event(world, c->proxy, c->worker, &event);
+    }
+}
+
+void client_to_server(struct world *world, uint32_t number, const struct segment *segment)
+{
+    struct client *c = &world->clients[number];
+    struct dataplane_event event = {.client = c->slot};
+    switch (segment->type) {
+    case SEGMENT_SYN:
+        c->is_server_open = true;
+        c->server_generation = c->generation;
+        event.type = DATAPLANE_CLIENT_OPEN;
+        proxy_dp_event(world, c->proxy, c->worker, &event);
+        return;
+    case SEGMENT_DATA:
+        bytes_put(&c->waiting, slice_of(segment->bytes, segment->len));
+        client_pump(world, number);
+        return;
+    case SEGMENT_RST:
+        if (c->is_server_open) {
+            c->is_server_open = false;
+            bytes_clear(&c->waiting);
+            event.type = DATAPLANE_CLIENT_LOST;
+            proxy_dp_event(world, c->proxy, c->worker, &event);
+        }
+        return;
+    case SEGMENT_FIN:
+    case SEGMENT_ACCEPT:
+    case SEGMENT_REFUSE:
+        return;
+    }
+    UNREACHABLE();
+}
+
+/* --- Asking --- */
+
+static bool client_is_number_key(const struct client *c, uint32_t key)
+{
+    return c->key_count > 1 && key == c->key_first + c->key_count - 1;
+}
+
+static bool client_is_expiring_key(const struct client *c, uint32_t key)
+{
+    return c->key_count > 2 && key == c->key_first + c->key_count - 2;
+}
+
+static uint32_t client_key(struct world *world, const struct client *c)
+{
+    return c->key_first + (uint32_t)world_below(world, c->key_count);
+}
+
+static struct history_op client_op(const struct world *world, const struct client *c, uint32_t key,
+                                   enum history_kind kind)
+{
+    return (struct history_op){.kind = kind,
+                               .client = c->number,
+                               .key = key,
+                               .value = HISTORY_ABSENT,
+                               .seen = HISTORY_ABSENT,
+                               .asked_us = world->now_us,
+                               .told_us = UINT64_MAX};
+}
+
+static struct client_pending *client_push(struct client *c, uint32_t first_op, uint32_t count)
+{
+    struct client_pending *pending = &c->pending[c->pending_count++];
+    *pending = (struct client_pending){.first_op = first_op, .key_count = count};
+    return pending;
+}
+
+static int32_t client_exptime(struct world *world, const struct client *c, uint32_t key)
+{
+    if (client_is_expiring_key(c, key)) {
+        return 1 + (int32_t)world_below(world, 4);
+    }
+    return world_chance(world, 20) ? 100000 : 0;
+}
+
+static void client_ask_get(struct world *world, struct client *c, struct bytes *out)
+{
+    uint32_t count = world_chance(world, 25) ? 1 + (uint32_t)world_below(world, c->key_count) : 1;
+    uint32_t first = client_key(world, c);
+    bool has_cas = world_chance(world, 40);
+    if (world_chance(world, 10)) {
+        bytes_print(out, "%s %d", has_cas ? "gats" : "gat", client_exptime(world, c, first));
+        count = 1;
+    } else {
+        bytes_print(out, has_cas ? "gets" : "get");
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t key = c->key_first + (first - c->key_first + i) % c->key_count;
+        struct history_op op = client_op(world, c, key, HISTORY_GET);
+        uint32_t number = history_add(&world->history, &op);
+        bytes_print(out, " %s", world_key(key));
+        if (i == 0) {
+            client_push(c, number, count)->has_cas = has_cas;
+        }
+    }
+    bytes_print(out, "\r\n");
+}
+
+static void client_ask_store(struct world *world, struct client *c, enum history_kind kind,
+                             struct bytes *out)
+{
+    uint32_t key = client_key(world, c);
+    bool is_number = client_is_number_key(c, key);
+    c->sequence++;
+    struct bytes text = {0};
+    uint32_t flags = c->number * CLIENT_FLAGS_PER_CLIENT + c->sequence;
+    bool is_joined = kind == HISTORY_APPEND || kind == HISTORY_PREPEND;
+    if (is_number) {
+        kind = is_joined ? HISTORY_SET : kind;
+        is_joined = false;
+        bytes_print(&text, "%u", (unsigned)world_below(world, 120));
+    } else if (is_joined) {
+        bytes_print(&text, "+%u.%u+", c->number, c->sequence);
+    } else {
+        bytes_print(&text, "%s.%u.%u", world_key(key), c->number, c->sequence);
+    }
+    struct history_op op = client_op(world, c, key, kind);
+    if (kind == HISTORY_CAS) {
+        if (c->cas[key] == 0) {
+            op.kind = kind = HISTORY_ADD;
+        }
+        op.seen = c->cas_value[key];
+        op.is_cas_loose = c->cas_faults[key] != world->fault_count;
+    }
+    op.value = history_value(&world->history, bytes_slice(&text), is_joined ? 0 : flags);
+    op.is_noreply = world_chance(world, 10);
+    bytes_print(out, "%s %s %u %d %u", CLIENT_VERBS[kind], world_key(key), flags,
+                client_exptime(world, c, key), (unsigned)text.len);
+    if (kind == HISTORY_CAS) {
+        bytes_print(out, " %llu", (unsigned long long)c->cas[key]);
+    }
+    bytes_print(out, "%s\r\n", op.is_noreply ? " noreply" : "");
+    bytes_put(out, bytes_slice(&text));
+    bytes_print(out, "\r\n");
+    bytes_free(&text);
+    uint32_t number = history_add(&world->history, &op);
+    client_push(c, number, 1)->is_noreply = op.is_noreply;
+}
+
+static void client_ask_small(struct world *world, struct client *c, enum history_kind kind,
+                             struct bytes *out)
+{
+    uint32_t key = client_key(world, c);
+    if (kind == HISTORY_DELTA && c->key_count > 1 && world_chance(world, 90)) {
+        key = c->key_first + c->key_count - 1;
+    }
+    struct history_op op = client_op(world, c, key, kind);
+    op.is_noreply = world_chance(world, 10);
+    if (kind == HISTORY_DELETE) {
+        bytes_print(out, "delete %s", world_key(key));
+    } else if (kind == HISTORY_TOUCH) {
+        bytes_print(out, "touch %s %d", world_key(key), client_exptime(world, c, key));
+    } else {
+        op.delta = 1 + (int64_t)world_below(world, 30);
+        op.delta = world_chance(world, 30) ? -op.delta : op.delta;
+        bytes_print(out, "%s %s %lld", op.delta < 0 ? "decr" : "incr", world_key(key),
+                    (long long)(op.delta < 0 ? -op.delta : op.delta));
+    }
+    bytes_print(out, "%s\r\n", op.is_noreply ? " noreply" : "");
+    uint32_t number = history_add(&world->history, &op);
+    client_push(c, number, 1)->is_noreply = op.is_noreply;
+}
+
+static void client_ask(struct world *world, struct client *c, struct bytes *out)
+{
+    static const struct {
+        enum history_kind kind;
+        uint32_t weight;
+    } MIX[] = {{HISTORY_GET, 40},    {HISTORY_SET, 18},     {HISTORY_ADD, 6},
+               {HISTORY_REPLACE, 4}, {HISTORY_APPEND, 4},   {HISTORY_PREPEND, 2},
+               {HISTORY_CAS, 6},     {HISTORY_DELETE, 8},   {HISTORY_DELTA, 10},
+               {HISTORY_TOUCH, 2}};
+    uint32_t dice = (uint32_t)world_below(world, 100);
+    size_t i = 0;
+    while (dice >= MIX[i].weight) {
+        dice -= MIX[i++].weight;
+    }
+    enum history_kind kind = MIX[i].kind;
+    if (kind == HISTORY_GET) {
+        client_ask_get(world, c, out);
+    } else if (kind == HISTORY_DELETE || kind == HISTORY_DELTA || kind == HISTORY_TOUCH) {
+        client_ask_small(world, c, kind, out);
+    } else {
+        client_ask_store(world, c, kind, out);
+    }
+}
+
+/* A noreply that is the last of the queue has nothing behind it that proves it was done. */
+static void client_settle_noreply(struct world *world, struct client *c)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < c->pending_count; i++) {
+        if (!c->pending[i].is_noreply) {
+            c->pending[kept++] = c->pending[i];
+            continue;
+        }
+        struct history_op *op = &world->history.ops[c->pending[i].first_op];
+        op->result = HISTORY_UNKNOWN;
+        op->is_optional = true;
+        op->told_us = world->now_us + 2 * WORLD_REQUEST_US;
+    }
+    c->pending_count = kept;
+}
+
+/* The connection is over: what was not answered may have happened, or may yet. */
+static void client_abandon(struct world *world, struct client *c)
+{
+    client_settle_noreply(world, c);
+    for (uint32_t i = 0; i < c->pending_count; i++) {
+        for (uint32_t k = c->pending[i].keys_done; k < c->pending[i].key_count; k++) {
+            struct history_op *op = &world->history.ops[c->pending[i].first_op + k];
+            op->result = HISTORY_UNKNOWN;
+            op->is_optional = true;
+            op->told_us = world->now_us + 2 * WORLD_REQUEST_US;
+        }
+    }
+    c->pending_count = 0;
+}
+
+static void client_leave(struct world *world, struct client *c)
+{
+    client_abandon(world, c);
+    client_put(world, c, SEGMENT_RST, SLICE(""));
+    c->state = CLIENT_COMING;
+    c->generation++;
+    world_post(world, world->now_us + 10000, WORLD_CLIENT_OPEN, c->number, 0, 0);
+}
+
+void client_send(struct world *world, uint32_t number)
+{
+    struct client *c = &world->clients[number];
+    if (c->state != CLIENT_HERE || world->is_resting || !world->is_started ||
+        world->steps_left == 0) {
+        if (!world->is_resting && world->steps_left > 0 && c->state == CLIENT_HERE) {
+            world_post(world, world->now_us + 50000, WORLD_CLIENT_SEND, number, c->generation, 0);
+        }
+        return;
+    }
+    if (world_chance(world, 1) && world_chance(world, 30)) {
+        client_leave(world, c);
+        return;
+    }
+    struct bytes out = {0};
+    client_settle_noreply(world, c);
+    while (c->pending_count < c->depth && world->steps_left > 0) {
+        client_ask(world, c, &out);
+        world->steps_left--;
+        if (world_chance(world, 40)) {
+            break;
+        }
+    }
+    if (out.len > 0) {
+        client_put(world, c, SEGMENT_DATA, bytes_slice(&out));
+    }
+    bytes_free(&out);
+    uint64_t pause_us = 1 + world_below(world, 2 * world->think_us);
+    world_post(world, world->now_us + pause_us, WORLD_CLIENT_SEND, number, c->generation, 0);
+}
+
+void client_read_all(struct world *world)
+{
+    for (uint32_t i = 0; i < world->client_count; i++) {
+        struct client *c = &world->clients[i];
+        client_settle_noreply(world, c);
+        if (c->state != CLIENT_HERE) {
+            continue;
+        }
+        for (uint32_t k = 0; k < c->key_count; k++) {
+            struct bytes out = {0};
+            struct history_op op = client_op(world, c, c->key_first + k, HISTORY_GET);
+            uint32_t number = history_add(&world->history, &op);
+            client_push(c, number, 1);
+            bytes_print(&out, "get %s\r\n", world_key(op.key));
+            client_put(world, c, SEGMENT_DATA, bytes_slice(&out));
+            bytes_free(&out);
+        }
+    }
+}
+
+/* --- Reading --- */
+
+static void client_close_op(struct world *world, uint32_t number, enum history_result result)
+{
+    struct history_op *op = &world->history.ops[number];
+    op->result = result;
+    op->told_us = world->now_us;
+    if (world->now_us - op->asked_us > WORLD_REQUEST_US + WORLD_SLACK_US) {
+        world_broken(world, "C6", "client %u waited %llu us for %s %s", op->client,
+                     (unsigned long long)(world->now_us - op->asked_us),
+                     history_kind_word(op->kind), world_key(op->key));
+    }
+    for (uint64_t i = 0; i < world->fault_count && i < 64; i++) {
+        /* A fault shows itself for as long as a request may last. */
+        uint64_t at_us = world->fault_us[i];
+        op->is_near_fault = op->is_near_fault ||
+                            (at_us <= op->told_us && at_us + 2 * WORLD_REQUEST_US >= op->asked_us);
+    }
+}
+
+static void client_pop(struct client *c)
+{
+    c->pending_count--;
+    memmove(c->pending, c->pending + 1, c->pending_count * sizeof(c->pending[0]));
+}
+
+static void client_odd(struct world *world, const struct client *c, struct slice line)
+{
+    world_broken(world, "C1", "client %u got an odd line: %.*s", c->number,
+                 (int)(line.len < 200 ? line.len : 200), line.ptr);
+}
+
+/* Returns bytes taken, 0: more must come, SIZE_MAX: odd. */
+static size_t client_read_value(struct world *world, struct client *c, struct slice in,
+                                struct slice line)
+{
+    struct client_pending *pending = &c->pending[0];
+    struct slice words = line;
+    uint64_t flags;
+    uint64_t len;
+    uint64_t cas = 0;
+    mc_next_word(&words);
+    struct slice key = mc_next_word(&words);
+    if (!mc_read_u64(mc_next_word(&words), &flags) || !mc_read_u64(mc_next_word(&words), &len) ||
+        flags > UINT32_MAX || len > 100000) {
+        return SIZE_MAX;
+    }
+    if (pending->has_cas != (words.len > 0) ||
+        (pending->has_cas && !mc_read_u64(mc_next_word(&words), &cas))) {
+        return SIZE_MAX;
+    }
+    size_t taken = line.len + 2 + (size_t)len + 2;
+    if (in.len < taken) {
+        return 0;
+    }
+    while (pending->keys_done < pending->key_count) {
+        struct history_op *op = &world->history.ops[pending->first_op + pending->keys_done];
+        if (slice_is_equal(key, slice_of_string(world_key(op->key)))) {
+            break;
+        }
+        client_close_op(world, pending->first_op + pending->keys_done++, HISTORY_NO);
+    }
+    if (pending->keys_done == pending->key_count ||
+        memcmp(in.ptr + taken - 2, "\r\n", 2) != 0) {
+        return SIZE_MAX;
+    }
+    struct slice value = slice_of(in.ptr + line.len + 2, (size_t)len);
+    uint32_t number = pending->first_op + pending->keys_done++;
+    uint32_t known = world->history.value_count;
+    int32_t seen = history_value(&world->history, value, (uint32_t)flags);
+    struct history_op *op = &world->history.ops[number];
+    op->seen = seen;
+    if (world->history.value_count > known && memchr(value.ptr, '+', len) == NULL &&
+        !client_is_number_key(c, op->key)) {
+        world_broken(world, "C2", "client %u read from %s what nobody wrote: %.*s flags %llu",
+                     c->number, world_key(op->key), (int)len, value.ptr,
+                     (unsigned long long)flags);
+    }
+    if (pending->has_cas) {
+        c->cas[op->key] = cas;
+        c->cas_value[op->key] = seen;
+        c->cas_faults[op->key] = world->fault_count;
+    }
+    client_close_op(world, number, HISTORY_OK);
+    return taken;
+}
+
+static bool client_read_get(struct world *world, struct client *c, struct slice line)
+{
+    struct client_pending *pending = &c->pending[0];
+    if (!slice_is_equal(line, SLICE("END"))) {
+        return false;
+    }
+    for (; pending->keys_done < pending->key_count; pending->keys_done++) {
+        client_close_op(world, pending->first_op + pending->keys_done, HISTORY_NO);
+    }
+    return true;
+}
+
+/* The reply to anything but a read. */
+static bool client_read_line(struct world *world, struct client *c, struct slice line)
+{
+    static const struct {
+        struct slice line;
+        enum history_result result;
+        uint32_t kinds; /* that may get it */
+    } TABLE[] = {
+        {SLICE_INIT("STORED"), HISTORY_OK,
+         1u << HISTORY_SET | 1u << HISTORY_ADD | 1u << HISTORY_REPLACE | 1u << HISTORY_APPEND |
+             1u << HISTORY_PREPEND | 1u << HISTORY_CAS},
+        {SLICE_INIT("NOT_STORED"), HISTORY_NO,
+         1u << HISTORY_ADD | 1u << HISTORY_REPLACE | 1u << HISTORY_APPEND | 1u << HISTORY_PREPEND},
+        {SLICE_INIT("EXISTS"), HISTORY_EXISTS, 1u << HISTORY_CAS},
+        {SLICE_INIT("NOT_FOUND"), HISTORY_NO,
+         1u << HISTORY_CAS | 1u << HISTORY_DELETE | 1u << HISTORY_DELTA | 1u << HISTORY_TOUCH},
+        {SLICE_INIT("DELETED"), HISTORY_OK, 1u << HISTORY_DELETE},
+        {SLICE_INIT("TOUCHED"), HISTORY_OK, 1u << HISTORY_TOUCH},
+        {SLICE_INIT("CLIENT_ERROR cannot increment or decrement non-numeric value"),
+         HISTORY_NON_NUMERIC, 1u << HISTORY_DELTA},
+    };
+    uint32_t number = c->pending[0].first_op;
+    struct history_op *op = &world->history.ops[number];
+    for (size_t i = 0; i < sizeof(TABLE) / sizeof(TABLE[0]); i++) {
+        if (slice_is_equal(line, TABLE[i].line) && (TABLE[i].kinds >> op->kind & 1) != 0) {
+            client_close_op(world, number, TABLE[i].result);
+            return true;
+        }
+    }
+    if (op->kind == HISTORY_DELTA && mc_read_u64(line, &op->number)) {
+        client_close_op(world, number, HISTORY_OK);
+        return true;
+    }
+    return false;
+}
+
+/* SERVER_ERROR: nothing is known of the rest of the request. */
+static void client_read_error(struct world *world, struct client *c, struct slice line)
+{
+    struct client_pending *pending = &c->pending[0];
+    for (uint32_t k = pending->keys_done; k < pending->key_count; k++) {
+        uint32_t number = pending->first_op + k;
+        client_close_op(world, number, HISTORY_UNKNOWN);
+        struct history_op *op = &world->history.ops[number];
+        op->is_optional = true;
+        op->told_us = world->now_us + 2 * WORLD_REQUEST_US;
+    }
+    if (world->loss_us == 0) {
+        const struct history_op *op = &world->history.ops[pending->first_op];
+        world_broken(world, "C3", "client %u got for %s %s, asked at %llu: %.*s", c->number,
+                     history_kind_word(op->kind), world_key(op->key),
+                     (unsigned long long)op->asked_us, (int)line.len, line.ptr);
+    }
+}
+
+void client_to_client(struct world *world, uint32_t number, const struct segment *segment)
+{
+    struct client *c = &world->clients[number];
+    if (segment->type != SEGMENT_DATA) {
+        if (c->pending_count > 0 && world->loss_us == 0) {
+            world_broken(world, "C3", "client %u was hung up on with %u requests open", number,
+                         c->pending_count);
+        }
+        client_abandon(world, c);
+        c->state = CLIENT_COMING;
+        world_post(world, world->now_us + 10000, WORLD_CLIENT_OPEN, number, 0, 0);
+        return;
+    }
+    bytes_put(&c->in, slice_of(segment->bytes, segment->len));
+    while (c->in.len > 0) {
+        struct slice in = bytes_slice(&c->in);
+        const char *end = memchr(in.ptr, '\n', in.len);
+        if (end == NULL) {
+            return;
+        }
+        struct slice line = slice_of(in.ptr, (size_t)(end - in.ptr));
+        if (line.len == 0 || line.ptr[--line.len] != '\r') {
+            client_odd(world, c, line);
+            return;
+        }
+        client_settle_noreply(world, c);
+        if (c->pending_count == 0) {
+            client_odd(world, c, line);
+            return;
+        }
+        bool is_get = world->history.ops[c->pending[0].first_op].kind == HISTORY_GET;
+        size_t taken = line.len + 2;
+        if (slice_has_prefix(line, SLICE("SERVER_ERROR"))) {
+            client_read_error(world, c, line);
+            client_pop(c);
+        } else if (is_get && slice_has_prefix(line, SLICE("VALUE "))) {
+            taken = client_read_value(world, c, in, line);
+            if (taken == 0) {
+                return;
+            }
+        } else if (is_get ? client_read_get(world, c, line) : client_read_line(world, c, line)) {
+            client_pop(c);
+        } else {
+            taken = SIZE_MAX;
+        }
+        if (taken == SIZE_MAX) {
+            client_odd(world, c, line);
+            return;
+        }
+        bytes_take(&c->in, taken);
+    }
+}
+
+void client_watch(struct world *world)
+{
+    for (uint32_t i = 0; i < world->client_count; i++) {
+        struct client *c = &world->clients[i];
+        for (uint32_t k = 0; k < c->pending_count; k++) {
+            const struct history_op *op = &world->history.ops[c->pending[k].first_op];
+            if (!op->is_noreply && c->state == CLIENT_HERE &&
+                world->now_us - op->asked_us > WORLD_REQUEST_US + WORLD_SLACK_US) {
+                world_broken(world, "C6", "client %u waits since %llu us for %s %s", i,
+                             (unsigned long long)(world->now_us - op->asked_us),
+                             history_kind_word(op->kind), world_key(op->key));
+                return;
+            }
+        }
+    }
+}

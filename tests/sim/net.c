@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Connections between proxies and nodes: two directions, each in order, each with delays of its own.
+ *
+ * N1. What has arrived at a node is executed, whatever becomes of its connection, unless the process
+ *     dies; a frozen process executes it when it goes on (replication.md section 2).
+ * N2. EOF reaches the proxy after all answers, and only when the process closed or died.
+ * N3. After a reset by something on the way, bytes in flight may still arrive and be executed.
+ */
+#include "sim/world.h"
+
+#include "everwarm/base/invariant.h"
+
+#include <stdlib.h>
+
+void net_node_time(struct world *world, uint32_t node)
+{
+    enum { EPOCH_S = 1700000000 };
+    struct node *n = &world->nodes[node];
+    int64_t us = (int64_t)world->now_us + n->clock_offset_us;
+    n->model.store.wall_s = EPOCH_S + us / 1000000;
+}
+
+static void net_put(struct world *world, struct conn *conn, enum world_event way,
+                    struct segment *segment)
+{
+    uint64_t *last_us = way == WORLD_TO_NODE ? &conn->to_node_us : &conn->to_proxy_us;
+    uint64_t at_us = world->now_us + world_delay(world);
+    at_us = at_us < *last_us ? *last_us : at_us;
+    *last_us = at_us;
+    world_post(world, at_us, way, conn->number, 0, (uint64_t)(uintptr_t)segment);
+}
+
+/* Bytes travel in pieces of any size. */
+static void net_put_bytes(struct world *world, struct conn *conn, enum world_event way,
+                          struct slice bytes)
+{
+    while (bytes.len > 0) {
+        size_t piece = bytes.len;
+        if (piece > 1 && world_chance(world, 12)) {
+            piece = 1 + (size_t)world_below(world, piece - 1);
+        }
+        struct segment *segment = world_segment(SEGMENT_DATA, slice_of(bytes.ptr, piece));
+        if (conn->is_link && way == WORLD_TO_NODE) {
+            const struct topology *topology = world->proxies[conn->proxy].topology[conn->worker];
+            if (topology != NULL) {
+                segment->is_complete = (topology->complete & node_set_of(conn->node)) != 0;
+                segment->identity = topology->identity[conn->node];
+            }
+        }
+        net_put(world, conn, way, segment);
+        bytes = slice_skip(bytes, piece);
+    }
+}
+
+struct conn *net_connect(struct world *world, const struct conn *like)
+{
+    if (world->conn_count == world->conn_capacity) {
+        world->conn_capacity = world->conn_capacity == 0 ? 256 : 2 * world->conn_capacity;
+        world->conns = realloc(world->conns, world->conn_capacity * sizeof(struct conn *));
+        REQUIRE(world->conns != NULL);
+    }
+    struct conn *conn = malloc(sizeof(*conn));
+    REQUIRE(conn != NULL);
+    *conn = *like;
+    conn->number = world->conn_count;
+    conn->side = CONN_CONNECTING;
+    world->conns[world->conn_count++] = conn;
+    net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_SYN, SLICE("")));
+    return conn;
+}
+
+void net_send(struct world *world, struct conn *conn, struct slice bytes)
+{
+    if (conn->side == CONN_OPEN) {
+        net_put_bytes(world, conn, WORLD_TO_NODE, bytes);
+    }
+}
+
+static void net_lose(struct world *world, struct conn *conn, enum wire_end end)
+{
+    if (conn->side == CONN_DEAD) {
+        return;
+    }
+    proxy_on_conn(world, conn, WIRE_CLOSED, SLICE(""), end);
+}
+
+void net_give_up(struct world *world, struct conn *conn)
+{
+    if (conn->side == CONN_CONNECTING) {
+        conn->side = CONN_ENDING;
+        net_put(world, conn, WORLD_TO_PROXY, world_segment(SEGMENT_REFUSE, SLICE("")));
+        return;
+    }
+    conn->side = CONN_ENDING;
+    net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_FIN, SLICE("")));
+}
+
+void net_close(struct world *world, struct conn *conn)
+{
+    conn->side = CONN_DEAD;
+    net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_RST, SLICE("")));
+}
+
+static bool net_is_executing(const struct world *world, const struct conn *conn)
+{
+    const struct node *node = &world->nodes[conn->node];
+    return conn->is_node_open && conn->node_run == node->run && node->is_up && !node->is_frozen;
+}
+
+static void net_node_close(struct world *world, struct conn *conn, enum segment_type how)
+{
+    conn->is_node_open = false;
+    if (!conn->has_rst) {
+        net_put(world, conn, WORLD_TO_PROXY, world_segment(how, SLICE("")));
+    }
+    model_conn_fini(&world->nodes[conn->node].model, &conn->mc);
+}
+
+void net_run(struct world *world, struct conn *conn)
+{
+    if (!net_is_executing(world, conn)) {
+        return;
+    }
+    struct model *model = &world->nodes[conn->node].model;
+    net_node_time(world, conn->node);
+    world->running = conn;
+    while (model_run(model, &conn->mc) && !conn->mc.is_dumping) {
+    }
+    world->running = NULL;
+    if (!model->is_understanding) {
+        world_broken(world, "S10", "node %u does not understand: %s", conn->node, model->puzzle);
+        model->is_understanding = true;
+    }
+    if (conn->mc.out.len > 0 && !conn->has_rst) {
+        net_put_bytes(world, conn, WORLD_TO_PROXY, bytes_slice(&conn->mc.out));
+    }
+    bytes_clear(&conn->mc.out);
+    if (conn->mc.is_dumping && !conn->has_rst) {
+        world_post(world, world->now_us + 20 + world_below(world, 400), WORLD_NODE_RUN,
+                   conn->number, 0, 0);
+    } else if (conn->has_fin || conn->has_rst || conn->mc.is_closing) {
+        net_node_close(world, conn, SEGMENT_FIN);
+    }
+}
+
+/* Nobody acknowledges: the sender's kernel gives up (TCP_USER_TIMEOUT), or tries to connect again. */
+static void net_unheard(struct world *world, struct conn *conn)
+{
+    if (!conn->has_timer) {
+        conn->has_timer = true;
+        world_post(world, world->now_us + WORLD_LEASE_US / 2, WORLD_CONN_TIMEOUT, conn->number, 0,
+                   0);
+    }
+}
+
+void net_timeout(struct world *world, struct conn *conn)
+{
+    if (conn->side != CONN_DEAD) {
+        net_lose(world, conn, WIRE_END_TIMEOUT);
+    }
+}
+
+static void net_accept(struct world *world, struct conn *conn)
+{
+    const struct node *node = &world->nodes[conn->node];
+    if (!node->is_up) {
+        net_put(world, conn, WORLD_TO_PROXY, world_segment(SEGMENT_REFUSE, SLICE("")));
+        return;
+    }
+    conn->is_node_open = true;
+    conn->node_run = node->run;
+    net_put(world, conn, WORLD_TO_PROXY, world_segment(SEGMENT_ACCEPT, SLICE("")));
+}
+
+void net_to_node(struct world *world, struct conn *conn, struct segment *segment)
+{
+    const struct node *node = &world->nodes[conn->node];
+    if (node->is_host_down) {
+        net_unheard(world, conn);
+        return;
+    }
+    if (segment->type == SEGMENT_SYN) {
+        net_accept(world, conn);
+        return;
+    }
+    if (!conn->is_node_open || conn->node_run != node->run) {
+        if (segment->type != SEGMENT_RST) {
+            net_put(world, conn, WORLD_TO_PROXY, world_segment(SEGMENT_RST, SLICE("")));
+        }
+        return;
+    }
+    switch (segment->type) {
+    case SEGMENT_DATA:
+        conn->is_complete = segment->is_complete;
+        conn->identity = segment->identity;
+        bytes_put(&conn->mc.in, slice_of(segment->bytes, segment->len));
+        break;
+    case SEGMENT_FIN:
+        conn->has_fin = true;
+        break;
+    case SEGMENT_RST:
+        conn->has_rst = true;
+        break;
+    case SEGMENT_SYN:
+    case SEGMENT_ACCEPT:
+    case SEGMENT_REFUSE:
+        break;
+    }
+    net_run(world, conn);
+}
+
+void net_to_proxy(struct world *world, struct conn *conn, struct segment *segment)
+{
+    if (conn->side == CONN_DEAD) {
+        return;
+    }
+    switch (segment->type) {
+    case SEGMENT_ACCEPT:
+        if (conn->side == CONN_CONNECTING) {
+            conn->side = CONN_OPEN;
+            proxy_on_conn(world, conn, WIRE_OPEN, SLICE(""), WIRE_END_EOF);
+        }
+        return;
+    case SEGMENT_REFUSE:
+        net_lose(world, conn, WIRE_END_REFUSED);
+        return;
+    case SEGMENT_DATA:
+        if (conn->side == CONN_OPEN) {
+            proxy_on_conn(world, conn, WIRE_BYTES, slice_of(segment->bytes, segment->len),
+                          WIRE_END_EOF);
+        }
+        return;
+    case SEGMENT_FIN:
+        net_lose(world, conn, WIRE_END_EOF);
+        return;
+    case SEGMENT_RST:
+        net_lose(world, conn, WIRE_END_RESET);
+        return;
+    case SEGMENT_SYN:
+        return;
+    }
+    UNREACHABLE();
+}
+
+void net_crash(struct world *world, uint32_t node)
+{
+    struct node *n = &world->nodes[node];
+    n->is_up = false;
+    n->is_frozen = false;
+    n->generation++;
+    for (uint32_t i = 0; i < world->conn_count; i++) {
+        struct conn *conn = world->conns[i];
+        if (conn->node != node || !conn->is_node_open) {
+            continue;
+        }
+        conn->has_rst = conn->has_rst || n->is_host_down;
+        /* Unread bytes in the socket turn the kernel's FIN into a reset. */
+        net_node_close(world, conn, conn->mc.in.len > 0 ? SEGMENT_RST : SEGMENT_FIN);
+    }
+    model_free(&n->model);
+}
+
+void net_start(struct world *world, uint32_t node)
+{
+    struct node *n = &world->nodes[node];
+    n->is_up = true;
+    n->is_host_down = false;
+    n->run++;
+    net_node_time(world, node);
+    model_start(&n->model, n->next_pid++, n->model.store.wall_s);
+}
+
+void net_thaw(struct world *world, uint32_t node)
+{
+    struct node *n = &world->nodes[node];
+    n->is_frozen = false;
+    n->generation++;
+    uint32_t count = world->conn_count;
+    uint32_t first = count == 0 ? 0 : (uint32_t)world_below(world, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct conn *conn = world->conns[(first + i) % count];
+        if (conn->node == node && conn->is_node_open) {
+            net_run(world, conn);
+        }
+    }
+}
+
+void net_cut(struct world *world, struct conn *conn)
+{
+    const struct node *node = &world->nodes[conn->node];
+    bool is_late = world->options.has_late_packets && world_chance(world, 30);
+    if (is_late && conn->side == CONN_OPEN) {
+        /* Something on the way resets both ends; what is in flight comes first (N3). */
+        net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_RST, SLICE("")));
+        net_lose(world, conn, WIRE_END_RESET);
+        return;
+    }
+    if (conn->is_node_open && node->is_up && !node->is_frozen && !node->is_host_down) {
+        net_node_close(world, conn, world_chance(world, 50) ? SEGMENT_FIN : SEGMENT_RST);
+    }
+}
+
+void net_fini(struct world *world)
+{
+    for (uint32_t i = 0; i < world->conn_count; i++) {
+        bytes_free(&world->conns[i]->mc.in);
+        bytes_free(&world->conns[i]->mc.out);
+        free(world->conns[i]);
+    }
+    free(world->conns);
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        model_free(&world->nodes[i].model);
+    }
+}

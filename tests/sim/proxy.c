@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the shell does for a proxy: it feeds events, carries out actions, and carries messages between
+ * control's thread and the workers', in order but late.
+ */
+#include "sim/world.h"
+
+#include "everwarm/base/invariant.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum {
+    PROXY_MEMORY_BYTES = 96 * CHUNK_BYTES,
+    PROXY_TICK_US = 20 * 1000,
+    PROXY_ITEM_BYTES_MAX = 64 * 1024,
+    PROXY_SLICES = 16,
+    PROXY_ACTIONS_MAX = 100000, /* of one turn: more is a loop without an end */
+};
+
+/* Each proxy's monotonic clock began at another time. */
+static uint64_t proxy_now(const struct world *world, uint32_t proxy)
+{
+    return world->now_us + 1000000 + UINT64_C(7777777) * proxy;
+}
+
+static void *proxy_map(size_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(memory != MAP_FAILED);
+    return memory;
+}
+
+static void proxy_run_control(struct world *world, uint32_t proxy);
+static void proxy_run_dp(struct world *world, uint32_t proxy, uint32_t worker);
+
+void proxy_init(struct world *world, uint32_t proxy)
+{
+    struct proxy *p = &world->proxies[proxy];
+    struct control_options control = {
+        .names = world->names,
+        .worker_count = world->options.workers,
+        .nonce = 1 + prng_next(&world->prng) / 2,
+        .config_hash = 42,
+        .interval_us = WORLD_INTERVAL_US,
+        .timeout_us = WORLD_INTERVAL_US / 2,
+        .lease_us = WORLD_LEASE_US,
+        .request_timeout_us = WORLD_REQUEST_US,
+        .hold_down_max_us = WORLD_HOLD_DOWN_MAX_US,
+        .fall = 3,
+        .rise = 2,
+        .fill = {.item_bytes_max = PROXY_ITEM_BYTES_MAX,
+                 .rate_bytes = 0,
+                 .window = 1 + (uint32_t)world_below(world, 8),
+                 .list_bytes = 32768,
+                 .timeout_us = 1000000},
+    };
+    p->control_bytes = control_bytes(&control);
+    p->control = control_init(proxy_map(p->control_bytes), &control, proxy_now(world, proxy));
+    for (uint32_t w = 0; w < world->options.workers; w++) {
+        struct dataplane_options dp = {
+            .names = world->names,
+            .worker = w,
+            .clients_max = WORLD_CLIENTS_MAX,
+            .memory_bytes = PROXY_MEMORY_BYTES,
+            .item_bytes_max = PROXY_ITEM_BYTES_MAX,
+            .pipeline_max = 32,
+            .client_output_bytes_max = 256 * 1024,
+            .request_timeout_us = WORLD_REQUEST_US,
+            .connect_timeout_us = 200 * 1000,
+            .seed = prng_next(&world->prng),
+            .on_no_replica = DATAPLANE_ANSWER_ERROR,
+            .version = SLICE_INIT("1.6.18"),
+        };
+        p->dp_bytes = dataplane_bytes(&dp);
+        p->dp[w] = dataplane_init(proxy_map(p->dp_bytes), &dp);
+        world_post(world, world->now_us + world_below(world, PROXY_TICK_US), WORLD_DP_TICK, proxy,
+                   w, 0);
+    }
+    proxy_run_control(world, proxy);
+}
+
+void proxy_fini(struct world *world, uint32_t proxy)
+{
+    struct proxy *p = &world->proxies[proxy];
+    munmap(p->control, p->control_bytes);
+    for (uint32_t w = 0; w < world->options.workers; w++) {
+        munmap(p->dp[w], p->dp_bytes);
+    }
+}
+
+/* --- Messages --- */
+
+static void proxy_post(struct world *world, uint32_t proxy, uint32_t worker,
+                       const struct message *message)
+{
+    struct proxy *p = &world->proxies[proxy];
+    uint64_t *last_us =
+        message->is_report ? &p->to_control_us[worker] : &p->to_worker_us[worker];
+    uint64_t delay_us = 5 + world_below(world, world_chance(world, 3) ? 60000 : 300);
+    uint64_t at_us = world->now_us + delay_us;
+    at_us = at_us < *last_us ? *last_us : at_us;
+    *last_us = at_us;
+    struct message *copy = malloc(sizeof(*copy));
+    REQUIRE(copy != NULL);
+    *copy = *message;
+    world_post(world, at_us, WORLD_MESSAGE, proxy, worker, (uint64_t)(uintptr_t)copy);
+}
+
+void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, struct message *message)
+{
+    struct proxy *p = &world->proxies[proxy];
+    if (message->is_report) {
+        control_report(p->control, &message->report, proxy_now(world, proxy));
+        proxy_run_control(world, proxy);
+        return;
+    }
+    struct dataplane_event event = {
+        .type = message->type, .topology = message->topology, .ticket = message->ticket};
+    if (message->type == DATAPLANE_ADOPT) {
+        p->topology[worker] = message->topology;
+    }
+    proxy_dp_event(world, proxy, worker, &event);
+}
+
+/* --- Control --- */
+
+static void proxy_wire_action(struct world *world, uint32_t proxy, const struct wire_action *action)
+{
+    struct proxy *p = &world->proxies[proxy];
+    REQUIRE(action->wire < WORLD_WIRES_MAX);
+    struct conn *conn = p->wires[action->wire];
+    switch (action->type) {
+    case WIRE_CONNECT: {
+        REQUIRE(conn == NULL && action->node < world->options.nodes);
+        struct conn like = {.proxy = proxy, .wire = action->wire, .node = action->node};
+        p->wires[action->wire] = net_connect(world, &like);
+        return;
+    }
+    case WIRE_WRITE: {
+        REQUIRE(conn != NULL);
+        struct slice slices[PROXY_SLICES];
+        size_t count = control_gather(p->control, action->wire, slices, PROXY_SLICES);
+        size_t wrote = 0;
+        for (size_t i = 0; i < count; i++) {
+            net_send(world, conn, slices[i]);
+            wrote += slices[i].len;
+        }
+        if (wrote > 0) {
+            struct wire_event event = {
+                .type = WIRE_WROTE, .wire = action->wire, .wrote = (uint32_t)wrote};
+            control_wire(p->control, &event, proxy_now(world, proxy));
+        }
+        return;
+    }
+    case WIRE_CLOSE:
+        REQUIRE(conn != NULL);
+        p->wires[action->wire] = NULL;
+        net_close(world, conn);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void proxy_tell_workers(struct world *world, uint32_t proxy, const struct message *message)
+{
+    for (uint32_t w = 0; w < world->options.workers; w++) {
+        proxy_post(world, proxy, w, message);
+    }
+}
+
+static void proxy_control_action(struct world *world, uint32_t proxy,
+                                 const struct control_action *action)
+{
+    switch (action->type) {
+    case CONTROL_ACTION_WIRE:
+        proxy_wire_action(world, proxy, &action->wire);
+        return;
+    case CONTROL_ACTION_HOLD:
+        world_trace(world, "p%u hold for epoch %llu, serial %llu", proxy,
+                    (unsigned long long)action->topology->epoch,
+                    (unsigned long long)action->topology->serial);
+        proxy_tell_workers(world, proxy, &(struct message){.type = DATAPLANE_HOLD,
+                                                           .topology = action->topology});
+        return;
+    case CONTROL_ACTION_ADOPT:
+        world_trace(world, "p%u adopt epoch %llu, serial %llu: complete %x leaders %x chained %x",
+                    proxy, (unsigned long long)action->topology->epoch,
+                    (unsigned long long)action->topology->serial, action->topology->complete,
+                    action->topology->leaders, action->topology->chained);
+        proxy_tell_workers(world, proxy, &(struct message){.type = DATAPLANE_ADOPT,
+                                                           .topology = action->topology});
+        return;
+    case CONTROL_ACTION_FLUSHED:
+        proxy_post(world, proxy, action->worker,
+                   &(struct message){.type = DATAPLANE_FLUSHED, .ticket = action->ticket});
+        return;
+    case CONTROL_ACTION_DONE:
+        world_trace(world, "p%u command %llu: result %d", proxy,
+                    (unsigned long long)action->ticket, (int)action->result);
+        return;
+    case CONTROL_ACTION_TRACE:
+        world_trace(world, "p%u %s node %d proxy %d a %llu b %llu %s", proxy,
+                    trace_word(action->trace.type), (int)action->trace.node,
+                    (int)action->trace.proxy, (unsigned long long)action->trace.a,
+                    (unsigned long long)action->trace.b, action->trace.detail);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void proxy_run_control(struct world *world, uint32_t proxy)
+{
+    struct proxy *p = &world->proxies[proxy];
+    struct control_action action;
+    uint32_t count = 0;
+    while (control_next_action(p->control, &action)) {
+        proxy_control_action(world, proxy, &action);
+        REQUIRE(++count < PROXY_ACTIONS_MAX);
+    }
+    uint64_t deadline_us = control_next_deadline_us(p->control);
+    if (deadline_us == UINT64_MAX) {
+        return;
+    }
+    uint64_t now_us = proxy_now(world, proxy);
+    uint64_t at_us = world->now_us + (deadline_us > now_us ? deadline_us - now_us : 1);
+    if (p->control_tick_us == 0 || at_us < p->control_tick_us) {
+        p->control_tick_us = at_us;
+        world_post(world, at_us, WORLD_CONTROL_TICK, proxy, 0, 0);
+    }
+}
+
+void proxy_control_tick(struct world *world, uint32_t proxy)
+{
+    struct proxy *p = &world->proxies[proxy];
+    if (p->control_tick_us != world->now_us) {
+        return; /* a later one was put off by an earlier */
+    }
+    p->control_tick_us = 0;
+    control_tick(p->control, proxy_now(world, proxy));
+    proxy_run_control(world, proxy);
+}
+
+void proxy_command(struct world *world, uint32_t proxy, const struct control_command *command)
+{
+    struct proxy *p = &world->proxies[proxy];
+    control_command(p->control, command, proxy_now(world, proxy));
+    proxy_run_control(world, proxy);
+}
+
+/* --- Dataplanes --- */
+
+/* Sockets take all that is gathered, or sometimes less; then they are writable again later. */
+static size_t proxy_take(struct world *world, const struct slice *slices, size_t count,
+                         size_t total, struct bytes *out)
+{
+    size_t take = total > 1 && world_chance(world, 3) ? (size_t)world_below(world, total) : total;
+    size_t left = take;
+    for (size_t i = 0; i < count && left > 0; i++) {
+        size_t piece = slices[i].len < left ? slices[i].len : left;
+        bytes_put(out, slice_of(slices[i].ptr, piece));
+        left -= piece;
+    }
+    return take;
+}
+
+static size_t proxy_total(const struct slice *slices, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        total += slices[i].len;
+    }
+    return total;
+}
+
+static void proxy_write_node(struct world *world, uint32_t proxy, uint32_t worker, uint32_t node)
+{
+    struct proxy *p = &world->proxies[proxy];
+    struct conn *conn = p->links[worker][node];
+    REQUIRE(conn != NULL);
+    struct slice slices[PROXY_SLICES];
+    size_t count = dataplane_node_gather(p->dp[worker], node, slices, PROXY_SLICES);
+    size_t total = proxy_total(slices, count);
+    struct bytes out = {0};
+    size_t took = proxy_take(world, slices, count, total, &out);
+    net_send(world, conn, bytes_slice(&out));
+    bytes_free(&out);
+    dataplane_node_wrote(p->dp[worker], node, took);
+    if (took < total) {
+        dataplane_node_writable(p->dp[worker], node);
+    }
+}
+
+static void proxy_write_client(struct world *world, uint32_t proxy, uint32_t worker, uint32_t slot)
+{
+    struct proxy *p = &world->proxies[proxy];
+    struct client *client = client_at(world, proxy, worker, slot);
+    struct slice slices[PROXY_SLICES];
+    size_t count = dataplane_client_gather(p->dp[worker], slot, slices, PROXY_SLICES);
+    size_t total = proxy_total(slices, count);
+    struct bytes out = {0};
+    size_t took = proxy_take(world, slices, count, total, &out);
+    uint64_t at_us = world->now_us + world_delay(world);
+    client->to_client_us = at_us < client->to_client_us ? client->to_client_us : at_us;
+    struct segment *segment = world_segment(SEGMENT_DATA, bytes_slice(&out));
+    world_post(world, client->to_client_us, WORLD_TO_CLIENT, client->number, client->server_generation,
+               (uint64_t)(uintptr_t)segment);
+    bytes_free(&out);
+    dataplane_client_wrote(p->dp[worker], slot, took);
+    if (took < total) {
+        dataplane_client_writable(p->dp[worker], slot);
+    }
+}
+
+static void proxy_close_client(struct world *world, uint32_t proxy, uint32_t worker, uint32_t slot)
+{
+    struct client *client = client_at(world, proxy, worker, slot);
+    client->is_server_open = false;
+    bytes_clear(&client->waiting);
+    uint64_t at_us = world->now_us + world_delay(world);
+    client->to_client_us = at_us < client->to_client_us ? client->to_client_us : at_us;
+    world_post(world, client->to_client_us, WORLD_TO_CLIENT, client->number, client->server_generation,
+               (uint64_t)(uintptr_t)world_segment(SEGMENT_FIN, SLICE("")));
+}
+
+static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker,
+                            const struct dataplane_action *action)
+{
+    struct proxy *p = &world->proxies[proxy];
+    struct conn **link = &p->links[worker][action->node];
+    switch (action->type) {
+    case DATAPLANE_CLIENT_WRITE:
+        proxy_write_client(world, proxy, worker, action->client);
+        return;
+    case DATAPLANE_CLIENT_CLOSE:
+        proxy_close_client(world, proxy, worker, action->client);
+        return;
+    case DATAPLANE_CLIENT_PAUSE:
+        client_at(world, proxy, worker, action->client)->is_paused = true;
+        return;
+    case DATAPLANE_CLIENT_RESUME: {
+        struct client *client = client_at(world, proxy, worker, action->client);
+        client->is_paused = false;
+        world_post(world, world->now_us, WORLD_TO_SERVER, client->number, client->server_generation,
+                   (uint64_t)(uintptr_t)world_segment(SEGMENT_DATA, SLICE("")));
+        return;
+    }
+    case DATAPLANE_NODE_CONNECT: {
+        REQUIRE(*link == NULL);
+        struct conn like = {
+            .proxy = proxy, .is_link = true, .worker = worker, .node = action->node};
+        *link = net_connect(world, &like);
+        return;
+    }
+    case DATAPLANE_NODE_WRITE:
+        proxy_write_node(world, proxy, worker, action->node);
+        return;
+    case DATAPLANE_NODE_GIVE_UP:
+        REQUIRE(*link != NULL);
+        world_trace(world, "p%u.w%u gives up node %u", proxy, worker, action->node);
+        net_give_up(world, *link);
+        *link = NULL;
+        return;
+    case DATAPLANE_REPORT:
+        world_trace(world, "p%u.w%u reports %d node %u count %u serial %llu end %d", proxy, worker,
+                    (int)action->report.type, action->report.node, action->report.count,
+                    (unsigned long long)action->report.serial, (int)action->report.end);
+        proxy_post(world, proxy, worker,
+                   &(struct message){.is_report = true, .report = action->report});
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void proxy_run_dp(struct world *world, uint32_t proxy, uint32_t worker)
+{
+    struct dataplane *dp = world->proxies[proxy].dp[worker];
+    struct dataplane_action action;
+    uint32_t count = 0;
+    while (dataplane_next_action(dp, &action)) {
+        proxy_dp_action(world, proxy, worker, &action);
+        REQUIRE(++count < PROXY_ACTIONS_MAX);
+    }
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        for (uint32_t w = 0; w < world->options.workers; w++) {
+            sum += world->proxies[i].dp[w] == NULL
+                       ? 0
+                       : dataplane_stats(world->proxies[i].dp[w])->keys_invalidated;
+        }
+    }
+    for (; world->invalidations < sum; world->invalidations++) {
+        world->forget_us[world->forget_count++ % 64] = world->now_us;
+    }
+}
+
+void proxy_dp_event(struct world *world, uint32_t proxy, uint32_t worker,
+                    const struct dataplane_event *event)
+{
+    struct proxy *p = &world->proxies[proxy];
+    dataplane_turn(p->dp[worker], proxy_now(world, proxy), control_lease_until_us(p->control));
+    dataplane_step(p->dp[worker], event);
+    proxy_run_dp(world, proxy, worker);
+    if (event->type == DATAPLANE_TICK) {
+        world_post(world, world->now_us + PROXY_TICK_US, WORLD_DP_TICK, proxy, worker, 0);
+    }
+}
+
+/* --- Connections --- */
+
+static void proxy_on_link(struct world *world, struct conn *conn, enum wire_event_type type,
+                          struct slice bytes, enum wire_end end)
+{
+    struct conn **link = &world->proxies[conn->proxy].links[conn->worker][conn->node];
+    struct dataplane_event event = {.node = conn->node, .end = end, .bytes = bytes};
+    switch (type) {
+    case WIRE_OPEN:
+        event.type = DATAPLANE_NODE_OPEN;
+        break;
+    case WIRE_BYTES:
+        event.type = DATAPLANE_NODE_BYTES;
+        break;
+    case WIRE_CLOSED:
+        event.type = conn->side == CONN_ENDING ? DATAPLANE_NODE_ENDED : DATAPLANE_NODE_CLOSED;
+        conn->side = CONN_DEAD;
+        if (*link == conn) {
+            *link = NULL;
+        }
+        world_trace(world, "p%u.w%u node %u %s: %s", conn->proxy, conn->worker, conn->node,
+                    event.type == DATAPLANE_NODE_ENDED ? "ended" : "closed", wire_end_text(end));
+        break;
+    case WIRE_WROTE:
+        return;
+    }
+    proxy_dp_event(world, conn->proxy, conn->worker, &event);
+}
+
+void proxy_on_conn(struct world *world, struct conn *conn, enum wire_event_type type,
+                   struct slice bytes, enum wire_end end)
+{
+    if (conn->is_link) {
+        proxy_on_link(world, conn, type, bytes, end);
+        return;
+    }
+    struct proxy *p = &world->proxies[conn->proxy];
+    if (type == WIRE_CLOSED) {
+        conn->side = CONN_DEAD;
+        p->wires[conn->wire] = NULL;
+    }
+    struct wire_event event = {.type = type, .wire = conn->wire, .bytes = bytes, .end = end};
+    control_wire(p->control, &event, proxy_now(world, conn->proxy));
+    proxy_run_control(world, conn->proxy);
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The simulated world: proxies (control and dataplanes, the real ones), model nodes, the network
+ * between them, clients, and one queue of events with virtual time. The files:
+ *
+ *   world.c    making, running and ending a world; the trace and its hash
+ *   proxy.c    what the shell does: events in, actions out, messages between threads
+ *   net.c      connections between proxies and nodes
+ *   client.c   what clients ask and how they read replies
+ *   fault.c    what goes wrong, and operators' commands
+ *   verdict.c  the checks of a run that has come to rest
+ */
+#ifndef SIM_WORLD_H
+#define SIM_WORLD_H
+
+#include "everwarm/base/prng.h"
+#include "everwarm/core/control.h"
+#include "everwarm/core/dataplane.h"
+#include "sim/history.h"
+#include "sim/model.h"
+#include "sim/queue.h"
+
+#include <stdio.h>
+
+enum {
+    WORLD_PROXIES_MAX = 4,
+    WORLD_WORKERS_MAX = 3,
+    WORLD_NODES_MAX = 5,
+    WORLD_CLIENTS_MAX = 16,
+    WORLD_KEYS_MAX = 16,
+    WORLD_PENDING_MAX = 16, /* requests of one client in flight */
+    WORLD_WIRES_MAX = WORLD_NODES_MAX + FILL_WIRE_COUNT,
+
+    WORLD_INTERVAL_US = 200 * 1000,
+    WORLD_LEASE_US = 1000 * 1000,
+    WORLD_REQUEST_US = 1500 * 1000,
+    WORLD_HOLD_DOWN_MAX_US = 2000 * 1000,
+    /* A reply is late when it comes so long after its deadline: network, a tick, a slow message. */
+    WORLD_SLACK_US = 400 * 1000,
+};
+
+struct world_options {
+    uint64_t seed;
+    uint32_t proxies;
+    uint32_t workers;
+    uint32_t nodes;
+    uint32_t steps;    /* requests of all clients */
+    bool is_shared;    /* clients of all workers use the same keys */
+    bool is_verbose;
+    bool has_late_packets; /* bytes in flight may arrive after the sender saw a reset */
+};
+
+enum world_event {
+    WORLD_TO_NODE,     /* a: connection, c: segment */
+    WORLD_TO_PROXY,    /* a: connection, c: segment */
+    WORLD_NODE_RUN,    /* a: connection: go on with its dump */
+    WORLD_CONN_TIMEOUT,/* a: connection: nothing was acknowledged for too long */
+    WORLD_NODE_START,  /* a: node, c: its generation when it was ordered */
+    WORLD_NODE_THAW,   /* a: node, c: as above */
+    WORLD_MESSAGE,     /* a: proxy, b: worker, c: message */
+    WORLD_DP_TICK,     /* a: proxy, b: worker */
+    WORLD_CONTROL_TICK,/* a: proxy */
+    WORLD_CLIENT_SEND, /* a: client */
+    WORLD_CLIENT_OPEN, /* a: client */
+    WORLD_TO_SERVER,   /* a: client, b: generation, c: segment: client's bytes to its proxy */
+    WORLD_TO_CLIENT,   /* a: client, b: generation, c: segment */
+    WORLD_FAULT,
+    WORLD_WATCH,       /* deadlines of requests (C6) and what is seen from outside */
+};
+
+/* Bytes on their way, or the end of a direction. */
+enum segment_type { SEGMENT_DATA, SEGMENT_SYN, SEGMENT_ACCEPT, SEGMENT_REFUSE, SEGMENT_FIN, SEGMENT_RST };
+
+struct segment {
+    enum segment_type type;
+    /* Links: whether the node was complete in the sender's topology, and which run it meant (C8). */
+    bool is_complete;
+    struct identity identity;
+    size_t len;
+    char bytes[];
+};
+
+enum conn_side { CONN_CONNECTING, CONN_OPEN, CONN_ENDING, CONN_DEAD };
+
+struct conn {
+    uint32_t number;
+    uint32_t proxy;
+    bool is_link;    /* else a wire of control */
+    uint32_t worker; /* links */
+    uint32_t wire;   /* wires */
+    uint32_t node;
+    uint32_t node_run;      /* generation of the process that accepted it */
+    enum conn_side side;    /* of the proxy */
+    bool is_node_open;      /* a process has it accepted */
+    bool has_fin;           /* the node has seen the proxy's end */
+    bool has_rst;           /* and nobody listens to its answers */
+    bool has_timer;
+    bool is_complete;       /* from the last segment that arrived */
+    struct identity identity;
+    uint64_t to_node_us;    /* last arrival there: FIFO */
+    uint64_t to_proxy_us;
+    struct model_conn mc;
+};
+
+struct node {
+    struct model model;
+    uint32_t generation; /* grows with each crash and freeze */
+    uint32_t run;        /* grows with each start */
+    bool is_up;          /* the process runs */
+    bool is_frozen;
+    bool is_host_down;   /* packets vanish */
+    int64_t clock_offset_us;
+    uint64_t harmed_us;  /* when something was last done to it */
+    uint64_t next_pid;
+};
+
+struct message { /* between control and a dataplane */
+    bool is_report;
+    struct control_report report;
+    enum dataplane_event_type type;
+    const struct topology *topology;
+    uint64_t ticket;
+};
+
+struct proxy {
+    struct control *control;
+    size_t control_bytes;
+    struct dataplane *dp[WORLD_WORKERS_MAX];
+    size_t dp_bytes;
+    const struct topology *topology[WORLD_WORKERS_MAX]; /* as each worker has adopted it */
+    struct conn *links[WORLD_WORKERS_MAX][WORLD_NODES_MAX];
+    struct conn *wires[WORLD_WIRES_MAX];
+    uint64_t control_tick_us; /* when the next is due; 0: none */
+    uint64_t to_worker_us[WORLD_WORKERS_MAX];
+    uint64_t to_control_us[WORLD_WORKERS_MAX];
+    uint32_t turn_slot; /* where its clock is: now + this */
+    uint64_t ticket;
+};
+
+struct client_pending {
+    uint32_t first_op; /* in the history; KEY_COUNT of them, one after the other */
+    uint32_t key_count;
+    uint32_t keys_done; /* of a get: told already */
+    bool is_noreply;
+    bool has_cas;
+};
+
+enum client_state { CLIENT_AWAY, CLIENT_COMING, CLIENT_HERE };
+
+struct client {
+    uint32_t number;
+    uint32_t proxy;
+    uint32_t worker;
+    uint32_t slot;
+    uint32_t generation; /* of its connection */
+    enum client_state state;
+    bool is_server_open; /* the dataplane has the slot */
+    uint32_t server_generation; /* of the connection that it knows */
+    bool is_paused;
+    uint32_t depth;      /* requests in flight at most */
+    uint32_t sequence;
+    uint32_t key_first;
+    uint32_t key_count;
+    uint64_t to_server_us;
+    uint64_t to_client_us;
+    struct bytes waiting; /* arrived at the proxy's socket, not read */
+    struct bytes in;      /* arrived at the client */
+    struct client_pending pending[WORLD_PENDING_MAX];
+    uint32_t pending_count;
+    /* What its last gets saw, for cas. */
+    uint64_t cas[WORLD_KEYS_MAX];
+    int32_t cas_value[WORLD_KEYS_MAX];
+    uint64_t cas_faults[WORLD_KEYS_MAX];
+};
+
+struct world {
+    struct world_options options;
+    struct prng prng;
+    struct queue queue;
+    uint64_t now_us;
+    uint64_t hash;
+    uint64_t events;
+    struct node nodes[WORLD_NODES_MAX];
+    struct proxy proxies[WORLD_PROXIES_MAX];
+    struct conn **conns;
+    uint32_t conn_count;
+    uint32_t conn_capacity;
+    struct client clients[WORLD_CLIENTS_MAX];
+    uint32_t client_count;
+    uint32_t key_count;
+    struct history history;
+    struct view_names names;
+    struct slice node_names[WORLD_NODES_MAX];
+    /* The seed's character. */
+    bool is_wild;          /* several things fail at once: errors and losses are excused */
+    uint64_t delay_us;     /* typical, of a packet */
+    uint64_t think_us;
+    uint32_t spike_percent;/* packets that take up to 30 ms */
+    uint32_t faults_left;
+    uint64_t fault_pause_us;
+    uint64_t steps_left;
+    bool is_resting;       /* no more faults or requests */
+    bool is_started;       /* every proxy has served */
+    uint64_t rest_us;      /* since when */
+    uint64_t fault_count;
+    uint64_t fault_us[64]; /* when; the last 64 */
+    uint64_t loss_us;      /* the last complete copy was lost then; 0: never */
+    uint64_t invalidations;      /* keys that dataplanes deleted in doubt, as last seen */
+    uint64_t forget_us[64];      /* when they did */
+    uint32_t forget_count;
+    struct conn *running;  /* whose command a node executes now */
+    char broken[512];      /* the first broken promise, empty: none */
+    const char *rule;
+};
+
+/* What came of a run. */
+struct world_result {
+    uint64_t hash;
+    uint64_t events;
+    uint64_t ops;
+    uint64_t end_us;
+    uint32_t too_hard;     /* keys that the checker gave up on */
+    uint32_t excused;      /* keys that are right only with an excuse of replication.md section 1 */
+    uint64_t view_changes;
+    uint64_t fills;
+};
+
+/* Run a seed to its end; false: a promise was broken, which was printed. */
+bool world_run(const struct world_options *options, struct world_result *result);
+
+/* --- For the other files of the world --- */
+
+__attribute__((format(printf, 2, 3))) void world_trace(struct world *world, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void world_broken(struct world *world, const char *rule,
+                                                       const char *format, ...);
+void world_post(struct world *world, uint64_t at_us, enum world_event type, uint32_t a, uint32_t b,
+                uint64_t c);
+struct segment *world_segment(enum segment_type type, struct slice bytes);
+/* A random packet's time on its way. */
+uint64_t world_delay(struct world *world);
+bool world_chance(struct world *world, uint32_t percent);
+uint64_t world_below(struct world *world, uint64_t bound);
+void world_note_fault(struct world *world);
+const char *world_key(uint32_t key);
+
+void net_node_time(struct world *world, uint32_t node);
+struct conn *net_connect(struct world *world, const struct conn *like);
+void net_send(struct world *world, struct conn *conn, struct slice bytes);
+/* The proxy gives it up: half-closes and reads to the end. */
+void net_give_up(struct world *world, struct conn *conn);
+/* The proxy closes it at once. */
+void net_close(struct world *world, struct conn *conn);
+void net_to_node(struct world *world, struct conn *conn, struct segment *segment);
+void net_to_proxy(struct world *world, struct conn *conn, struct segment *segment);
+void net_run(struct world *world, struct conn *conn);
+void net_timeout(struct world *world, struct conn *conn);
+void net_crash(struct world *world, uint32_t node);
+void net_start(struct world *world, uint32_t node);
+void net_thaw(struct world *world, uint32_t node);
+void net_cut(struct world *world, struct conn *conn);
+void net_fini(struct world *world);
+
+void proxy_init(struct world *world, uint32_t proxy);
+void proxy_fini(struct world *world, uint32_t proxy);
+/* Something happened on a connection; BYTES for DATA. */
+void proxy_on_conn(struct world *world, struct conn *conn, enum wire_event_type type,
+                   struct slice bytes, enum wire_end end);
+void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker,
+                      struct message *message);
+void proxy_dp_event(struct world *world, uint32_t proxy, uint32_t worker,
+                    const struct dataplane_event *event);
+void proxy_control_tick(struct world *world, uint32_t proxy);
+void proxy_command(struct world *world, uint32_t proxy, const struct control_command *command);
+
+void client_init(struct world *world, uint32_t client);
+void client_fini(struct world *world, uint32_t client);
+void client_open(struct world *world, uint32_t client);
+void client_send(struct world *world, uint32_t client);
+/* At the proxy's socket: bytes of the client, or its end. */
+void client_to_server(struct world *world, uint32_t client, const struct segment *segment);
+/* At the client: bytes of the proxy, or its end. */
+void client_to_client(struct world *world, uint32_t client, const struct segment *segment);
+/* The proxy's socket: what waits is read as far as the dataplane has room. */
+void client_pump(struct world *world, uint32_t client);
+/* C6. */
+void client_watch(struct world *world);
+struct client *client_at(struct world *world, uint32_t proxy, uint32_t worker, uint32_t slot);
+/* Read every key once more, at rest. */
+void client_read_all(struct world *world);
+
+void fault_plan(struct world *world);
+void fault_strike(struct world *world);
+/* Mend everything. */
+void fault_end(struct world *world);
+/* All nodes up, complete and of the run that the views name. */
+bool fault_is_whole(struct world *world);
+
+void verdict_give(struct world *world, struct world_result *result);
+
+#endif

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The admin API started in front of a control port of our own, and a client that sends what it is
+ * told. Definitions, for exactly one file of a program: as a library member the port would stand
+ * beside the shell's real one.
+ */
+#ifndef EVERWARM_TESTS_UNIT_ADMIN_FIXTURE_H
+#define EVERWARM_TESTS_UNIT_ADMIN_FIXTURE_H
+
+#include "everwarm/admin/admin.h"
+#include "everwarm/shell/control_port.h"
+
+#include <check.h>
+#include <errno.h>
+#include <jansson.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum {
+    ANSWER_BYTES_MAX = 512 << 10,
+    NODES = 3,
+    /* Sanitizers and a loaded machine are slow; nothing here should take a tenth of it. */
+    DEADLINE_S = 20,
+    BASE_S = 1767225600, /* 2026-01-01T00:00:00Z */
+};
+
+/* --- a control port of our own --- */
+
+struct control_port {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    size_t snapshot_bytes;
+    struct proxy_snapshot *snapshot;
+    enum status status;
+    enum control_result result;
+    size_t commands;      /* asked so far */
+    size_t commands_held; /* waiting in here now */
+    bool is_holding;      /* commands wait until this is false */
+    struct control_port_request last;
+};
+
+static struct control_port port;
+static struct config config;
+static struct admin *admin;
+static uint16_t admin_port;
+
+const char *proxy_state_word(enum proxy_state state)
+{
+    switch (state) {
+    case PROXY_STARTING:
+        return "starting";
+    case PROXY_RUNNING:
+        return "running";
+    case PROXY_DRAINING:
+        return "draining";
+    }
+    return "?";
+}
+
+enum status control_port_snapshot(struct control_port *from, struct proxy_snapshot **out)
+{
+    *out = malloc(from->snapshot_bytes);
+    ck_assert_ptr_nonnull(*out);
+    memcpy(*out, from->snapshot, from->snapshot_bytes);
+    return STATUS_OK;
+}
+
+void proxy_snapshot_destroy(struct proxy_snapshot **snapshot)
+{
+    free(*snapshot);
+    *snapshot = NULL;
+}
+
+bool control_port_find_node(const struct control_port *in, const char *name, uint32_t *pool,
+                            uint32_t *node)
+{
+    *pool = 0;
+    for (*node = 0; *node < in->snapshot->pools[0].node_count; (*node)++) {
+        if (strcmp(in->snapshot->pools[0].nodes[*node].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum status control_port_command(struct control_port *to, const struct control_port_request *asked,
+                                 enum control_result *result)
+{
+    ck_assert_int_eq(pthread_mutex_lock(&to->lock), 0);
+    to->commands++;
+    to->commands_held++;
+    to->last = *asked;
+    ck_assert_int_eq(pthread_cond_broadcast(&to->moved), 0);
+    while (to->is_holding) {
+        ck_assert_int_eq(pthread_cond_wait(&to->moved, &to->lock), 0);
+    }
+    to->commands_held--;
+    *result = to->result;
+    const enum status status = to->status;
+    ck_assert_int_eq(pthread_mutex_unlock(&to->lock), 0);
+    return status;
+}
+
+/* --- fixtures --- */
+
+static inline struct proxy_pool *the_pool(void)
+{
+    return &port.snapshot->pools[0];
+}
+
+/* A proxy in its first second: nothing known, nothing counted. */
+static inline void make_starting(void)
+{
+    static const char *const NAMES[NODES] = {"a", "127.0.0.1:11212", "<script>\"&\\"};
+    port.snapshot_bytes = sizeof(struct proxy_snapshot) + sizeof(struct proxy_pool);
+    port.snapshot = calloc(1, port.snapshot_bytes);
+    ck_assert_ptr_nonnull(port.snapshot);
+    struct proxy_snapshot *s = port.snapshot;
+    config.max_clients_count = 10000;
+    config.pools[0].request_timeout_us = 1500000;
+    *s = (struct proxy_snapshot){.version = "0.1.0",
+                                 .config = &config,
+                                 .state = PROXY_STARTING,
+                                 .pid = 4711,
+                                 .started_wall_us = (uint64_t)BASE_S * 1000000,
+                                 .now_wall_us = (uint64_t)(BASE_S + 100) * 1000000,
+                                 .now_mono_us = 200000000,
+                                 .uptime_us = 100000000,
+                                 .events_next = 1,
+                                 .pool_count = 1};
+    struct proxy_pool *pool = the_pool();
+    pool->name = "main";
+    pool->config = &config.pools[0];
+    pool->node_count = NODES;
+    pool->control.node_count = NODES;
+    pool->control.proxy_id = VIEW_NO_PROXY;
+    for (size_t i = 0; i < NODES; i++) {
+        pool->nodes[i] = (struct proxy_node){
+            .name = NAMES[i], .address = "127.0.0.1:11211", .zone = "", .weight = 1};
+        pool->control.nodes[i].data = NODE_DATA_OUT;
+        pool->control.nodes[i].filler = VIEW_NO_PROXY;
+    }
+}
+
+/* a serves, b is down, c is filled by us and has come to 29 %. */
+static inline void make_running(void)
+{
+    struct proxy_pool *pool = the_pool();
+    port.snapshot->state = PROXY_RUNNING;
+    pool->is_readable = true;
+    pool->nodes[0].zone = "z1";
+    pool->nodes[0].address = "127.0.0.1:11212";
+    pool->control.state = CONTROL_SERVING;
+    pool->control.epoch = 17;
+    struct control_node_snapshot *a = &pool->control.nodes[0];
+    a->oper = NODE_OPER_UP;
+    a->data = NODE_DATA_COMPLETE;
+    a->admin_since_us = 100000000;
+    a->oper_since_us = 101000000;
+    a->transitions_1h = 1;
+    a->is_check_ok = true;
+    a->check_us = 280;
+    a->check_at_us = 199000000;
+    (void)snprintf(a->check_text, sizeof(a->check_text), "VERSION 1.6.18\n\xff");
+    struct dataplane_node_stats *traffic = &pool->traffic.nodes[0];
+    traffic->requests = 91233;
+    traffic->connect_failures = 1;
+    traffic->connects = 5;
+    traffic->is_open = true;
+    traffic->in_flight = 3;
+    histogram_record(&traffic->latency, 100);
+    histogram_record(&traffic->latency, 704);
+    struct control_node_snapshot *c = &pool->control.nodes[2];
+    c->oper = NODE_OPER_UP;
+    c->data = NODE_DATA_FILLING;
+    c->data_since_us = 150000000;
+    c->hold_down_until_us = 203500000;
+    c->is_filled_by_us = true;
+    c->fill = (struct fill_progress){
+        .items_done = 52310, .items_total = 180000, .bytes_done = 77, .eta_us = 40100000};
+    pool->traffic.commands[MC_GET][DATAPLANE_OUTCOME_HIT] = 5;
+    histogram_record(&pool->traffic.latency_reads, 40);
+}
+
+static inline void start_admin(const char *path)
+{
+    char error[256] = "";
+    const struct admin_options options = {.listen = "127.0.0.1:0", .socket = path};
+    ck_assert_msg(admin_start(&options, &port, &admin, error, sizeof(error)) == STATUS_OK, "%s",
+                  error);
+    const char *colon = strrchr(admin_url(admin), ':');
+    admin_port = (uint16_t)strtoul(colon + 1, NULL, 10);
+    ck_assert_uint_ne(admin_port, 0);
+}
+
+static inline void set_up_starting(void)
+{
+    (void)signal(SIGPIPE, SIG_IGN);
+    ck_assert_int_eq(pthread_mutex_init(&port.lock, NULL), 0);
+    ck_assert_int_eq(pthread_cond_init(&port.moved, NULL), 0);
+    port.status = STATUS_OK;
+    port.result = CONTROL_RESULT_OK;
+    make_starting();
+    start_admin(NULL);
+}
+
+static inline void set_up(void)
+{
+    set_up_starting();
+    make_running();
+}
+
+static inline void tear_down(void)
+{
+    admin_stop(&admin);
+    ck_assert_ptr_null(admin);
+    free(port.snapshot);
+}
+
+/* --- a client that sends what it is told --- */
+
+static inline int connect_to(const struct sockaddr *address, socklen_t bytes)
+{
+    const int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(fd, 0);
+    const struct timeval deadline = {.tv_sec = DEADLINE_S};
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &deadline, sizeof(deadline)), 0);
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &deadline, sizeof(deadline)), 0);
+    ck_assert_msg(connect(fd, address, bytes) == 0, "connect: %s", strerror(errno));
+    return fd;
+}
+
+static inline int connect_tcp(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(admin_port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return connect_to((const struct sockaddr *)&address, sizeof(address));
+}
+
+struct answer {
+    int status;
+    char *text; /* head and body */
+    const char *body;
+};
+
+static inline void answer_free(struct answer *answer)
+{
+    free(answer->text);
+}
+
+/* Read until the other side closes, which is part of what is tested. */
+static inline struct answer read_answer(int fd)
+{
+    struct answer answer = {.text = malloc(ANSWER_BYTES_MAX)};
+    ck_assert_ptr_nonnull(answer.text);
+    size_t used = 0;
+    ssize_t got = 0;
+    while ((got = recv(fd, answer.text + used, ANSWER_BYTES_MAX - 1 - used, 0)) > 0) {
+        used += (size_t)got;
+        ck_assert_uint_lt(used, ANSWER_BYTES_MAX - 1);
+    }
+    ck_assert_msg(got == 0 || errno == ECONNRESET, "not closed: %s", strerror(errno));
+    answer.text[used] = '\0';
+    ck_assert_int_eq(close(fd), 0);
+    if (sscanf(answer.text, "HTTP/1.%*c %d", &answer.status) != 1) {
+        answer.status = 0;
+    }
+    const char *end = strstr(answer.text, "\r\n\r\n");
+    answer.body = end == NULL ? "" : end + 4;
+    return answer;
+}
+
+/* A refused client's bytes may meet a closed connection: not an error of the client. */
+static inline void send_all(int fd, const char *bytes, size_t len)
+{
+    size_t sent = 0;
+    while (sent < len) {
+        const ssize_t put = send(fd, bytes + sent, len - sent, MSG_NOSIGNAL);
+        if (put <= 0) {
+            return;
+        }
+        sent += (size_t)put;
+    }
+}
+
+static inline struct answer ask_raw(const char *bytes)
+{
+    const int fd = connect_tcp();
+    send_all(fd, bytes, strlen(bytes));
+    return read_answer(fd);
+}
+
+/* METHOD and PATH, more header lines (each with its end) and a body. */
+static inline struct answer ask_with(const char *method, const char *path, const char *headers,
+                                     const char *body)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    ck_assert_ptr_nonnull(out);
+    (void)fprintf(out, "%s %s HTTP/1.1\r\nHost: localhost:1\r\nConnection: close\r\n%s", method,
+                  path, headers);
+    if (body != NULL) {
+        (void)fprintf(out, "Content-Length: %zu\r\n", strlen(body));
+    }
+    (void)fprintf(out, "\r\n%s", body == NULL ? "" : body);
+    ck_assert_int_eq(fclose(out), 0);
+    struct answer answer = ask_raw(text);
+    free(text);
+    return answer;
+}
+
+static inline struct answer ask(const char *method, const char *path)
+{
+    return ask_with(method, path, "", NULL);
+}
+
+static inline json_t *ask_json(const char *method, const char *path, int status)
+{
+    struct answer answer = ask(method, path);
+    ck_assert_msg(answer.status == status, "%s %s: %s", method, path, answer.text);
+    json_t *json = json_loads(answer.body, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_msg(json_is_object(json), "%s %s: %s", method, path, answer.body);
+    answer_free(&answer);
+    return json;
+}
+
+static inline const char *text_of(const json_t *json, const char *member)
+{
+    const char *text = json_string_value(json_object_get(json, member));
+    ck_assert_msg(text != NULL, "%s", member);
+    return text;
+}
+
+/* A problem has its five members, and its status is the answer's. */
+static inline json_t *check_problem(const struct answer *answer, int status, const char *type)
+{
+    ck_assert_msg(answer->status == status, "wanted %d: %s", status, answer->text);
+    ck_assert_msg(strstr(answer->text, "Content-Type: application/problem+json\r\n") != NULL, "%s",
+                  answer->text);
+    json_t *json = json_loads(answer->body, JSON_REJECT_DUPLICATES, NULL);
+    ck_assert_msg(json_is_object(json), "%s", answer->body);
+    ck_assert_uint_eq(json_object_size(json), 5);
+    ck_assert_int_eq(json_integer_value(json_object_get(json, "status")), status);
+    ck_assert_str_eq(text_of(json, "type"), type);
+    ck_assert_uint_gt(strlen(text_of(json, "title")), 0);
+    ck_assert_uint_gt(strlen(text_of(json, "detail")), 0);
+    ck_assert_uint_gt(strlen(text_of(json, "fix")), 0);
+    return json;
+}
+
+static inline void expect_problem(struct answer answer, int status, const char *type)
+{
+    json_decref(check_problem(&answer, status, type));
+    answer_free(&answer);
+}
+
+static inline void expect_status(struct answer answer, int status)
+{
+    ck_assert_msg(answer.status == status, "wanted %d: %s", status, answer.text);
+    answer_free(&answer);
+}
+
+#endif
