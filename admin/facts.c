@@ -145,29 +145,27 @@ struct dataplane_stats *facts_traffic_sum(const struct proxy_snapshot *snapshot)
         }
         histogram_add(&sum->latency_reads, &from->latency_reads);
         histogram_add(&sum->latency_writes, &from->latency_writes);
-#define ADD(field) (sum->field += from->field)
-        ADD(keys_hit);
-        ADD(keys_missed);
-        ADD(bytes_in);
-        ADD(bytes_out);
-        ADD(protocol_errors_clients);
-        ADD(protocol_errors_nodes);
-        ADD(read_failovers);
-        ADD(writes_brought_home);
-        ADD(writes_rerun);
-        ADD(writes_chained);
-        ADD(writes_failed);
-        ADD(writes_ok);
-        ADD(keys_invalidated);
-        ADD(settle_checks);
-        ADD(divergences);
-        ADD(repairs);
-        ADD(settle_queue);
-        ADD(held);
-        ADD(shed);
-        ADD(memory_bytes);
-        ADD(memory_limit_bytes);
-#undef ADD
+        sum->keys_hit += from->keys_hit;
+        sum->keys_missed += from->keys_missed;
+        sum->bytes_in += from->bytes_in;
+        sum->bytes_out += from->bytes_out;
+        sum->protocol_errors_clients += from->protocol_errors_clients;
+        sum->protocol_errors_nodes += from->protocol_errors_nodes;
+        sum->read_failovers += from->read_failovers;
+        sum->writes_brought_home += from->writes_brought_home;
+        sum->writes_rerun += from->writes_rerun;
+        sum->writes_chained += from->writes_chained;
+        sum->writes_failed += from->writes_failed;
+        sum->writes_ok += from->writes_ok;
+        sum->keys_invalidated += from->keys_invalidated;
+        sum->settle_checks += from->settle_checks;
+        sum->divergences += from->divergences;
+        sum->repairs += from->repairs;
+        sum->settle_queue += from->settle_queue;
+        sum->held += from->held;
+        sum->shed += from->shed;
+        sum->memory_bytes += from->memory_bytes;
+        sum->memory_limit_bytes += from->memory_limit_bytes;
     }
     return sum;
 }

@@ -466,7 +466,8 @@ static bool bury(struct control *control)
         if (heard != 0 && (heard & ~peer->stale_on) == 0) {
             peer->state = PEER_GONE;
             tell_peer(control, TRACE_PROXY_GONE, id, "lease");
-        } else if (peer->stale_on != 0 || peer->absent_us != 0 || peer->absent_on != 0) {
+        } else if (peer->stale_on != 0 || peer->absent_us != 0 || peer->absent_on != 0 ||
+                   control->now_us >= peer->growth_us + control->options.lease_us) {
             is_doubtful = true;
         }
     }

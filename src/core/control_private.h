@@ -83,7 +83,7 @@ enum probe_form {
     PROBE_FORM_STATS,
     PROBE_FORM_LOOK,      /* CAS of the view */
     PROBE_FORM_VIEW,      /* its text too */
-    PROBE_FORM_PUT,       /* store of a view, tag: CONTROL_PUT_... */
+    PROBE_FORM_PUT,       /* store of a view: put_epoch, put_hash */
     PROBE_FORM_HEARTBEAT, /* store of ours, tag: sequence */
     PROBE_FORM_SCAN,      /* heartbeats of scan_ids */
     PROBE_FORM_ID_ADD,    /* tag: the id */
@@ -152,6 +152,8 @@ struct probe {
     uint64_t held_epoch;
     uint64_t held_hash;
     bool is_put_owed;
+    uint64_t put_epoch; /* the view in the store under way */
+    uint64_t put_hash;
     uint32_t puts; /* in this round */
 
     uint64_t acked_sequence; /* of our heartbeats, on this connection */
@@ -171,8 +173,6 @@ struct probe {
     uint64_t bytes;
 };
 
-enum { CONTROL_PUT_TOP, CONTROL_PUT_PROPOSAL };
-
 void control_probe_init(struct control *control, uint32_t node, char *ring);
 void control_probe_event(struct control *control, const struct wire_event *event);
 void control_probe_tick(struct control *control);
@@ -189,6 +189,8 @@ bool control_probe_send(struct control *control, struct probe *probe, enum probe
 void control_probe_ask_stats(struct control *control, struct probe *probe);
 void control_probe_ask_view(struct control *control, struct probe *probe);
 void control_probe_fail(struct control *control, struct probe *probe, enum wire_end end);
+/* Has FORM been asked for at SINCE_US or later, and not been answered? */
+bool control_probe_is_asked(const struct probe *probe, enum probe_form form, uint64_t since_us);
 /* When the earliest of its timers is due. */
 uint64_t control_probe_deadline_us(const struct control *control);
 
@@ -393,12 +395,14 @@ struct control {
     struct view proposal;
     bool is_proposing;
     uint32_t anchor;
+    node_set anchors_tried; /* that would not take it */
     char reason[TRACE_DETAIL_BYTES];
     enum join_step join;
     uint64_t joined_epoch; /* what heartbeats show */
     uint64_t joined_hash;
     uint64_t joined_us;    /* when it was first shown */
     uint64_t joined_sequence;
+    uint64_t hold_us;
     uint64_t poll_us;
     uint64_t change_us;    /* first HOLD of the change under way */
     uint64_t effective_us; /* when the view in effect came to be so */

@@ -246,6 +246,17 @@ uint64_t control_probe_deadline_us(const struct control *control)
     return earliest;
 }
 
+bool control_probe_is_asked(const struct probe *probe, enum probe_form form, uint64_t since_us)
+{
+    for (uint32_t i = 0; i < probe->wants_count; i++) {
+        const struct probe_want *want = &probe->wants[(probe->wants_head + i) % CONTROL_WANTS_MAX];
+        if (want->form == form && want->sent_us >= since_us) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool control_probe_is_heard(const struct control *control, uint32_t node)
 {
     const struct probe *probe = &control->probes[node];

@@ -15,7 +15,8 @@ struct bytes {
 };
 
 void bytes_put(struct bytes *bytes, struct slice more);
-__attribute__((format(printf, 2, 3))) void bytes_print(struct bytes *bytes, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void bytes_print(struct bytes *bytes, const char *format,
+                                                       ...);
 /* Forget the first COUNT bytes. */
 void bytes_take(struct bytes *bytes, size_t count);
 void bytes_clear(struct bytes *bytes);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Clients: each has one connection, asks at random, some several requests ahead, and reads replies as
- * strictly as a library would (C1): what does not fit the oldest request is a broken promise.
+ * Clients: each has one connection, asks at random, some several requests ahead, and reads replies
+ * as strictly as a library would (C1): what does not fit the oldest request is a broken promise.
  *
  * A value is "KEY.CLIENT.SEQUENCE", so it was written once and tells its key; the last key of each
  * client's holds numbers, the one before lets its items expire.
@@ -42,10 +42,9 @@ void client_init(struct world *world, uint32_t number)
         c->depth = 2 + (uint32_t)world_below(world, 5);
     }
     /* Keys belong to one worker of one proxy, unless they are shared. */
-    uint32_t groups = world->options.is_shared ? 1 : world->options.proxies * world->options.workers;
-    uint32_t group = world->options.is_shared
-                         ? 0
-                         : c->proxy * world->options.workers + c->worker;
+    uint32_t groups =
+        world->options.is_shared ? 1 : world->options.proxies * world->options.workers;
+    uint32_t group = world->options.is_shared ? 0 : c->proxy * world->options.workers + c->worker;
     c->key_count = world->key_count / groups;
     c->key_first = group * c->key_count;
     REQUIRE(c->key_count > 0);
@@ -104,9 +103,8 @@ void client_pump(struct world *world, uint32_t number)
         char bytes[CLIENT_PIECE_BYTES];
         memcpy(bytes, c->waiting.ptr, piece);
         bytes_take(&c->waiting, piece);
-        struct dataplane_event event = {.type = DATAPLANE_CLIENT_BYTES,
-                                        .client = c->slot,
-                                        .bytes = slice_of(bytes, piece)};
+        struct dataplane_event event = {
+            .type = DATAPLANE_CLIENT_BYTES, .client = c->slot, .bytes = slice_of(bytes, piece)};
         proxy_dp_event(world, c->proxy, c->worker, &event);
     }
 }
@@ -279,10 +277,9 @@ static void client_ask(struct world *world, struct client *c, struct bytes *out)
     static const struct {
         enum history_kind kind;
         uint32_t weight;
-    } MIX[] = {{HISTORY_GET, 40},    {HISTORY_SET, 18},     {HISTORY_ADD, 6},
-               {HISTORY_REPLACE, 4}, {HISTORY_APPEND, 4},   {HISTORY_PREPEND, 2},
-               {HISTORY_CAS, 6},     {HISTORY_DELETE, 8},   {HISTORY_DELTA, 10},
-               {HISTORY_TOUCH, 2}};
+    } MIX[] = {{HISTORY_GET, 40},   {HISTORY_SET, 18},    {HISTORY_ADD, 6}, {HISTORY_REPLACE, 4},
+               {HISTORY_APPEND, 4}, {HISTORY_PREPEND, 2}, {HISTORY_CAS, 6}, {HISTORY_DELETE, 8},
+               {HISTORY_DELTA, 10}, {HISTORY_TOUCH, 2}};
     uint32_t dice = (uint32_t)world_below(world, 100);
     size_t i = 0;
     while (dice >= MIX[i].weight) {
@@ -452,8 +449,7 @@ static size_t client_read_value(struct world *world, struct client *c, struct sl
         }
         client_close_op(world, pending->first_op + pending->keys_done++, HISTORY_NO);
     }
-    if (pending->keys_done == pending->key_count ||
-        memcmp(in.ptr + taken - 2, "\r\n", 2) != 0) {
+    if (pending->keys_done == pending->key_count || memcmp(in.ptr + taken - 2, "\r\n", 2) != 0) {
         return SIZE_MAX;
     }
     struct slice value = slice_of(in.ptr + line.len + 2, (size_t)len);
@@ -465,8 +461,7 @@ static size_t client_read_value(struct world *world, struct client *c, struct sl
     if (world->history.value_count > known && memchr(value.ptr, '+', len) == NULL &&
         !client_is_number_key(c, op->key)) {
         world_broken(world, "C2", "client %u read from %s what nobody wrote: %.*s flags %llu",
-                     c->number, world_key(op->key), (int)len, value.ptr,
-                     (unsigned long long)flags);
+                     c->number, world_key(op->key), (int)len, value.ptr, (unsigned long long)flags);
     }
     if (pending->has_cas) {
         c->cas[op->key] = cas;

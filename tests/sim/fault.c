@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What goes wrong. A tame seed harms a node only while another one holds everything and has been left
- * in peace for a while: then C3 promises that no client notices. A wild seed does not care, and its
- * losses and errors are excused from the moment the last whole copy was harmed.
+ * What goes wrong. A tame seed harms a node only while another one holds everything and has been
+ * left in peace for a while: then C3 promises that no client notices. A wild seed does not care,
+ * and its losses and errors are excused from the moment the last whole copy was harmed.
  */
 #include "sim/world.h"
 
@@ -11,8 +11,8 @@ enum { FAULT_PEACE_US = 2000 * 1000 };
 void fault_plan(struct world *world)
 {
     if (world->faults_left > 0) {
-        world_post(world, world->now_us + world_below(world, 2 * world->fault_pause_us), WORLD_FAULT,
-                   0, 0, 0);
+        world_post(world, world->now_us + world_below(world, 2 * world->fault_pause_us),
+                   WORLD_FAULT, 0, 0, 0);
     }
 }
 
@@ -32,9 +32,9 @@ static bool fault_is_whole_node(const struct world *world, uint32_t number)
     for (uint32_t i = 0; i < world->options.proxies; i++) {
         for (uint32_t w = 0; w < world->options.workers; w++) {
             const struct topology *topology = world->proxies[i].topology[w];
-            bool is_right = topology != NULL &&
-                            (topology->complete & node_set_of(number)) != 0 &&
-                            (topology->is_lone || topology->identity[number].pid == node->model.pid);
+            bool is_right =
+                topology != NULL && (topology->complete & node_set_of(number)) != 0 &&
+                (topology->is_lone || topology->identity[number].pid == node->model.pid);
             if (!is_right) {
                 return false;
             }

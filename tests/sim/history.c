@@ -129,7 +129,7 @@ void history_free(struct history *history)
 
 const char *history_kind_word(enum history_kind kind)
 {
-    static const char *const WORDS[] = {"get",    "set", "add",    "replace", "append", "prepend",
+    static const char *const WORDS[] = {"get", "set",    "add",   "replace", "append",  "prepend",
                                         "cas", "delete", "delta", "touch",   "(forget)"};
     return WORDS[kind];
 }
@@ -161,6 +161,7 @@ void history_print(const struct history *history, uint32_t key)
         if (op->kind == HISTORY_DELTA) {
             printf("%+" PRId64 " = %" PRIu64, op->delta, op->number);
         }
-        printf("%s%s\n", op->is_noreply ? " noreply" : "", op->is_near_fault ? " (near fault)" : "");
+        printf("%s%s\n", op->is_noreply ? " noreply" : "",
+               op->is_near_fault ? " (near fault)" : "");
     }
 }

@@ -43,15 +43,16 @@ struct history_op {
     enum history_result result;
     uint32_t client;
     uint32_t key;
-    int32_t value;  /* what is stored or appended */
-    int32_t seen;   /* GET: what was read; CAS: what its CAS stood for */
-    int64_t delta;  /* DELTA: negative for decr */
+    int32_t value; /* what is stored or appended */
+    int32_t seen;  /* GET: what was read; CAS: what its CAS stood for */
+    int64_t delta; /* DELTA: negative for decr */
     uint64_t number;
     uint64_t asked_us;
-    uint64_t told_us;  /* when the reply came, or after which it takes no effect any more */
-    bool is_optional;  /* it may as well never take effect */
+    uint64_t told_us; /* when the reply came, or after which it takes no effect any more */
+    bool is_optional; /* it may as well never take effect */
     bool is_noreply;
-    bool is_near_fault; /* something failed while it was under way: its reply to the proxy may be lost */
+    bool is_near_fault; /* something failed while it was under way: its reply to the proxy may be
+                           lost */
     bool is_cas_loose;  /* CAS: the leader may have changed since its gets */
 };
 

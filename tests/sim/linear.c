@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Depth-first search for an order (Wing and Gong), with a memory of what was already tried: the set
- * of operations done and the value they left (Lowe). What changes nothing and fits is taken at once:
- * no order is lost by it.
+ * of operations done and the value they left (Lowe). What changes nothing and fits is taken at
+ * once: no order is lost by it.
  */
 #include "sim/linear.h"
 

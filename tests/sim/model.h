@@ -3,8 +3,9 @@
  * A model memcached 1.6.18: what proxies say to nodes, answered byte for byte as the real one does
  * (tests/sim/model_check.py compares them). No sockets and no time of its own.
  *
- * Not modelled, since no proxy of this release asks for it: stale items and recache wins (meta I, N,
- * R), T and autoviv of ma, base64 keys, client-chosen CAS (E: an invalid flag, as before 1.6.27), item size limits.
+ * Not modelled, since no proxy of this release asks for it: stale items and recache wins (meta I,
+ * N, R), T and autoviv of ma, base64 keys, client-chosen CAS (E: an invalid flag, as
+ * before 1.6.27), item size limits.
  */
 #ifndef SIM_MODEL_H
 #define SIM_MODEL_H
@@ -13,8 +14,8 @@
 #include "sim/store.h"
 
 struct model_conn {
-    struct bytes in;  /* received, not yet executed */
-    struct bytes out; /* answered, not yet taken by the owner */
+    struct bytes in;   /* received, not yet executed */
+    struct bytes out;  /* answered, not yet taken by the owner */
     uint64_t in_total; /* bytes ever executed */
     bool is_dumping;
     uint32_t dump_bucket;

@@ -261,8 +261,7 @@ static void model_meta_arithmetic(struct model *model, struct bytes *out,
         model_meta_say(model, out, "EX", flags, NULL);
         return;
     case STORE_DELTA_NON_NUMERIC:
-        bytes_print(out,
-                    "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+        bytes_print(out, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
         return;
     }
     UNREACHABLE();
@@ -283,8 +282,7 @@ size_t model_meta_run(struct model *model, struct model_conn *conn, struct slice
         bytes_print(out, "MN\r\n");
         return 0;
     }
-    struct model_meta_flags flags = {
-        .command = command, .delta = 1, .key = mc_next_word(&rest)};
+    struct model_meta_flags flags = {.command = command, .delta = 1, .key = mc_next_word(&rest)};
     if (flags.key.len == 0 || flags.key.len > MC_KEY_BYTES_MAX) {
         return model_meta_fail(out, "CLIENT_ERROR bad command line format", 0);
     }
@@ -307,8 +305,8 @@ size_t model_meta_run(struct model *model, struct model_conn *conn, struct slice
     }
     if (error != NULL) {
         bool is_vague = command == 'd' || command == 'a';
-        return model_meta_fail(
-            out, is_vague ? "CLIENT_ERROR invalid or duplicate flag" : error, taken);
+        return model_meta_fail(out, is_vague ? "CLIENT_ERROR invalid or duplicate flag" : error,
+                               taken);
     }
     if (command == 's' && memcmp(data.ptr + len, "\r\n", 2) != 0) {
         model->is_understanding = false;

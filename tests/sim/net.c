@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Connections between proxies and nodes: two directions, each in order, each with delays of its own.
+ * Connections between proxies and nodes: two directions, each in order, each with delays of its
+ * own.
  *
- * N1. What has arrived at a node is executed, whatever becomes of its connection, unless the process
- *     dies; a frozen process executes it when it goes on (replication.md section 2).
- * N2. EOF reaches the proxy after all answers, and only when the process closed or died.
- * N3. After a reset by something on the way, bytes in flight may still arrive and be executed.
+ * N1. What has arrived at a node is executed, whatever becomes of its connection, unless the
+ * process dies; a frozen process executes it when it goes on (replication.md section 2). N2. EOF
+ * reaches the proxy after all answers, and only when the process closed or died. N3. After a reset
+ * by something on the way, bytes in flight may still arrive and be executed.
  */
 #include "sim/world.h"
 
@@ -144,7 +145,8 @@ void net_run(struct world *world, struct conn *conn)
     }
 }
 
-/* Nobody acknowledges: the sender's kernel gives up (TCP_USER_TIMEOUT), or tries to connect again. */
+/* Nobody acknowledges: the sender's kernel gives up (TCP_USER_TIMEOUT), or tries to connect again.
+ */
 static void net_unheard(struct world *world, struct conn *conn)
 {
     if (!conn->has_timer) {

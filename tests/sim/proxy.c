@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the shell does for a proxy: it feeds events, carries out actions, and carries messages between
- * control's thread and the workers', in order but late.
+ * What the shell does for a proxy: it feeds events, carries out actions, and carries messages
+ * between control's thread and the workers', in order but late.
  */
 #include "sim/world.h"
 
@@ -95,8 +95,7 @@ static void proxy_post(struct world *world, uint32_t proxy, uint32_t worker,
                        const struct message *message)
 {
     struct proxy *p = &world->proxies[proxy];
-    uint64_t *last_us =
-        message->is_report ? &p->to_control_us[worker] : &p->to_worker_us[worker];
+    uint64_t *last_us = message->is_report ? &p->to_control_us[worker] : &p->to_worker_us[worker];
     uint64_t delay_us = 5 + world_below(world, world_chance(world, 3) ? 60000 : 300);
     uint64_t at_us = world->now_us + delay_us;
     at_us = at_us < *last_us ? *last_us : at_us;
@@ -180,24 +179,24 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
         world_trace(world, "p%u hold for epoch %llu, serial %llu", proxy,
                     (unsigned long long)action->topology->epoch,
                     (unsigned long long)action->topology->serial);
-        proxy_tell_workers(world, proxy, &(struct message){.type = DATAPLANE_HOLD,
-                                                           .topology = action->topology});
+        proxy_tell_workers(world, proxy,
+                           &(struct message){.type = DATAPLANE_HOLD, .topology = action->topology});
         return;
     case CONTROL_ACTION_ADOPT:
         world_trace(world, "p%u adopt epoch %llu, serial %llu: complete %x leaders %x chained %x",
                     proxy, (unsigned long long)action->topology->epoch,
                     (unsigned long long)action->topology->serial, action->topology->complete,
                     action->topology->leaders, action->topology->chained);
-        proxy_tell_workers(world, proxy, &(struct message){.type = DATAPLANE_ADOPT,
-                                                           .topology = action->topology});
+        proxy_tell_workers(
+            world, proxy, &(struct message){.type = DATAPLANE_ADOPT, .topology = action->topology});
         return;
     case CONTROL_ACTION_FLUSHED:
         proxy_post(world, proxy, action->worker,
                    &(struct message){.type = DATAPLANE_FLUSHED, .ticket = action->ticket});
         return;
     case CONTROL_ACTION_DONE:
-        world_trace(world, "p%u command %llu: result %d", proxy,
-                    (unsigned long long)action->ticket, (int)action->result);
+        world_trace(world, "p%u command %llu: result %d", proxy, (unsigned long long)action->ticket,
+                    (int)action->result);
         return;
     case CONTROL_ACTION_TRACE:
         world_trace(world, "p%u %s node %d proxy %d a %llu b %llu %s", proxy,
@@ -303,8 +302,8 @@ static void proxy_write_client(struct world *world, uint32_t proxy, uint32_t wor
     uint64_t at_us = world->now_us + world_delay(world);
     client->to_client_us = at_us < client->to_client_us ? client->to_client_us : at_us;
     struct segment *segment = world_segment(SEGMENT_DATA, bytes_slice(&out));
-    world_post(world, client->to_client_us, WORLD_TO_CLIENT, client->number, client->server_generation,
-               (uint64_t)(uintptr_t)segment);
+    world_post(world, client->to_client_us, WORLD_TO_CLIENT, client->number,
+               client->server_generation, (uint64_t)(uintptr_t)segment);
     bytes_free(&out);
     dataplane_client_wrote(p->dp[worker], slot, took);
     if (took < total) {
@@ -319,7 +318,8 @@ static void proxy_close_client(struct world *world, uint32_t proxy, uint32_t wor
     bytes_clear(&client->waiting);
     uint64_t at_us = world->now_us + world_delay(world);
     client->to_client_us = at_us < client->to_client_us ? client->to_client_us : at_us;
-    world_post(world, client->to_client_us, WORLD_TO_CLIENT, client->number, client->server_generation,
+    world_post(world, client->to_client_us, WORLD_TO_CLIENT, client->number,
+               client->server_generation,
                (uint64_t)(uintptr_t)world_segment(SEGMENT_FIN, SLICE("")));
 }
 
@@ -327,7 +327,6 @@ static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker
                             const struct dataplane_action *action)
 {
     struct proxy *p = &world->proxies[proxy];
-    struct conn **link = &p->links[worker][action->node];
     switch (action->type) {
     case DATAPLANE_CLIENT_WRITE:
         proxy_write_client(world, proxy, worker, action->client);
@@ -346,6 +345,7 @@ static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker
         return;
     }
     case DATAPLANE_NODE_CONNECT: {
+        struct conn **link = &p->links[worker][action->node];
         REQUIRE(*link == NULL);
         struct conn like = {
             .proxy = proxy, .is_link = true, .worker = worker, .node = action->node};
@@ -355,12 +355,14 @@ static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker
     case DATAPLANE_NODE_WRITE:
         proxy_write_node(world, proxy, worker, action->node);
         return;
-    case DATAPLANE_NODE_GIVE_UP:
+    case DATAPLANE_NODE_GIVE_UP: {
+        struct conn **link = &p->links[worker][action->node];
         REQUIRE(*link != NULL);
         world_trace(world, "p%u.w%u gives up node %u", proxy, worker, action->node);
         net_give_up(world, *link);
         *link = NULL;
         return;
+    }
     case DATAPLANE_REPORT:
         world_trace(world, "p%u.w%u reports %d node %u count %u serial %llu end %d", proxy, worker,
                     (int)action->report.type, action->report.node, action->report.count,

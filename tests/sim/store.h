@@ -28,20 +28,24 @@ struct store_item {
 
 struct store {
     struct store_item *buckets[STORE_BUCKETS];
-    uint64_t count;     /* dead items included, as memcached counts them */
+    uint64_t count; /* dead items included, as memcached counts them */
     uint64_t cas_last;
     uint32_t oldest_live;
     uint64_t oldest_cas;
     uint64_t flushes;
-    int64_t epoch_s;    /* wall clock second that the store's own clock counts from */
-    int64_t wall_s;     /* set by the owner */
+    int64_t epoch_s; /* wall clock second that the store's own clock counts from */
+    int64_t wall_s;  /* set by the owner */
 };
 
 enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPEND, STORE_CAS };
 enum store_result { STORE_STORED, STORE_NOT_STORED, STORE_EXISTS, STORE_NOT_FOUND };
 
-enum store_delta_result { STORE_DELTA_OK, STORE_DELTA_NOT_FOUND, STORE_DELTA_EXISTS,
-                          STORE_DELTA_NON_NUMERIC };
+enum store_delta_result {
+    STORE_DELTA_OK,
+    STORE_DELTA_NOT_FOUND,
+    STORE_DELTA_EXISTS,
+    STORE_DELTA_NON_NUMERIC
+};
 
 struct store_write {
     enum store_mode mode;
@@ -67,7 +71,8 @@ uint32_t store_expiry(const struct store *store, int64_t exptime);
 
 /* A live item, or NULL. Dead ones are dropped on the way. */
 struct store_item *store_find(struct store *store, struct slice key);
-/* Whether a dump leaves the item out; it shows some that a get no longer finds, as memcached does. */
+/* Whether a dump leaves the item out; it shows some that a get no longer finds, as memcached does.
+ */
 bool store_is_undumped(const struct store *store, const struct store_item *item);
 
 enum store_result store_put(struct store *store, const struct store_write *write, uint64_t *cas);

@@ -70,8 +70,7 @@ static void verdict_add_losses(const struct world *world, struct verdict_case *c
     uint32_t count = world->forget_count < 64 ? world->forget_count : 64;
     for (uint32_t i = 0; i < count; i++) {
         uint64_t at_us = world->forget_us[i];
-        forget.asked_us =
-            at_us > VERDICT_FORGET_BEFORE_US ? at_us - VERDICT_FORGET_BEFORE_US : 0;
+        forget.asked_us = at_us > VERDICT_FORGET_BEFORE_US ? at_us - VERDICT_FORGET_BEFORE_US : 0;
         forget.told_us = at_us + VERDICT_FORGET_AFTER_US;
         verdict_excuse(c, &forget);
     }
@@ -112,16 +111,12 @@ static void verdict_collect(const struct world *world, struct verdict_case *c, u
         }
         if (is_expiring && op->result == HISTORY_NO && !op->is_optional) {
             /* The item may have expired whenever it was looked for. */
-            struct history_op forget = {.kind = HISTORY_FORGET,
-                                        .key = key,
-                                        .asked_us = 0,
-                                        .told_us = op->told_us};
+            struct history_op forget = {
+                .kind = HISTORY_FORGET, .key = key, .asked_us = 0, .told_us = op->told_us};
             verdict_excuse(c, &forget);
         } else if (is_expiring && op->kind == HISTORY_ADD && op->result == HISTORY_OK) {
-            struct history_op forget = {.kind = HISTORY_FORGET,
-                                        .key = key,
-                                        .asked_us = 0,
-                                        .told_us = op->told_us};
+            struct history_op forget = {
+                .kind = HISTORY_FORGET, .key = key, .asked_us = 0, .told_us = op->told_us};
             verdict_excuse(c, &forget);
         }
     }
@@ -151,7 +146,8 @@ static void verdict_judge(struct world *world, uint32_t key, struct world_result
 
 static int64_t verdict_expiry(const struct node *node, const struct store_item *item)
 {
-    return item->expires == 0 ? -1 : (int64_t)item->expires - (int64_t)store_now(&node->model.store);
+    return item->expires == 0 ? -1
+                              : (int64_t)item->expires - (int64_t)store_now(&node->model.store);
 }
 
 static bool verdict_is_equal(const struct node *x, const struct store_item *a, const struct node *y,
@@ -165,7 +161,8 @@ static bool verdict_is_equal(const struct node *x, const struct store_item *a, c
     }
     int64_t left_a = verdict_expiry(x, a);
     int64_t left_b = verdict_expiry(y, b);
-    bool is_expiry_equal = (left_a < 0) == (left_b < 0) && left_a - left_b <= VERDICT_EXPIRY_SLACK_S &&
+    bool is_expiry_equal = (left_a < 0) == (left_b < 0) &&
+                           left_a - left_b <= VERDICT_EXPIRY_SLACK_S &&
                            left_b - left_a <= VERDICT_EXPIRY_SLACK_S;
     return is_expiry_equal && a->flags == b->flags && a->len == b->len &&
            memcmp(a->data, b->data, a->len) == 0;
@@ -182,11 +179,13 @@ static void verdict_compare(struct world *world, uint32_t key)
         net_node_time(world, i);
         const struct store_item *b = store_find(&other->model.store, name);
         if (!verdict_is_equal(first, a, other, b)) {
-            world_broken(world, "C9", "%s differs: node 0 has %s flags %u for %lld s, node %u %s flags %u for %lld s",
-                         world_key(key), a == NULL ? "nothing" : a->data, a == NULL ? 0 : a->flags,
-                         a == NULL ? 0LL : (long long)verdict_expiry(first, a), i,
-                         b == NULL ? "nothing" : b->data, b == NULL ? 0 : b->flags,
-                         b == NULL ? 0LL : (long long)verdict_expiry(other, b));
+            world_broken(
+                world, "C9",
+                "%s differs: node 0 has %s flags %u for %lld s, node %u %s flags %u for %lld s",
+                world_key(key), a == NULL ? "nothing" : a->data, a == NULL ? 0 : a->flags,
+                a == NULL ? 0LL : (long long)verdict_expiry(first, a), i,
+                b == NULL ? "nothing" : b->data, b == NULL ? 0 : b->flags,
+                b == NULL ? 0LL : (long long)verdict_expiry(other, b));
             if (world->options.is_verbose) {
                 history_print(&world->history, key);
             }
@@ -207,8 +206,8 @@ static void verdict_memory(struct world *world, struct world_result *result)
             const struct dataplane_stats *stats = dataplane_stats(world->proxies[i].dp[w]);
             /* Two journals may each keep a chunk open. */
             if (stats->memory_bytes > 2 * CHUNK_BYTES || stats->held > 0) {
-                world_broken(world, "C7", "p%u.w%u keeps %llu bytes and %llu requests at rest", i, w,
-                             (unsigned long long)stats->memory_bytes,
+                world_broken(world, "C7", "p%u.w%u keeps %llu bytes and %llu requests at rest", i,
+                             w, (unsigned long long)stats->memory_bytes,
                              (unsigned long long)stats->held);
             }
         }

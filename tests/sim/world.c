@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A world is made from its seed, runs until its clients have asked all they want, is mended, comes to
- * rest, and is judged. Nothing in it depends on anything but the options.
+ * A world is made from its seed, runs until its clients have asked all they want, is mended, comes
+ * to rest, and is judged. Nothing in it depends on anything but the options.
  */
 #include "sim/world.h"
 
@@ -90,9 +90,9 @@ void world_note_fault(struct world *world)
 
 const char *world_key(uint32_t key)
 {
-    static const char *const KEYS[WORLD_KEYS_MAX] = {
-        "ka", "kb", "kc", "kd", "ke", "kf", "kg", "kh", "ki", "kj", "kk", "kl", "km", "kn", "ko",
-        "kp"};
+    static const char *const KEYS[WORLD_KEYS_MAX] = {"ka", "kb", "kc", "kd", "ke", "kf",
+                                                     "kg", "kh", "ki", "kj", "kk", "kl",
+                                                     "km", "kn", "ko", "kp"};
     return KEYS[key];
 }
 
@@ -257,24 +257,17 @@ static void world_segment_event(struct world *world, const struct queue_event *e
             world_trace(world, "%s %u: %.*s", way, event->a, (int)len, text);
         }
     }
-    switch ((enum world_event)event->type) {
-    case WORLD_TO_NODE:
+    if (event->type == WORLD_TO_NODE) {
         net_to_node(world, world->conns[event->a], segment);
-        break;
-    case WORLD_TO_PROXY:
+    } else if (event->type == WORLD_TO_PROXY) {
         net_to_proxy(world, world->conns[event->a], segment);
-        break;
-    case WORLD_TO_SERVER:
+    } else if (event->type == WORLD_TO_SERVER) {
         if (segment->type == SEGMENT_SYN ||
             world->clients[event->a].server_generation == event->b) {
             client_to_server(world, event->a, segment);
         }
-        break;
-    default:
-        if (world->clients[event->a].generation == event->b) {
-            client_to_client(world, event->a, segment);
-        }
-        break;
+    } else if (world->clients[event->a].generation == event->b) {
+        client_to_client(world, event->a, segment);
     }
     free(segment);
 }
@@ -339,8 +332,7 @@ static void world_step(struct world *world, const struct queue_event *event)
 }
 
 /* Returns when IS_OVER says so, at UNTIL_US, or when a promise is broken. */
-static void world_go(struct world *world, uint64_t until_us,
-                     bool (*is_over)(struct world *world))
+static void world_go(struct world *world, uint64_t until_us, bool (*is_over)(struct world *world))
 {
     struct queue_event event;
     while (world->rule == NULL && !is_over(world) && queue_take(&world->queue, &event)) {

@@ -44,36 +44,44 @@ struct world_options {
     uint32_t proxies;
     uint32_t workers;
     uint32_t nodes;
-    uint32_t steps;    /* requests of all clients */
-    bool is_shared;    /* clients of all workers use the same keys */
+    uint32_t steps; /* requests of all clients */
+    bool is_shared; /* clients of all workers use the same keys */
     bool is_verbose;
     bool has_late_packets; /* bytes in flight may arrive after the sender saw a reset */
 };
 
 enum world_event {
-    WORLD_TO_NODE,     /* a: connection, c: segment */
-    WORLD_TO_PROXY,    /* a: connection, c: segment */
-    WORLD_NODE_RUN,    /* a: connection: go on with its dump */
-    WORLD_CONN_TIMEOUT,/* a: connection: nothing was acknowledged for too long */
-    WORLD_NODE_START,  /* a: node, c: its generation when it was ordered */
-    WORLD_NODE_THAW,   /* a: node, c: as above */
-    WORLD_MESSAGE,     /* a: proxy, b: worker, c: message */
-    WORLD_DP_TICK,     /* a: proxy, b: worker */
-    WORLD_CONTROL_TICK,/* a: proxy */
-    WORLD_CLIENT_SEND, /* a: client */
-    WORLD_CLIENT_OPEN, /* a: client */
-    WORLD_TO_SERVER,   /* a: client, b: generation, c: segment: client's bytes to its proxy */
-    WORLD_TO_CLIENT,   /* a: client, b: generation, c: segment */
+    WORLD_TO_NODE,      /* a: connection, c: segment */
+    WORLD_TO_PROXY,     /* a: connection, c: segment */
+    WORLD_NODE_RUN,     /* a: connection: go on with its dump */
+    WORLD_CONN_TIMEOUT, /* a: connection: nothing was acknowledged for too long */
+    WORLD_NODE_START,   /* a: node, c: its generation when it was ordered */
+    WORLD_NODE_THAW,    /* a: node, c: as above */
+    WORLD_MESSAGE,      /* a: proxy, b: worker, c: message */
+    WORLD_DP_TICK,      /* a: proxy, b: worker */
+    WORLD_CONTROL_TICK, /* a: proxy */
+    WORLD_CLIENT_SEND,  /* a: client */
+    WORLD_CLIENT_OPEN,  /* a: client */
+    WORLD_TO_SERVER,    /* a: client, b: generation, c: segment: client's bytes to its proxy */
+    WORLD_TO_CLIENT,    /* a: client, b: generation, c: segment */
     WORLD_FAULT,
-    WORLD_WATCH,       /* deadlines of requests (C6) and what is seen from outside */
+    WORLD_WATCH, /* deadlines of requests (C6) and what is seen from outside */
 };
 
 /* Bytes on their way, or the end of a direction. */
-enum segment_type { SEGMENT_DATA, SEGMENT_SYN, SEGMENT_ACCEPT, SEGMENT_REFUSE, SEGMENT_FIN, SEGMENT_RST };
+enum segment_type {
+    SEGMENT_DATA,
+    SEGMENT_SYN,
+    SEGMENT_ACCEPT,
+    SEGMENT_REFUSE,
+    SEGMENT_FIN,
+    SEGMENT_RST
+};
 
 struct segment {
     enum segment_type type;
-    /* Links: whether the node was complete in the sender's topology, and which run it meant (C8). */
+    /* Links: whether the node was complete in the sender's topology, and which run it meant (C8).
+     */
     bool is_complete;
     struct identity identity;
     size_t len;
@@ -89,15 +97,15 @@ struct conn {
     uint32_t worker; /* links */
     uint32_t wire;   /* wires */
     uint32_t node;
-    uint32_t node_run;      /* generation of the process that accepted it */
-    enum conn_side side;    /* of the proxy */
-    bool is_node_open;      /* a process has it accepted */
-    bool has_fin;           /* the node has seen the proxy's end */
-    bool has_rst;           /* and nobody listens to its answers */
+    uint32_t node_run;   /* generation of the process that accepted it */
+    enum conn_side side; /* of the proxy */
+    bool is_node_open;   /* a process has it accepted */
+    bool has_fin;        /* the node has seen the proxy's end */
+    bool has_rst;        /* and nobody listens to its answers */
     bool has_timer;
-    bool is_complete;       /* from the last segment that arrived */
+    bool is_complete; /* from the last segment that arrived */
     struct identity identity;
-    uint64_t to_node_us;    /* last arrival there: FIFO */
+    uint64_t to_node_us; /* last arrival there: FIFO */
     uint64_t to_proxy_us;
     struct model_conn mc;
 };
@@ -108,9 +116,9 @@ struct node {
     uint32_t run;        /* grows with each start */
     bool is_up;          /* the process runs */
     bool is_frozen;
-    bool is_host_down;   /* packets vanish */
+    bool is_host_down; /* packets vanish */
     int64_t clock_offset_us;
-    uint64_t harmed_us;  /* when something was last done to it */
+    uint64_t harmed_us; /* when something was last done to it */
     uint64_t next_pid;
 };
 
@@ -154,10 +162,10 @@ struct client {
     uint32_t slot;
     uint32_t generation; /* of its connection */
     enum client_state state;
-    bool is_server_open; /* the dataplane has the slot */
+    bool is_server_open;        /* the dataplane has the slot */
     uint32_t server_generation; /* of the connection that it knows */
     bool is_paused;
-    uint32_t depth;      /* requests in flight at most */
+    uint32_t depth; /* requests in flight at most */
     uint32_t sequence;
     uint32_t key_first;
     uint32_t key_count;
@@ -192,24 +200,24 @@ struct world {
     struct view_names names;
     struct slice node_names[WORLD_NODES_MAX];
     /* The seed's character. */
-    bool is_wild;          /* several things fail at once: errors and losses are excused */
-    uint64_t delay_us;     /* typical, of a packet */
+    bool is_wild;      /* several things fail at once: errors and losses are excused */
+    uint64_t delay_us; /* typical, of a packet */
     uint64_t think_us;
-    uint32_t spike_percent;/* packets that take up to 30 ms */
+    uint32_t spike_percent; /* packets that take up to 30 ms */
     uint32_t faults_left;
     uint64_t fault_pause_us;
     uint64_t steps_left;
-    bool is_resting;       /* no more faults or requests */
-    bool is_started;       /* every proxy has served */
-    uint64_t rest_us;      /* since when */
+    bool is_resting;  /* no more faults or requests */
+    bool is_started;  /* every proxy has served */
+    uint64_t rest_us; /* since when */
     uint64_t fault_count;
-    uint64_t fault_us[64]; /* when; the last 64 */
-    uint64_t loss_us;      /* the last complete copy was lost then; 0: never */
-    uint64_t invalidations;      /* keys that dataplanes deleted in doubt, as last seen */
-    uint64_t forget_us[64];      /* when they did */
+    uint64_t fault_us[64];  /* when; the last 64 */
+    uint64_t loss_us;       /* the last complete copy was lost then; 0: never */
+    uint64_t invalidations; /* keys that dataplanes deleted in doubt, as last seen */
+    uint64_t forget_us[64]; /* when they did */
     uint32_t forget_count;
-    struct conn *running;  /* whose command a node executes now */
-    char broken[512];      /* the first broken promise, empty: none */
+    struct conn *running; /* whose command a node executes now */
+    char broken[512];     /* the first broken promise, empty: none */
     const char *rule;
 };
 
@@ -219,8 +227,8 @@ struct world_result {
     uint64_t events;
     uint64_t ops;
     uint64_t end_us;
-    uint32_t too_hard;     /* keys that the checker gave up on */
-    uint32_t excused;      /* keys that are right only with an excuse of replication.md section 1 */
+    uint32_t too_hard; /* keys that the checker gave up on */
+    uint32_t excused;  /* keys that are right only with an excuse of replication.md section 1 */
     uint64_t view_changes;
     uint64_t fills;
 };
@@ -230,9 +238,10 @@ bool world_run(const struct world_options *options, struct world_result *result)
 
 /* --- For the other files of the world --- */
 
-__attribute__((format(printf, 2, 3))) void world_trace(struct world *world, const char *format, ...);
+__attribute__((format(printf, 2, 3))) void world_trace(struct world *world, const char *format,
+                                                       ...);
 __attribute__((format(printf, 3, 4))) void world_broken(struct world *world, const char *rule,
-                                                       const char *format, ...);
+                                                        const char *format, ...);
 void world_post(struct world *world, uint64_t at_us, enum world_event type, uint32_t a, uint32_t b,
                 uint64_t c);
 struct segment *world_segment(enum segment_type type, struct slice bytes);

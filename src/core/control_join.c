@@ -1,0 +1,505 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * From a view seen to a view in effect (replication.md section 4).
+ *
+ *   propose: PUT on the anchor ─► it is `top` ─► PUT on all other nodes
+ *   see:     higher than `top` ─► it is `top`
+ *   join:    IDLE ─ top above target ─► HOLD ─ all drained ─► POLL ─ all show it ─► ADOPT ─► IDLE
+ *            HOLD and POLL begin anew when something higher is seen; ADOPT ends first.
+ *
+ * The order of views is by epoch, then proposer, then hash: the last only matters where two proxies
+ * had the same id for a moment.
+ */
+#include "control_private.h"
+
+static int order(const struct view *a, const struct view *b)
+{
+    int by_view = view_compare(a, b);
+    return by_view != 0 ? by_view : (a->hash > b->hash) - (a->hash < b->hash);
+}
+
+node_set control_join_nodes(const struct view *view, enum node_data data)
+{
+    node_set set = 0;
+    for (uint32_t node = 0; view->epoch > 0 && node < view->node_count; node++) {
+        set |= view->nodes[node].data == data ? node_set_of(node) : 0;
+    }
+    return set;
+}
+
+/* --- Storing --- */
+
+static void put(struct control *control, struct probe *probe, const struct view *view)
+{
+    char body[VIEW_BYTES_MAX];
+    struct mc_writer b = mc_writer_of(body, sizeof body);
+    view_emit(view, &control->options.names, &b);
+    INVARIANT(!b.is_full);
+    char text[VIEW_BYTES_MAX + MC_KEY_BYTES_MAX + 64];
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    mc_write(&w, SLICE("ms "));
+    view_key_view(&control->options.names, &w);
+    mc_write(&w, SLICE(" "));
+    mc_write_u64(&w, b.len);
+    if (!probe->has_view_item) {
+        mc_write(&w, SLICE(" ME"));
+    } else if (probe->view_cas != 0) {
+        mc_write(&w, SLICE(" C"));
+        mc_write_u64(&w, probe->view_cas);
+    }
+    mc_write(&w, SLICE(" T0 c\r\n"));
+    mc_write(&w, slice_of(body, b.len));
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(!w.is_full);
+    probe->puts++;
+    probe->put_epoch = view->epoch;
+    probe->put_hash = view->hash;
+    if (control_probe_send(control, probe, PROBE_FORM_PUT, slice_of(text, w.len), 0)) {
+        probe->is_put_owed = true;
+    }
+}
+
+static bool choose_anchor(struct control *control)
+{
+    node_set heard = control_probe_heard(control) & ~control->anchors_tried;
+    node_set complete = heard & control_join_nodes(&control->top, NODE_DATA_COMPLETE);
+    if (heard == 0) {
+        return false;
+    }
+    control->anchor = node_set_first(complete != 0 ? complete : heard);
+    return true;
+}
+
+bool control_join_propose(struct control *control, const struct view *view, struct slice reason)
+{
+    REQUIRE(view->epoch == control->top.epoch + 1);
+    control->anchors_tried = 0;
+    if (!choose_anchor(control)) {
+        return false;
+    }
+    control->proposal = *view;
+    control->is_proposing = true;
+    control_copy_text(control->reason, sizeof control->reason, reason);
+    return true;
+}
+
+static void rise(struct control *control, const struct view *view)
+{
+    control->top = *view;
+    if (control->is_proposing && order(&control->top, &control->proposal) >= 0) {
+        control->is_proposing = false;
+    }
+}
+
+static void accepted(struct control *control)
+{
+    struct trace_event event = control_event(control, TRACE_VIEW_PROPOSED);
+    event.a = control->proposal.epoch;
+    control_copy_text(event.detail, sizeof event.detail, slice_of_string(control->reason));
+    control_trace(control, &event);
+    rise(control, &control->proposal);
+}
+
+void control_join_see(struct control *control, const struct view *view)
+{
+    if (order(view, &control->top) > 0) {
+        rise(control, view);
+    }
+}
+
+void control_join_on_put(struct control *control, struct probe *probe, const struct probe_want *want,
+                         const struct mc_reply *reply)
+{
+    probe->is_put_owed = false;
+    bool is_proposal = control->is_proposing && probe->node == control->anchor &&
+                       probe->put_epoch == control->proposal.epoch &&
+                       probe->put_hash == control->proposal.hash;
+    if (reply->kind == MC_REPLY_HD) {
+        probe->has_view_item = true;
+        probe->view_cas = reply->cas;
+        probe->held_epoch = probe->put_epoch;
+        probe->held_hash = probe->put_hash;
+        probe->looked_us = want->sent_us;
+        if (is_proposal) {
+            accepted(control);
+        }
+        return;
+    }
+    if (is_proposal && (reply->kind == MC_REPLY_SERVER_ERROR || probe->puts >= CONTROL_PUTS_MAX)) {
+        control->anchors_tried |= node_set_of(probe->node);
+    }
+    probe->is_looked = false;
+    control_probe_ask_view(control, probe);
+}
+
+void control_join_offer(struct control *control)
+{
+    if (control->is_proposing &&
+        (!control_probe_is_heard(control, control->anchor) ||
+         (control->anchors_tried & node_set_of(control->anchor)) != 0)) {
+        control->is_proposing = choose_anchor(control);
+    }
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        struct probe *probe = &control->probes[node];
+        bool is_anchor = control->is_proposing && node == control->anchor;
+        const struct view *view = is_anchor ? &control->proposal : &control->top;
+        if (probe->is_greeted && probe->is_looked && !probe->is_put_owed &&
+            probe->puts < CONTROL_PUTS_MAX && view->epoch > 0 &&
+            (probe->held_epoch != view->epoch || probe->held_hash != view->hash)) {
+            put(control, probe, view);
+        }
+    }
+}
+
+/* --- Asking everyone --- */
+
+/* Have all nodes that we hear told their view, asked at SINCE_US or later? Asks those that were
+ * not. */
+static bool have_views(struct control *control, uint64_t since_us)
+{
+    bool are_all = true;
+    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
+        struct probe *probe = &control->probes[node_set_first(left)];
+        if (probe->is_looked && probe->looked_us >= since_us) {
+            continue;
+        }
+        are_all = false;
+        if (!control_probe_is_asked(probe, PROBE_FORM_VIEW, since_us)) {
+            control_probe_ask_view(control, probe);
+        }
+    }
+    return are_all;
+}
+
+/* The same for all heartbeats. */
+static bool have_scans(struct control *control, uint64_t since_us)
+{
+    bool are_all = true;
+    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
+        struct probe *probe = &control->probes[node_set_first(left)];
+        if (probe->scan_full_us < since_us) {
+            are_all = false;
+            control_peers_scan(control, probe, CONTROL_SCAN_ALL);
+        }
+    }
+    return are_all;
+}
+
+/* Have all nodes that we hear stored our heartbeat SEQUENCE? */
+static bool have_beats(const struct control *control, uint64_t sequence)
+{
+    node_set heard = control_probe_heard(control);
+    for (node_set left = heard; left != 0; left &= left - 1) {
+        if (control->probes[node_set_first(left)].acked_sequence < sequence) {
+            return false;
+        }
+    }
+    return heard != 0;
+}
+
+/* --- Start --- */
+
+static void start_move(struct control *control, enum start_step step)
+{
+    control->start = step;
+    control->start_us = control->now_us;
+}
+
+static void propose_first(struct control *control)
+{
+    struct view view = {.epoch = 1,
+                        .proposer = (uint16_t)control->id,
+                        .is_young = true,
+                        .flush_by = VIEW_NO_PROXY,
+                        .node_count = control->node_count};
+    node_set heard = control_probe_heard(control);
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        bool is_there = (heard & node_set_of(node)) != 0;
+        view.nodes[node] =
+            (struct view_node){.data = is_there ? NODE_DATA_COMPLETE : NODE_DATA_OUT,
+                               .admin = NODE_ADMIN_READY,
+                               .identity = control->probes[node].identity,
+                               .filler = VIEW_NO_PROXY};
+    }
+    view_seal(&view, &control->options.names);
+    if (control_join_propose(control, &view, SLICE("first start"))) {
+        struct trace_event event = control_event(control, TRACE_FIRST_START);
+        event.a = node_set_count(heard);
+        control_trace(control, &event);
+    }
+}
+
+/* Some other proxy is there that has a view, or is nearer to proposing the first. */
+static bool is_other_first(const struct control *control)
+{
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        if (control_peers_is_live(control, id) &&
+            (control->peers[id].epoch > 0 || id < control->id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All nodes have been read: what did they show? */
+static void start_on_read(struct control *control)
+{
+    node_set heard = control_probe_heard(control);
+    bool have_all = heard == node_set_all(control->node_count) ||
+                    control->now_us - control->begin_us >= control->options.lease_us;
+    if (is_other_first(control)) {
+        control->is_found_empty = false;
+    } else if (control->is_found_empty && have_all) {
+        if (!control->is_proposing) {
+            propose_first(control);
+        }
+    } else {
+        control->is_found_empty = true;
+    }
+    start_move(control, START_PAUSE);
+}
+
+static void start_step(struct control *control)
+{
+    if (control->top.epoch > 0 && control->start >= START_READ) {
+        start_move(control, START_DONE);
+    }
+    switch (control->start) {
+    case START_ID:
+        if (control->id_state == ID_OURS) {
+            control_peers_beat(control);
+            start_move(control, START_BEAT);
+        }
+        break;
+    case START_BEAT:
+        if (have_beats(control, 1)) {
+            start_move(control, START_READ);
+            (void)have_scans(control, control->now_us);
+        }
+        break;
+    case START_READ: {
+        bool have = have_views(control, control->start_us);
+        if (have_scans(control, control->start_us) && have && control_probe_heard(control) != 0) {
+            start_on_read(control);
+        }
+        break;
+    }
+    case START_PAUSE:
+        if (control->now_us - control->start_us >= 2 * control->options.interval_us) {
+            start_move(control, START_READ);
+        }
+        break;
+    case START_DONE:
+        break;
+    }
+}
+
+/* --- Join --- */
+
+static uint64_t least_of(const struct control *control, const uint64_t *serials)
+{
+    uint64_t least = UINT64_MAX;
+    for (uint32_t worker = 0; worker < control->options.worker_count; worker++) {
+        least = serials[worker] < least ? serials[worker] : least;
+    }
+    return least;
+}
+
+struct topology *control_join_topology(struct control *control, const struct view *view)
+{
+    uint64_t adopted = least_of(control, control->adopted);
+    uint64_t drained = least_of(control, control->drained);
+    struct topology *topology = &control->topologies[(control->serial + 1) % CONTROL_TOPOLOGIES_MAX];
+    bool is_free = topology->serial == 0 || topology->serial < adopted ||
+                   (topology->serial < drained && topology->serial != control->effective_serial);
+    if (!is_free) {
+        return NULL;
+    }
+    view_topology(view, topology);
+    topology->serial = ++control->serial;
+    return topology;
+}
+
+static void join_move(struct control *control, enum join_step to)
+{
+    static const bool moves[4][4] = {
+        [JOIN_IDLE] = {[JOIN_HOLD] = true},
+        [JOIN_HOLD] = {[JOIN_HOLD] = true, [JOIN_POLL] = true},
+        [JOIN_POLL] = {[JOIN_HOLD] = true, [JOIN_ADOPT] = true},
+        [JOIN_ADOPT] = {[JOIN_IDLE] = true},
+    };
+    INVARIANT(moves[control->join][to]);
+    control->join = to;
+}
+
+static void begin(struct control *control)
+{
+    if (control_join_topology(control, &control->top) == NULL) {
+        return;
+    }
+    control->target = control->top;
+    control->wants_hold = true;
+    control->hold_us = control->now_us;
+    if (control->join == JOIN_IDLE) {
+        control->change_us = control->now_us;
+    }
+    join_move(control, JOIN_HOLD);
+    if (control->state == CONTROL_SERVING || control->state == CONTROL_STARTING) {
+        control_move(control, CONTROL_CHANGING);
+    }
+    control_fill_on_hold(control);
+}
+
+static bool is_drained(struct control *control)
+{
+    node_set in = node_set_all(control->node_count) &
+                  ~control_join_nodes(&control->target, NODE_DATA_OUT);
+    node_set ending = control_peers_own_given_up(control) & in;
+    if (ending != 0 &&
+        control->now_us - control->hold_us >= control->options.request_timeout_us / 4) {
+        /* No end of that connection comes: as good as a write that is missed. */
+        for (; ending != 0; ending &= ending - 1) {
+            control->nodes[node_set_first(ending)].missed_us = control->now_us;
+        }
+        return false;
+    }
+    return ending == 0 && least_of(control, control->drained) >= control->serial;
+}
+
+static void show(struct control *control)
+{
+    control->joined_epoch = control->target.epoch;
+    control->joined_hash = control->target.hash;
+    control->joined_us = control->now_us;
+    control_peers_beat(control);
+    control->joined_sequence = control->beat.sequence;
+    control->poll_us = control->now_us + CONTROL_POLL_US;
+    join_move(control, JOIN_POLL);
+    (void)have_scans(control, control->joined_us);
+}
+
+static void adopt(struct control *control)
+{
+    struct view before = control->effective;
+    control->effective = control->target;
+    control->effective_us = control->now_us;
+    control->effective_serial = control->serial;
+    control->wants_hold = false;
+    control->wants_adopt = true;
+    join_move(control, JOIN_ADOPT);
+    uint64_t took_us = control->now_us - control->change_us;
+    struct control_snapshot *counts = &control->counts;
+    counts->view_changes++;
+    counts->change_last_us = took_us;
+    counts->change_max_us = took_us > counts->change_max_us ? took_us : counts->change_max_us;
+    counts->change_sum_us += took_us;
+    struct trace_event event = control_event(control, TRACE_VIEW_EFFECTIVE);
+    event.a = control->effective.epoch;
+    event.b = took_us;
+    control_trace(control, &event);
+    control_plan_on_effective(control, &before);
+}
+
+static void poll(struct control *control)
+{
+    if (control->now_us >= control->poll_us) {
+        control->poll_us = control->now_us + CONTROL_POLL_US;
+        if (have_scans(control, control->joined_us)) {
+            control_peers_scan_all(control, CONTROL_SCAN_LIVE);
+        }
+    }
+    node_set heard = control_probe_heard(control);
+    for (node_set left = heard; left != 0; left &= left - 1) {
+        if (control->probes[node_set_first(left)].scan_full_us < control->joined_us) {
+            return;
+        }
+    }
+    if (control->state == CONTROL_CHANGING && have_beats(control, control->joined_sequence) &&
+        control_peers_have_joined(control)) {
+        adopt(control);
+    }
+}
+
+static void join_step(struct control *control)
+{
+    if (order(&control->top, &control->target) > 0 && control->join != JOIN_ADOPT) {
+        begin(control);
+    }
+    switch (control->join) {
+    case JOIN_IDLE:
+        break;
+    case JOIN_HOLD:
+        if (is_drained(control)) {
+            show(control);
+        }
+        break;
+    case JOIN_POLL:
+        poll(control);
+        break;
+    case JOIN_ADOPT:
+        if (least_of(control, control->adopted) >= control->effective_serial) {
+            join_move(control, JOIN_IDLE);
+            if (control->state == CONTROL_CHANGING) {
+                control_move(control, CONTROL_SERVING);
+            }
+            control_flush_on_effective(control);
+        }
+        break;
+    }
+}
+
+bool control_join_is_idle(const struct control *control)
+{
+    return control->join == JOIN_IDLE && !control->is_proposing &&
+           order(&control->top, &control->target) == 0;
+}
+
+/* --- Lease --- */
+
+static void lapse_step(struct control *control)
+{
+    uint64_t over_us = control->lease_from_us + control->options.lease_us;
+    bool is_held = control->now_us + control->options.interval_us < over_us;
+    if (control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING) {
+        if (!is_held) {
+            struct trace_event event = control_event(control, TRACE_LEASE_LAPSED);
+            event.b = control->now_us - control->lease_from_us;
+            control_trace(control, &event);
+            control->counts.leases_lapsed++;
+            control->lapsed_us = control->now_us;
+            control->regained_us = 0;
+            control_move(control, CONTROL_LAPSED);
+            control_fill_stop(control);
+        }
+        return;
+    }
+    if (!is_held) {
+        control->regained_us = 0;
+        return;
+    }
+    if (control->regained_us == 0) {
+        control->regained_us = control->now_us;
+    }
+    if (!have_views(control, control->regained_us) || control_probe_heard(control) == 0) {
+        return;
+    }
+    control_tell(control, TRACE_LEASE_REGAINED, TRACE_NO_NODE, "");
+    bool is_current =
+        control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
+    control_move(control, is_current ? CONTROL_SERVING : CONTROL_CHANGING);
+}
+
+void control_join_step(struct control *control)
+{
+    if (control->start != START_DONE) {
+        start_step(control);
+    }
+    control_join_offer(control);
+    if (control->start != START_DONE) {
+        return;
+    }
+    if (control->state != CONTROL_STARTING) {
+        lapse_step(control);
+    }
+    join_step(control);
+}

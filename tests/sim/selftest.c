@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Histories with one thing wrong each, and their neighbours with nothing wrong. A history is
+ * written as a list of steps "ASKED TOLD WHAT"; a checker that lets a bad one pass proves nothing.
+ */
+#include "sim/selftest.h"
+
+#include "everwarm/base/invariant.h"
+#include "sim/linear.h"
+
+#include <stdio.h>
+
+enum { SELFTEST_STEPS_MAX = 12, NEVER = 1000000 };
+
+struct selftest_step {
+    uint64_t asked_us;
+    uint64_t told_us;
+    enum history_kind kind;
+    enum history_result result;
+    const char *value; /* written, or read by GET */
+    const char *seen;  /* CAS */
+    int64_t delta;
+    uint64_t number;
+    bool is_optional;
+};
+
+struct selftest_case {
+    const char *name;
+    enum linear_verdict verdict;
+    struct selftest_step steps[SELFTEST_STEPS_MAX]; /* up to the first with told_us 0 */
+};
+
+#define SET(a, t, v)                                                                               \
+    {                                                                                              \
+        a, t, HISTORY_SET, HISTORY_OK, v, 0, 0, 0, false                                           \
+    }
+#define LOST_SET(a, t, v)                                                                          \
+    {                                                                                              \
+        a, t, HISTORY_SET, HISTORY_UNKNOWN, v, 0, 0, 0, true                                       \
+    }
+#define HIT(a, t, v)                                                                               \
+    {                                                                                              \
+        a, t, HISTORY_GET, HISTORY_OK, v, 0, 0, 0, false                                           \
+    }
+#define MISS(a, t)                                                                                 \
+    {                                                                                              \
+        a, t, HISTORY_GET, HISTORY_NO, 0, 0, 0, 0, false                                           \
+    }
+#define ADD(a, t, v, r)                                                                            \
+    {                                                                                              \
+        a, t, HISTORY_ADD, r, v, 0, 0, 0, false                                                    \
+    }
+#define REPLACE(a, t, v, r)                                                                        \
+    {                                                                                              \
+        a, t, HISTORY_REPLACE, r, v, 0, 0, 0, false                                                \
+    }
+#define APPEND(a, t, v)                                                                            \
+    {                                                                                              \
+        a, t, HISTORY_APPEND, HISTORY_OK, v, 0, 0, 0, false                                        \
+    }
+#define PREPEND(a, t, v)                                                                           \
+    {                                                                                              \
+        a, t, HISTORY_PREPEND, HISTORY_OK, v, 0, 0, 0, false                                       \
+    }
+#define CAS(a, t, v, s, r)                                                                         \
+    {                                                                                              \
+        a, t, HISTORY_CAS, r, v, s, 0, 0, false                                                    \
+    }
+#define DELETE(a, t, r)                                                                            \
+    {                                                                                              \
+        a, t, HISTORY_DELETE, r, 0, 0, 0, 0, false                                                 \
+    }
+#define LOST_DELETE(a, t)                                                                          \
+    {                                                                                              \
+        a, t, HISTORY_DELETE, HISTORY_UNKNOWN, 0, 0, 0, 0, true                                    \
+    }
+#define INCR(a, t, d, n)                                                                           \
+    {                                                                                              \
+        a, t, HISTORY_DELTA, HISTORY_OK, 0, 0, d, n, false                                         \
+    }
+#define LOST_INCR(a, t, d)                                                                         \
+    {                                                                                              \
+        a, t, HISTORY_DELTA, HISTORY_UNKNOWN, 0, 0, d, 0, true                                     \
+    }
+#define TOUCH(a, t, r)                                                                             \
+    {                                                                                              \
+        a, t, HISTORY_TOUCH, r, 0, 0, 0, 0, false                                                  \
+    }
+#define FORGET(a, t)                                                                               \
+    {                                                                                              \
+        a, t, HISTORY_FORGET, HISTORY_UNKNOWN, 0, 0, 0, 0, true                                    \
+    }
+#define OK     HISTORY_OK
+#define NO     HISTORY_NO
+#define EXISTS HISTORY_EXISTS
+
+static const struct selftest_case SELFTEST_CASES[] = {
+    {"lost write", LINEAR_NO, {SET(1, 2, "x"), MISS(3, 4)}},
+    {"kept write", LINEAR_YES, {SET(1, 2, "x"), HIT(3, 4, "x")}},
+    {"stale read", LINEAR_NO, {SET(1, 2, "x"), SET(3, 4, "y"), HIT(5, 6, "x")}},
+    {"concurrent read of the old", LINEAR_YES, {SET(1, 2, "x"), SET(3, 9, "y"), HIT(5, 6, "x")}},
+    {"read goes back",
+     LINEAR_NO,
+     {SET(1, 2, "x"), SET(3, 19, "y"), HIT(5, 6, "y"), HIT(7, 8, "x")}},
+    {"undone delete", LINEAR_NO, {SET(1, 2, "x"), DELETE(3, 4, OK), HIT(5, 6, "x")}},
+    {"undone delete by a filled node, later",
+     LINEAR_NO,
+     {SET(1, 2, "x"), DELETE(3, 4, OK), MISS(5, 6), HIT(7, 8, "x")}},
+    {"delete of nothing says deleted", LINEAR_NO, {DELETE(1, 2, OK)}},
+    {"value nobody wrote", LINEAR_NO, {SET(1, 2, "x"), HIT(3, 4, "z")}},
+    {"value of the future", LINEAR_NO, {HIT(1, 2, "x"), SET(3, 4, "x")}},
+    {"add over a value", LINEAR_NO, {SET(1, 2, "x"), ADD(3, 4, "y", OK)}},
+    {"add refused on nothing", LINEAR_NO, {ADD(1, 2, "y", NO)}},
+    {"two adds both stored", LINEAR_NO, {ADD(1, 9, "x", OK), ADD(2, 8, "y", OK)}},
+    {"two adds, one stored", LINEAR_YES, {ADD(1, 9, "x", NO), ADD(2, 8, "y", OK)}},
+    {"replace of nothing", LINEAR_NO, {REPLACE(1, 2, "x", OK)}},
+    {"replaced", LINEAR_YES, {SET(1, 2, "x"), REPLACE(3, 4, "y", OK), HIT(5, 6, "y")}},
+    {"cas over a newer value",
+     LINEAR_NO,
+     {SET(1, 2, "x"), HIT(3, 4, "x"), SET(5, 6, "y"), CAS(7, 8, "z", "x", OK)}},
+    {"two cas on one",
+     LINEAR_NO,
+     {SET(1, 2, "x"), CAS(3, 9, "y", "x", OK), CAS(4, 8, "z", "x", OK)}},
+    {"cas refused for no reason", LINEAR_NO, {SET(1, 2, "x"), CAS(3, 4, "y", "x", EXISTS)}},
+    {"cas and its loser",
+     LINEAR_YES,
+     {SET(1, 2, "x"), CAS(3, 9, "y", "x", OK), CAS(4, 8, "z", "x", EXISTS)}},
+    {"lost increment", LINEAR_NO, {SET(1, 2, "5"), INCR(3, 4, 1, 6), INCR(5, 6, 1, 6)}},
+    {"increment twice", LINEAR_NO, {SET(1, 2, "5"), INCR(3, 4, 1, 6), HIT(5, 6, "7")}},
+    {"increments", LINEAR_YES, {SET(1, 2, "99"), INCR(3, 9, 1, 101), INCR(4, 8, 1, 100)}},
+    {"decrement below nothing", LINEAR_YES, {SET(1, 2, "5"), INCR(3, 4, -9, 0), HIT(5, 6, "0")}},
+    {"append twice", LINEAR_NO, {SET(1, 2, "x"), APPEND(3, 4, "+a"), HIT(5, 6, "x+a+a")}},
+    {"appends in the wrong order",
+     LINEAR_NO,
+     {SET(1, 2, "x"), APPEND(3, 4, "+a"), APPEND(5, 6, "+b"), HIT(7, 8, "x+b+a")}},
+    {"append and prepend",
+     LINEAR_YES,
+     {SET(1, 2, "x"), APPEND(3, 9, "+a"), PREPEND(4, 8, "b+"), HIT(10, 11, "b+x+a")}},
+    {"touch of nothing", LINEAR_NO, {TOUCH(1, 2, OK)}},
+    {"touch refused", LINEAR_NO, {SET(1, 2, "x"), TOUCH(3, 4, NO)}},
+    {"an unanswered write seen", LINEAR_YES, {LOST_SET(1, NEVER, "x"), HIT(3, 4, "x")}},
+    {"an unanswered write never seen", LINEAR_YES, {LOST_SET(1, NEVER, "x"), MISS(3, 4)}},
+    {"an unanswered write flickers",
+     LINEAR_NO,
+     {LOST_SET(1, NEVER, "x"), HIT(3, 4, "x"), MISS(5, 6)}},
+    {"an unanswered write too late",
+     LINEAR_NO,
+     {SET(1, 2, "y"), LOST_SET(3, 20, "x"), HIT(21, 22, "y"), HIT(23, 24, "x")}},
+    {"an unanswered delete",
+     LINEAR_YES,
+     {SET(1, 2, "x"), LOST_DELETE(3, NEVER), HIT(4, 5, "x"), MISS(6, 7)}},
+    {"an unanswered increment",
+     LINEAR_YES,
+     {SET(1, 2, "5"), LOST_INCR(3, NEVER, 1), INCR(5, 6, 1, 7)}},
+    {"an unanswered increment twice",
+     LINEAR_NO,
+     {SET(1, 2, "5"), LOST_INCR(3, NEVER, 1), INCR(5, 6, 1, 8)}},
+    {"an excused loss", LINEAR_YES, {SET(1, 2, "x"), FORGET(3, 9), MISS(5, 6)}},
+    {"a loss after its excuse",
+     LINEAR_NO,
+     {SET(1, 2, "x"), FORGET(3, 9), HIT(10, 11, "x"), MISS(12, 13)}},
+    {"a loss that comes back",
+     LINEAR_NO,
+     {SET(1, 2, "x"), FORGET(3, 9), MISS(5, 6), HIT(7, 8, "x")}},
+};
+
+#undef OK
+#undef NO
+#undef EXISTS
+
+static enum linear_verdict selftest_judge(const struct selftest_case *c)
+{
+    struct history history = {0};
+    struct history_op ops[SELFTEST_STEPS_MAX];
+    const struct history_op *list[SELFTEST_STEPS_MAX];
+    uint32_t count = 0;
+    for (; count < SELFTEST_STEPS_MAX && c->steps[count].told_us > 0; count++) {
+        const struct selftest_step *step = &c->steps[count];
+        int32_t value = step->value == NULL
+                            ? HISTORY_ABSENT
+                            : history_value(&history, slice_of_string(step->value), 0);
+        int32_t seen = step->seen == NULL ? HISTORY_ABSENT
+                                          : history_value(&history, slice_of_string(step->seen), 0);
+        ops[count] = (struct history_op){.kind = step->kind,
+                                         .result = step->result,
+                                         .value = value,
+                                         .seen = step->kind == HISTORY_GET ? value : seen,
+                                         .delta = step->delta,
+                                         .number = step->number,
+                                         .asked_us = step->asked_us,
+                                         .told_us = step->told_us,
+                                         .is_optional = step->is_optional};
+        list[count] = &ops[count];
+    }
+    enum linear_verdict verdict = linear_judge(&history, list, count);
+    history_free(&history);
+    return verdict;
+}
+
+int selftest_run(void)
+{
+    int wrong = 0;
+    int bad = 0;
+    size_t count = sizeof(SELFTEST_CASES) / sizeof(SELFTEST_CASES[0]);
+    for (size_t i = 0; i < count; i++) {
+        const struct selftest_case *c = &SELFTEST_CASES[i];
+        bad += c->verdict == LINEAR_NO ? 1 : 0;
+        if (selftest_judge(c) != c->verdict) {
+            printf("judged wrongly: %s\n", c->name);
+            wrong++;
+        }
+    }
+    printf("%zu planted histories, %d of them bad: %d judged wrongly\n", count, bad, wrong);
+    return wrong;
+}
