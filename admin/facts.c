@@ -122,7 +122,7 @@ void facts_describe_all(const struct proxy_pool *pool, node_set nodes,
 const char *facts_outcome_word(size_t outcome)
 {
     static const char *const WORDS[DATAPLANE_OUTCOME_COUNT] = {
-#define X(name, word) [DATAPLANE_OUTCOME_##name] = word,
+#define X(name, word) [DATAPLANE_OUTCOME_##name] = (word),
         DATAPLANE_OUTCOME_TABLE(X)
 #undef X
     };

@@ -107,8 +107,8 @@ void control_join_see(struct control *control, const struct view *view)
     }
 }
 
-void control_join_on_put(struct control *control, struct probe *probe, const struct probe_want *want,
-                         const struct mc_reply *reply)
+void control_join_on_put(struct control *control, struct probe *probe,
+                         const struct probe_want *want, const struct mc_reply *reply)
 {
     probe->is_put_owed = false;
     bool is_proposal = control->is_proposing && probe->node == control->anchor &&
@@ -134,9 +134,8 @@ void control_join_on_put(struct control *control, struct probe *probe, const str
 
 void control_join_offer(struct control *control)
 {
-    if (control->is_proposing &&
-        (!control_probe_is_heard(control, control->anchor) ||
-         (control->anchors_tried & node_set_of(control->anchor)) != 0)) {
+    if (control->is_proposing && (!control_probe_is_heard(control, control->anchor) ||
+                                  (control->anchors_tried & node_set_of(control->anchor)) != 0)) {
         control->is_proposing = choose_anchor(control);
     }
     for (uint32_t node = 0; node < control->node_count; node++) {
@@ -215,11 +214,10 @@ static void propose_first(struct control *control)
     node_set heard = control_probe_heard(control);
     for (uint32_t node = 0; node < control->node_count; node++) {
         bool is_there = (heard & node_set_of(node)) != 0;
-        view.nodes[node] =
-            (struct view_node){.data = is_there ? NODE_DATA_COMPLETE : NODE_DATA_OUT,
-                               .admin = NODE_ADMIN_READY,
-                               .identity = control->probes[node].identity,
-                               .filler = VIEW_NO_PROXY};
+        view.nodes[node] = (struct view_node){.data = is_there ? NODE_DATA_COMPLETE : NODE_DATA_OUT,
+                                              .admin = NODE_ADMIN_READY,
+                                              .identity = control->probes[node].identity,
+                                              .filler = VIEW_NO_PROXY};
     }
     view_seal(&view, &control->options.names);
     if (control_join_propose(control, &view, SLICE("first start"))) {
@@ -309,7 +307,8 @@ struct topology *control_join_topology(struct control *control, const struct vie
 {
     uint64_t adopted = least_of(control, control->adopted);
     uint64_t drained = least_of(control, control->drained);
-    struct topology *topology = &control->topologies[(control->serial + 1) % CONTROL_TOPOLOGIES_MAX];
+    struct topology *topology =
+        &control->topologies[(control->serial + 1) % CONTROL_TOPOLOGIES_MAX];
     bool is_free = topology->serial == 0 || topology->serial < adopted ||
                    (topology->serial < drained && topology->serial != control->effective_serial);
     if (!is_free) {
@@ -352,8 +351,8 @@ static void begin(struct control *control)
 
 static bool is_drained(struct control *control)
 {
-    node_set in = node_set_all(control->node_count) &
-                  ~control_join_nodes(&control->target, NODE_DATA_OUT);
+    node_set in =
+        node_set_all(control->node_count) & ~control_join_nodes(&control->target, NODE_DATA_OUT);
     node_set ending = control_peers_own_given_up(control) & in;
     if (ending != 0 &&
         control->now_us - control->hold_us >= control->options.request_timeout_us / 4) {
@@ -484,8 +483,7 @@ static void lapse_step(struct control *control)
         return;
     }
     control_tell(control, TRACE_LEASE_REGAINED, TRACE_NO_NODE, "");
-    bool is_current =
-        control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
+    bool is_current = control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
     control_move(control, is_current ? CONTROL_SERVING : CONTROL_CHANGING);
 }
 

@@ -3,16 +3,16 @@
  * Our id and heartbeat, the others' heartbeats, and the lease (replication.md section 4).
  *
  * Another proxy is live until its sequence has not grown for `lease` on our clock. We read only now
- * and then, so not growing means: every node that we hear was asked `lease` after we last saw growth,
- * or later, and shows none. That is later than the end of the other's own lease, which counts from
- * when it *sent* what we saw. It is gone earlier when it is absent, twice, from nodes that had it and
- * have not been emptied since: only a farewell deletes.
+ * and then, so not growing means: every node that we hear was asked `lease` after we last saw
+ * growth, or later, and shows none. That is later than the end of the other's own lease, which
+ * counts from when it *sent* what we saw. It is gone earlier when it is absent, twice, from nodes
+ * that had it and have not been emptied since: only a farewell deletes.
  *
  * Our lease counts from the sending of the last heartbeat that all nodes have acknowledged which we
  * hear and which are complete in the view in effect; if there are none of those, any node. Others
- * take the highest sequence that they find on any node they reach, and who shares no node with us is
- * on the other side of a split. So what lies on every node that matters, they see; a node that we do
- * not hear can't hold the lease up.
+ * take the highest sequence that they find on any node they reach, and who shares no node with us
+ * is on the other side of a split. So what lies on every node that matters, they see; a node that
+ * we do not hear can't hold the lease up.
  */
 #include "control_private.h"
 
@@ -62,8 +62,8 @@ void control_peers_on_id(struct control *control, struct probe *probe,
     uint64_t nonce = 0;
     if (reply->kind == MC_REPLY_NS || (reply->kind == MC_REPLY_EN && control->id_tries < 8)) {
         control->id_tries += reply->kind == MC_REPLY_EN;
-        send_id(control, probe, reply->kind == MC_REPLY_NS ? PROBE_FORM_ID_LOOK
-                                                           : PROBE_FORM_ID_ADD);
+        send_id(control, probe,
+                reply->kind == MC_REPLY_NS ? PROBE_FORM_ID_LOOK : PROBE_FORM_ID_ADD);
     } else if (want->form == PROBE_FORM_ID_LOOK) {
         if (mc_read_hex64(value, &nonce) && nonce != control->options.nonce) {
             control->is_id_taken = true;
@@ -259,7 +259,8 @@ uint32_t control_peers_live(const struct control *control)
 
 void control_peers_scan(struct control *control, struct probe *probe, enum control_scan scan)
 {
-    /* The longest key, its flags, all ids: below the ring's size, with room for a view beside it. */
+    /* The longest key, its flags, all ids: below the ring's size, with room for a view beside it.
+     */
     static const struct slice tail = SLICE_INIT(" q k v\r\n");
     if (probe->state != PROBE_OPEN || probe->is_scan_owed) {
         return;
@@ -351,9 +352,8 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
                                 struct slice text, uint64_t asked_us)
 {
     struct heartbeat beat;
-    if (!has_id(&probe->scan_ids, id) ||
-        !heartbeat_parse(text, &control->options.names, &beat) || beat.id != id ||
-        beat.nonce == 0) {
+    if (!has_id(&probe->scan_ids, id) || !heartbeat_parse(text, &control->options.names, &beat) ||
+        beat.id != id || beat.nonce == 0) {
         return; /* rubbish counts as absent */
     }
     probe->scan_ids.bits[id / 64] &= ~(UINT64_C(1) << (id % 64));
@@ -445,8 +445,8 @@ bool control_peers_have_joined(const struct control *control)
 {
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
         const struct peer *peer = &control->peers[id];
-        if (peer->state == PEER_LIVE && (peer->epoch != control->target.epoch ||
-                                         peer->view_hash != control->target.hash)) {
+        if (peer->state == PEER_LIVE &&
+            (peer->epoch != control->target.epoch || peer->view_hash != control->target.hash)) {
             return false;
         }
     }

@@ -44,7 +44,8 @@ enum {
     CONTROL_TRACES_MAX = 512,
     /* Operators' wishes under way. */
     CONTROL_COMMANDS_MAX = 32,
-    /* Sequence numbers whose sending time is remembered: those of seconds, or of one long change. */
+    /* Sequence numbers whose sending time is remembered: those of seconds, or of one long change.
+     */
     CONTROL_SENT_MAX = 64,
     /* Stores of a view on one node in one round: each failure means that another stored one. */
     CONTROL_PUTS_MAX = 8,
@@ -125,7 +126,7 @@ struct probe {
     char line[MC_REPLY_LINE_BYTES_MAX];
     uint64_t value_left; /* bytes of a value still to come, its CRLF included */
     uint32_t value_bytes;
-    bool is_value_dropped; /* too large to be ours */
+    bool is_value_dropped;       /* too large to be ours */
     struct mc_reply value_reply; /* the line before it; its slices are dead */
     uint32_t value_id;           /* SCAN: whose; PROXIES_MAX: nobody's */
     char value[VIEW_BYTES_MAX + 2];
@@ -187,6 +188,8 @@ node_set control_probe_up(const struct control *control);
 bool control_probe_send(struct control *control, struct probe *probe, enum probe_form form,
                         struct slice text, uint64_t tag);
 void control_probe_ask_stats(struct control *control, struct probe *probe);
+/* A closed wire is to be opened at once. */
+void control_probe_hurry(struct control *control, struct probe *probe);
 void control_probe_ask_view(struct control *control, struct probe *probe);
 void control_probe_fail(struct control *control, struct probe *probe, enum wire_end end);
 /* Has FORM been asked for at SINCE_US or later, and not been answered? */
@@ -201,17 +204,18 @@ enum peer_state { PEER_UNKNOWN, PEER_LIVE, PEER_GONE };
 struct peer {
     enum peer_state state;
     uint64_t nonce;
-    uint64_t nonce_before; /* of the run that had the id before: left-overs of it count for nothing */
-    uint64_t sequence;     /* highest */
+    uint64_t
+        nonce_before;  /* of the run that had the id before: left-overs of it count for nothing */
+    uint64_t sequence; /* highest */
     uint64_t epoch;
     uint64_t view_hash;
     uint64_t config_hash;
     node_set given_up;
-    uint64_t growth_us;  /* when the sequence was last seen to grow */
-    node_set stale_on;   /* nodes that showed no growth when asked `lease` after that, or later */
-    node_set seen_on;    /* nodes that had it, and have not been restarted or flushed since */
-    node_set absent_on;  /* nodes that had it no more, this time */
-    uint64_t absent_us;  /* first time that no node had it; 0: some had */
+    uint64_t growth_us; /* when the sequence was last seen to grow */
+    node_set stale_on;  /* nodes that showed no growth when asked `lease` after that, or later */
+    node_set seen_on;   /* nodes that had it, and have not been restarted or flushed since */
+    node_set absent_on; /* nodes that had it no more, this time */
+    uint64_t absent_us; /* first time that no node had it; 0: some had */
 };
 
 enum id_state {
@@ -259,9 +263,9 @@ void control_peers_farewell(struct control *control);
 
 enum start_step {
     START_ID,
-    START_BEAT, /* the first heartbeat is stored */
-    START_READ, /* views and heartbeats are read */
-    START_PAUSE,/* nothing was there: look again */
+    START_BEAT,  /* the first heartbeat is stored */
+    START_READ,  /* views and heartbeats are read */
+    START_PAUSE, /* nothing was there: look again */
     START_DONE,
 };
 
@@ -274,8 +278,8 @@ enum join_step {
 
 /* A view was read from a node. */
 void control_join_see(struct control *control, const struct view *view);
-void control_join_on_put(struct control *control, struct probe *probe, const struct probe_want *want,
-                         const struct mc_reply *reply);
+void control_join_on_put(struct control *control, struct probe *probe,
+                         const struct probe_want *want, const struct mc_reply *reply);
 /* VIEW is above `top`; REASON is for the trace. False: no node to write it to. */
 bool control_join_propose(struct control *control, const struct view *view, struct slice reason);
 /* Store what we know on nodes that have less. */
@@ -295,7 +299,6 @@ struct wish {
     struct control_command command;
     enum control_result result;
     uint64_t deadline_us;
-    bool is_proposed; /* RESYNC: a view with the node out has been proposed */
 };
 
 void control_plan_step(struct control *control);
@@ -327,8 +330,8 @@ void control_fill_stop(struct control *control);
 
 enum flush_step {
     FLUSH_IDLE,
-    FLUSH_SENDING,  /* our flush view is in effect; nodes are being flushed */
-    FLUSH_READY,    /* the next view is to be proposed */
+    FLUSH_SENDING, /* our flush view is in effect; nodes are being flushed */
+    FLUSH_READY,   /* the next view is to be proposed */
 };
 
 void control_flush_report(struct control *control, const struct control_report *report);
@@ -361,7 +364,6 @@ struct control {
     uint64_t begin_us;
     enum control_state state;
     bool is_lone;
-    bool is_advancing;
     struct prng prng;
     struct probe *probes; /* node_count */
     struct node_record nodes[NODES_MAX];
@@ -375,7 +377,7 @@ struct control {
     node_set id_ours;
     bool is_id_taken; /* by another, as a node says */
     uint64_t id_renew_us;
-    struct heartbeat beat; /* the latest stored */
+    struct heartbeat beat;              /* the latest stored */
     uint64_t sent_us[CONTROL_SENT_MAX]; /* by sequence */
     uint64_t lease_from_us;
     uint64_t lapsed_us;
@@ -400,14 +402,14 @@ struct control {
     enum join_step join;
     uint64_t joined_epoch; /* what heartbeats show */
     uint64_t joined_hash;
-    uint64_t joined_us;    /* when it was first shown */
+    uint64_t joined_us; /* when it was first shown */
     uint64_t joined_sequence;
     uint64_t hold_us;
     uint64_t poll_us;
     uint64_t change_us;    /* first HOLD of the change under way */
     uint64_t effective_us; /* when the view in effect came to be so */
     struct topology topologies[CONTROL_TOPOLOGIES_MAX];
-    uint64_t serial;           /* latest given out */
+    uint64_t serial; /* latest given out */
     uint64_t effective_serial;
     uint64_t drained[WORKERS_MAX]; /* highest serial that each worker reported */
     uint64_t adopted[WORKERS_MAX];
@@ -432,8 +434,8 @@ struct control {
     enum flush_step flush;
     uint64_t flush_asked[WORKERS_MAX]; /* highest ticket; 0: none */
     uint64_t flush_doing[WORKERS_MAX];
-    uint64_t flush_done[WORKERS_MAX];  /* the action FLUSHED is to be taken */
-    bool is_flush_asked_now;           /* a flush without delay is among those asked */
+    uint64_t flush_done[WORKERS_MAX]; /* the action FLUSHED is to be taken */
+    bool is_flush_asked_now;          /* a flush without delay is among those asked */
     bool is_flush_asked_later;
     uint32_t flush_asked_delay_s;
     bool is_flush_doing_now;
@@ -441,6 +443,7 @@ struct control {
     uint32_t flush_doing_delay_s;
     uint64_t flush_us;
     node_set flush_sent;
+    uint64_t flush_sent_us[NODES_MAX];
     node_set flush_ok;
 
     struct trace_event traces[CONTROL_TRACES_MAX];

@@ -5,10 +5,10 @@
  *
  *   CLOSED ─► WANTED ─► CONNECTING ─► OPEN ─► (greeted) rounds ... ─► CLOSED
  *
- * A wire whose oldest answer is later than the timeout, or that talks nonsense, is closed: the round
- * has failed, and the next begins on a new connection. So nothing old can be taken for an answer.
- * What a node still executes of a closed wire is harmless: views are stored conditionally, and a
- * heartbeat is put right by the next.
+ * A wire whose oldest answer is later than the timeout, or that talks nonsense, is closed: the
+ * round has failed, and the next begins on a new connection. So nothing old can be taken for an
+ * answer. What a node still executes of a closed wire is harmless: views are stored conditionally,
+ * and a heartbeat is put right by the next.
  */
 #include "control_private.h"
 
@@ -124,8 +124,7 @@ bool control_probe_send(struct control *control, struct probe *probe, enum probe
     }
     probe->wants_write = true;
     uint32_t at = (probe->wants_head + probe->wants_count++) % CONTROL_WANTS_MAX;
-    probe->wants[at] =
-        (struct probe_want){.form = form, .sent_us = control->now_us, .tag = tag};
+    probe->wants[at] = (struct probe_want){.form = form, .sent_us = control->now_us, .tag = tag};
     probe->requests++;
     probe->bytes += text.len;
     return true;
@@ -211,6 +210,15 @@ void control_probe_round(struct control *control)
     }
 }
 
+void control_probe_hurry(struct control *control, struct probe *probe)
+{
+    if (probe->state == PROBE_CLOSED && !probe->is_round_open) {
+        begin_round(control, probe);
+        probe_move(probe, PROBE_WANTED);
+        probe->connect_us = control->now_us;
+    }
+}
+
 static uint64_t due_us(const struct control *control, const struct probe *probe)
 {
     switch (probe->state) {
@@ -260,8 +268,8 @@ bool control_probe_is_asked(const struct probe *probe, enum probe_form form, uin
 bool control_probe_is_heard(const struct control *control, uint32_t node)
 {
     const struct probe *probe = &control->probes[node];
-    return probe->state == PROBE_OPEN && probe->is_greeted &&
-           probe->health.oper == NODE_OPER_UP && !control_plan_is_missed(control, node);
+    return probe->state == PROBE_OPEN && probe->is_greeted && probe->health.oper == NODE_OPER_UP &&
+           !control_plan_is_missed(control, node);
 }
 
 node_set control_probe_heard(const struct control *control)
@@ -310,10 +318,8 @@ static void take_stat(struct probe *probe, const struct mc_reply *reply)
         struct slice name;
         uint64_t *value;
     } wanted[] = {
-        {SLICE("pid"), &probe->reading.pid},
-        {SLICE("time"), &probe->reading_time_s},
-        {SLICE("uptime"), &probe->reading_uptime_s},
-        {SLICE("cmd_flush"), &probe->reading.flushes},
+        {SLICE("pid"), &probe->reading.pid},         {SLICE("time"), &probe->reading_time_s},
+        {SLICE("uptime"), &probe->reading_uptime_s}, {SLICE("cmd_flush"), &probe->reading.flushes},
         {SLICE("curr_items"), &probe->curr_items},
     };
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
@@ -412,8 +418,8 @@ static void take_value(struct control *control, struct probe *probe)
 static bool begins_value(struct control *control, struct probe *probe, const struct mc_reply *reply)
 {
     enum probe_form form = probe->wants[probe->wants_head].form;
-    if (reply->kind != MC_REPLY_VA || (form != PROBE_FORM_SCAN && form != PROBE_FORM_VIEW &&
-                                       form != PROBE_FORM_ID_LOOK)) {
+    if (reply->kind != MC_REPLY_VA ||
+        (form != PROBE_FORM_SCAN && form != PROBE_FORM_VIEW && form != PROBE_FORM_ID_LOOK)) {
         return false;
     }
     probe->value_reply = *reply;
@@ -492,7 +498,9 @@ static bool take_line(struct control *control, struct probe *probe, const struct
         if (kind != MC_REPLY_OK) {
             return false;
         }
-        control_flush_on_ok(control, probe);
+        if (want.tag == 1) {
+            control_flush_on_ok(control, probe);
+        }
         break;
     }
     if (probe->state == PROBE_OPEN) {

@@ -16,7 +16,7 @@ struct heartbeat {
     uint64_t view_hash;   /* of that view */
     uint64_t config_hash; /* of the pool's configuration */
     uint64_t clock_ceiling; /* tokens stay below it; 0 in this release */
-    node_set given_up; /* nodes with connections given up and not yet at EOF; in the text, by name */
+    node_set given_up; /* nodes with connections given up, not yet at EOF; in the text by name */
 };
 
 /* Write the text; w->is_full: no room. */

@@ -459,6 +459,10 @@ static bool match_key(struct leg *leg, struct slice key)
         leg->key_cursor = leg->txn->key_off;
     }
     struct slice rest = slice_of(request + leg->key_cursor, leg->request.len - 2 - leg->key_cursor);
+    if (slice_is_equal(rest, key)) {
+        leg->key_cursor = leg->request.len - 2; /* the usual case: one key */
+        return true;
+    }
     for (;;) {
         struct slice next = mc_next_word(&rest);
         if (next.len == 0) {

@@ -186,14 +186,19 @@ static bool begin_keys(struct dataplane *dp, struct session *session,
     return true;
 }
 
-/* More keys than go at once: the line is put aside and dealt out as the client's limits allow. */
+/* More keys than go at once: they are put aside, with one space behind each, and dealt out as the
+ * client's limits allow. */
 static bool put_keys_aside(struct dataplane *dp, struct session *session,
                            const struct mc_request *request)
 {
-    if (!chain_append(&dp->chunks, &session->store, request->keys)) {
-        chain_drop(&dp->chunks, &session->store.chain);
-        session->store.tail = NULL;
-        return false;
+    struct slice keys = request->keys;
+    for (struct slice key = mc_next_word(&keys); key.len > 0; key = mc_next_word(&keys)) {
+        if (!chain_append(&dp->chunks, &session->store, key) ||
+            !chain_append(&dp->chunks, &session->store, SLICE(" "))) {
+            chain_drop(&dp->chunks, &session->store.chain);
+            session->store.tail = NULL;
+            return false;
+        }
     }
     session->keys_off = 0;
     session->request = *request;
@@ -221,7 +226,7 @@ static bool deal_keys(struct dataplane *dp, struct session *session)
 {
     struct chain all = session->store.chain;
     struct slice pieces[8];
-    char *keys_text = dp->scratch + LAYOUT_BYTES; /* input may lie in the first part */
+    char *keys_text = dp->scratch + MC_GET_LINE_BYTES_MAX; /* input may lie before it */
     size_t room = (size_t)MULTIGET_KEYS_MAX * (MC_KEY_BYTES_MAX + 1);
     size_t len = 0;
     size_t count = chain_slices(&all, session->keys_off, pieces, 8);
@@ -233,8 +238,8 @@ static bool deal_keys(struct dataplane *dp, struct session *session)
     bool is_all = session->keys_off + len == all.len;
     struct slice keys = slice_of(keys_text, len);
     if (!is_all) {
-        /* The last word may be cut; it is dealt out next time. */
-        while (keys.len > 0 && keys.ptr[keys.len - 1] != ' ') {
+        /* The last key may be cut; it is dealt out next time. */
+        while (keys.ptr[keys.len - 1] != ' ') {
             keys.len--;
         }
     }

@@ -20,6 +20,12 @@
  */
 #include "dataplane_private.h"
 
+enum {
+    /* Passes over what waits, in one turn; a pass may free what an earlier txn waits for. What is
+     * left then is tried in the next turn, so that nothing here can keep a worker. */
+    RECHECK_PASSES_MAX = 16,
+};
+
 /* --- States --- */
 
 static const uint16_t txn_moves[] = {
@@ -54,6 +60,9 @@ void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to)
         }
         if (stalled < 0) {
             list_remove(&txn->held);
+        }
+        if (txn->state == TXN_ASKED) {
+            list_remove(&txn->writes);
         }
     }
     txn->state = (uint8_t)to;
@@ -505,7 +514,7 @@ static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
 static struct chain plain_store_of(struct dataplane *dp, const struct txn *txn)
 {
     struct chain_builder store = {0};
-    char *head = dp->scratch;
+    char *head = dp->scratch + MC_GET_LINE_BYTES_MAX; /* a client's input may lie before it */
     struct chain first = txn->command;
     first.len = first.len < COMMAND_HEAD_BYTES_MAX ? first.len : COMMAND_HEAD_BYTES_MAX;
     chain_copy(&first, head);
@@ -819,12 +828,9 @@ static void recheck_stranded(struct dataplane *dp, struct txn *txn)
     }
 }
 
-void txn_recheck(struct dataplane *dp)
+/* Try every waiting txn once, in order. False: the list changed under us, there may be more. */
+static bool recheck_all(struct dataplane *dp)
 {
-    if (!dp->is_recheck_due || dp->topology == NULL) {
-        return;
-    }
-    dp->is_recheck_due = false;
     struct list *next;
     for (struct list *at = dp->held.next; at != &dp->held; at = next) {
         next = at->next;
@@ -833,14 +839,24 @@ void txn_recheck(struct dataplane *dp)
             recheck_stranded(dp, txn);
         } else {
             bool is_read = command_is_read((enum mc_command)txn->command_type);
-            (void)(is_read ? multiget_begin(dp, txn) : write_begin(dp, txn));
+            (void)(is_read ? multiget_begin(dp, txn) : write_begin(dp, txn)); /* false: it waits on */
         }
-        /* NEXT may have left the list meanwhile: begin again from the front. */
         if (next != &dp->held && !list_is_linked(next)) {
-            next = dp->held.next;
-            dp->is_recheck_due = true;
-            break;
+            return false;
         }
+    }
+    return true;
+}
+
+void txn_recheck(struct dataplane *dp)
+{
+    for (uint32_t pass = 0; pass < RECHECK_PASSES_MAX && dp->is_recheck_due; pass++) {
+        if (dp->topology == NULL) {
+            return;
+        }
+        dp->is_recheck_due = false;
+        bool is_whole = recheck_all(dp);
+        dp->is_recheck_due = dp->is_recheck_due || !is_whole;
     }
 }
 
@@ -914,7 +930,6 @@ void txn_asked_done(struct dataplane *dp, uint64_t ticket)
         if (txn->ticket > ticket) {
             return;
         }
-        list_remove(&txn->writes);
         txn_answer(dp, txn, SLICE("OK\r\n"), DATAPLANE_OUTCOME_STORED);
     }
 }

@@ -262,13 +262,13 @@ static void add_workers(const struct control_port_parts *parts, struct proxy_sna
 {
     for (uint32_t i = 0; i < parts->config->threads_count; i++) {
         struct worker_figures figures;
-        worker_figures(parts->workers[i], &figures);
+        worker_stats_figures(parts->workers[i], &figures);
         if (figures.loop_lag_us > out->loop_lag_us) {
             out->loop_lag_us = figures.loop_lag_us;
         }
         for (uint32_t j = 0; j < out->pool_count; j++) {
             uint64_t zombies[NODES_MAX] = {0};
-            worker_add_stats(parts->workers[i], j, &out->pools[j].traffic, zombies);
+            worker_stats_add(parts->workers[i], j, &out->pools[j].traffic, zombies);
             for (uint32_t k = 0; k < out->pools[j].node_count; k++) {
                 out->pools[j].nodes[k].zombies += zombies[k];
             }
@@ -276,10 +276,17 @@ static void add_workers(const struct control_port_parts *parts, struct proxy_sna
     }
 }
 
+static enum proxy_state current_state(struct control_port *port)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    enum proxy_state state = state_of(port);
+    (void)pthread_mutex_unlock(&port->mutex);
+    return state;
+}
+
 static void copy_published(struct control_port *port, struct proxy_snapshot *out)
 {
     (void)pthread_mutex_lock(&port->mutex);
-    out->state = state_of(port);
     out->events_next = port->events_next;
     for (uint32_t i = 0; i < out->pool_count; i++) {
         const struct port_pool *from = &port->pools[i];
@@ -305,16 +312,19 @@ enum status control_port_snapshot(struct control_port *port, struct proxy_snapsh
     if (snapshot == NULL) {
         return STATUS_NO_MEMORY;
     }
-    snapshot->version = EVERWARM_VERSION;
-    snapshot->config = parts->config;
-    snapshot->pid = (int32_t)getpid();
-    snapshot->pool_count = (uint32_t)pool_count;
-    snapshot->started_wall_us = port->started_wall_us;
-    snapshot->clients_open = atomic_load(&parts->clients->open);
-    snapshot->clients_accepted = atomic_load(&parts->clients->accepted);
-    snapshot->clients_rejected_limit = atomic_load(&parts->clients->rejected_limit);
-    snapshot->clients_rejected_fds = atomic_load(&parts->clients->rejected_fds);
-    snapshot->log_dropped = log_dropped();
+    *snapshot = (struct proxy_snapshot){
+        .version = EVERWARM_VERSION,
+        .config = parts->config,
+        .state = current_state(port),
+        .pid = (int32_t)getpid(),
+        .started_wall_us = port->started_wall_us,
+        .clients_open = atomic_load(&parts->clients->open),
+        .clients_accepted = atomic_load(&parts->clients->accepted),
+        .clients_rejected_limit = atomic_load(&parts->clients->rejected_limit),
+        .clients_rejected_fds = atomic_load(&parts->clients->rejected_fds),
+        .log_dropped = log_dropped(),
+        .pool_count = (uint32_t)pool_count,
+    };
     for (uint32_t i = 0; i < pool_count; i++) {
         describe_pool(&parts->pools[i], &snapshot->pools[i]);
     }

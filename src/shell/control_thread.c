@@ -7,18 +7,16 @@
  * I1  All of it is this thread's alone; others see the lease (atomic), the port (its mutex) and the
  *     workers' mailboxes.
  * I2  The lease is published after each turn in which control was touched, before anything blocks.
- * I3  A failed connection attempt is told to control outside its own action.
  */
 #include "control_thread.h"
 
 #include "clock.h"
 #include "everwarm/base/invariant.h"
-#include "everwarm/shell/log.h"
 #include "port.h"
-#include "socket.h"
+#include "trace_log.h"
 #include "watch.h"
+#include "wire_conn.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,8 +25,6 @@
 #include <unistd.h>
 
 enum {
-    /* A fill reads hundreds of values at a time. */
-    READ_BYTES = 256 * 1024,
     /* What admin sees is never older. */
     PUBLISH_US = 100 * CLOCK_US_PER_MS,
     WIRES_MAX = NODES_MAX + FILL_WIRE_COUNT,
@@ -36,20 +32,6 @@ enum {
     FILL_LIST_BYTES = 32 << 20,
     /* A fill's wire may be silent for as many request timeouts: no client waits for it. */
     FILL_TIMEOUT_FACTOR = 4,
-};
-
-enum wire_state { STATE_CLOSED, STATE_CONNECTING, STATE_OPEN };
-
-struct wire_conn {
-    struct watch watch;
-    struct control_pool *pool;
-    uint32_t wire;
-    int fd;
-    enum wire_state state;
-    bool is_blocked;
-    bool is_broken;
-    bool has_failed; /* to be told as CLOSED at the next chance */
-    enum wire_end end;
 };
 
 struct control_pool {
@@ -77,7 +59,7 @@ struct control_thread {
     bool is_leaving;
     bool is_stopping;
     _Atomic bool is_gone;
-    char *scratch; /* READ_BYTES */
+    char *scratch; /* WIRE_CONN_READ_BYTES */
     pthread_t thread;
     bool is_started;
     struct control_pool pools[];
@@ -95,135 +77,24 @@ static void begin(struct control_pool *pool)
 
 /* --- Wires --- */
 
-static void on_wire(evutil_socket_t fd, short what, void *arg);
-
-static void watch_wire(struct wire_conn *conn)
+static void on_wire_event(void *arg, struct wire_event *event)
 {
-    short wanted = 0;
-    switch (conn->state) {
-    case STATE_CLOSED:
-        break;
-    case STATE_CONNECTING:
-        wanted = EV_WRITE;
-        break;
-    case STATE_OPEN:
-        wanted = conn->is_blocked ? EV_READ | EV_WRITE : EV_READ;
-        break;
-    }
-    struct watch_target target = {conn->pool->thread->base, conn->fd, on_wire, conn};
-    watch_set(&conn->watch, &target, wanted);
+    struct control_pool *pool = arg;
+    begin(pool);
+    control_wire(pool->control, event, pool->thread->now_us);
 }
 
-static void shut_wire(struct wire_conn *conn)
+static size_t gather_wire(void *arg, uint32_t wire, struct slice *out, size_t capacity)
 {
-    watch_clear(&conn->watch);
-    if (conn->fd >= 0) {
-        (void)close(conn->fd);
-    }
-    conn->fd = -1;
-    conn->state = STATE_CLOSED;
-    conn->is_blocked = false;
-    conn->is_broken = false;
-    conn->has_failed = false;
-}
-
-static void tell_wire(struct wire_conn *conn, struct wire_event event)
-{
-    event.wire = conn->wire;
-    control_wire(conn->pool->control, &event, conn->pool->thread->now_us);
-}
-
-static void end_wire(struct wire_conn *conn, enum wire_end end)
-{
-    shut_wire(conn);
-    tell_wire(conn, (struct wire_event){.type = WIRE_CLOSED, .end = end});
-}
-
-static void connect_wire(struct wire_conn *conn, uint32_t node)
-{
-    INVARIANT(conn->state == STATE_CLOSED);
-    const struct pool *shared = conn->pool->shared;
-    conn->fd = socket_connect(&shared->nodes[node], shared->config->lease_us, &conn->end);
-    if (conn->fd < 0) {
-        conn->has_failed = true;
-        conn->pool->has_failed_wires = true;
-        return;
-    }
-    conn->state = STATE_CONNECTING;
-    watch_wire(conn);
-}
-
-static void write_wire(struct wire_conn *conn)
-{
-    struct slice slices[SOCKET_SLICES_MAX];
-    while (conn->state == STATE_OPEN && !conn->is_blocked && !conn->is_broken) {
-        size_t count = control_gather(conn->pool->control, conn->wire, slices, SOCKET_SLICES_MAX);
-        if (count == 0) {
-            return;
-        }
-        size_t total;
-        int64_t taken = socket_write(conn->fd, slices, count, &total);
-        if (taken < 0) {
-            conn->is_broken = true; /* its read says why */
-            return;
-        }
-        if ((size_t)taken < total) {
-            conn->is_blocked = true;
-            watch_wire(conn);
-        }
-        if (taken > 0) {
-            tell_wire(conn, (struct wire_event){.type = WIRE_WROTE, .wrote = (uint32_t)taken});
-        }
-    }
-}
-
-static void read_wire(struct wire_conn *conn)
-{
-    char *scratch = conn->pool->thread->scratch;
-    ssize_t got = read(conn->fd, scratch, READ_BYTES);
-    if (got > 0) {
-        struct slice bytes = slice_of(scratch, (size_t)got);
-        tell_wire(conn, (struct wire_event){.type = WIRE_BYTES, .bytes = bytes});
-    } else if (got == 0) {
-        end_wire(conn, WIRE_END_EOF);
-    } else if (errno != EAGAIN && errno != EINTR) {
-        end_wire(conn, socket_end_of(errno));
-    }
-}
-
-static void on_wire(evutil_socket_t fd, short what, void *arg)
-{
-    (void)fd;
-    struct wire_conn *conn = arg;
-    begin(conn->pool);
-    if (conn->state == STATE_CONNECTING) {
-        enum wire_end end;
-        if (socket_finish(conn->fd, &end) != 0) {
-            end_wire(conn, end);
-            return;
-        }
-        conn->state = STATE_OPEN;
-        watch_wire(conn);
-        tell_wire(conn, (struct wire_event){.type = WIRE_OPEN});
-        return;
-    }
-    if (what & EV_WRITE) {
-        conn->is_blocked = false;
-        write_wire(conn);
-        watch_wire(conn);
-    }
-    if (what & EV_READ) {
-        read_wire(conn);
-    }
+    const struct control_pool *pool = arg;
+    return control_gather(pool->control, wire, out, capacity);
 }
 
 static void tell_failed_wires(struct control_pool *pool)
 {
     pool->has_failed_wires = false;
     for (uint32_t i = 0; i < pool->wire_count; i++) {
-        if (pool->wires[i].has_failed) {
-            end_wire(&pool->wires[i], pool->wires[i].end);
-        }
+        wire_conn_tell_failed(&pool->wires[i]);
     }
 }
 
@@ -238,93 +109,22 @@ static void post_to_workers(struct control_pool *pool, const struct worker_messa
     }
 }
 
-enum {
-    LEVEL_ERR = LOG_LEVEL_ERROR,
-    LEVEL_WARNING = LOG_LEVEL_WARNING,
-    LEVEL_NOTICE = LOG_LEVEL_NOTICE,
-    LEVEL_INFO = LOG_LEVEL_INFO
-};
-
-static const enum log_level trace_levels[TRACE_TYPE_COUNT] = {
-#define X(name, word, level) [TRACE_##name] = (enum log_level)LEVEL_##level,
-    TRACE_TABLE(X)
-#undef X
-};
-
-/* What a and b of an event are called; NULL: not used. Words where they are states. */
-struct trace_names {
-    const char *a;
-    const char *b;
-    const char *(*word)(uint64_t value);
-};
-
-static const char *data_word(uint64_t value)
-{
-    return node_data_word((enum node_data)value);
-}
-
-static const char *admin_word(uint64_t value)
-{
-    return node_admin_word((enum node_admin)value);
-}
-
-static const struct trace_names trace_names[TRACE_TYPE_COUNT] = {
-    [TRACE_NODE_DATA] = {"from", "to", data_word},
-    [TRACE_NODE_ADMIN] = {"from", "to", admin_word},
-    [TRACE_VIEW_PROPOSED] = {"epoch", NULL, NULL},
-    [TRACE_VIEW_EFFECTIVE] = {"epoch", "took_us", NULL},
-    [TRACE_LEASE_LAPSED] = {NULL, "since_us", NULL},
-    [TRACE_SERVING] = {"epoch", NULL, NULL},
-    [TRACE_FIRST_START] = {"nodes", NULL, NULL},
-    [TRACE_FILL_DONE] = {"items", "took_us", NULL},
-    [TRACE_FLUSHED] = {"delay_s", NULL, NULL},
-};
-
-static void log_value(struct log_field *field, const char *key, uint64_t value,
-                      const char *(*word)(uint64_t value))
-{
-    *field =
-        (struct log_field){.key = key, .text = word == NULL ? NULL : word(value), .number = value};
-}
-
-static void log_trace(const struct control_pool *pool, const struct trace_event *event)
-{
-    struct log_field fields[6];
-    size_t count = 0;
-    const struct config_pool *config = pool->shared->config;
-    fields[count++] = (struct log_field)LOG_TEXT("pool", config->name);
-    if (event->node < config->node_count) {
-        fields[count++] = (struct log_field)LOG_TEXT("node", config->nodes[event->node].name);
-    }
-    if (event->proxy != TRACE_NO_PROXY) {
-        fields[count++] = (struct log_field)LOG_NUMBER("proxy", event->proxy);
-    }
-    const struct trace_names *names = &trace_names[event->type];
-    if (names->a != NULL) {
-        log_value(&fields[count++], names->a, event->a, names->word);
-    }
-    if (names->b != NULL) {
-        log_value(&fields[count++], names->b, event->b, names->word);
-    }
-    if (event->detail[0] != '\0') {
-        fields[count++] = (struct log_field)LOG_TEXT("why", event->detail);
-    }
-    log_write(trace_levels[event->type], trace_word(event->type), fields, count);
-}
-
 static void act_on_wire(struct control_pool *pool, const struct wire_action *action)
 {
     INVARIANT(action->wire < pool->wire_count);
     struct wire_conn *conn = &pool->wires[action->wire];
     switch (action->type) {
     case WIRE_CONNECT:
-        connect_wire(conn, action->node);
+        if (!wire_conn_connect(conn, &pool->shared->nodes[action->node],
+                               pool->shared->config->lease_us)) {
+            pool->has_failed_wires = true;
+        }
         break;
     case WIRE_WRITE:
-        write_wire(conn);
+        wire_conn_write(conn);
         break;
     case WIRE_CLOSE:
-        shut_wire(conn);
+        wire_conn_close(conn);
         break;
     }
 }
@@ -360,7 +160,7 @@ static void act(struct control_pool *pool, const struct control_action *action)
         control_port_done(thread->options.port, action->ticket, action->result);
         break;
     case CONTROL_ACTION_TRACE:
-        log_trace(pool, &action->trace);
+        trace_log_write(pool->shared->config, &action->trace);
         control_port_trace(thread->options.port, pool->shared->index, &action->trace);
         break;
     }
@@ -561,7 +361,15 @@ static enum status init_pool(struct control_thread *thread, uint32_t index)
     pool->shared = &thread->options.pools[index];
     pool->wire_count = CONTROL_WIRE_FILL(pool->shared->node_count, FILL_WIRE_COUNT);
     for (uint32_t i = 0; i < WIRES_MAX; i++) {
-        pool->wires[i] = (struct wire_conn){.pool = pool, .wire = i, .fd = -1};
+        struct wire_conn_options options = {
+            .base = thread->base,
+            .scratch = thread->scratch,
+            .wire = i,
+            .on_event = on_wire_event,
+            .gather = gather_wire,
+            .arg = pool,
+        };
+        wire_conn_init(&pool->wires[i], &options);
     }
     return init_control(pool);
 }
@@ -569,7 +377,7 @@ static enum status init_pool(struct control_thread *thread, uint32_t index)
 static void fini_pool(struct control_pool *pool)
 {
     for (uint32_t i = 0; i < pool->wire_count; i++) {
-        shut_wire(&pool->wires[i]);
+        wire_conn_close(&pool->wires[i]);
     }
     (void)munmap(pool->control, pool->control_bytes);
 }
@@ -599,7 +407,7 @@ enum status control_thread_create(const struct control_thread_options *options,
         return STATUS_NO_MEMORY;
     }
     thread->options = *options;
-    thread->scratch = malloc(READ_BYTES);
+    thread->scratch = malloc(WIRE_CONN_READ_BYTES);
     if (thread->scratch == NULL) {
         goto free_thread;
     }

@@ -47,9 +47,9 @@ MUST_CHECK enum status worker_post(struct worker *worker, const struct worker_me
 struct worker_figures {
     uint64_t loop_lag_us;
 };
-void worker_figures(struct worker *worker, struct worker_figures *out);
+void worker_stats_figures(struct worker *worker, struct worker_figures *out);
 /* Add the dataplane's published figures to SUM and the nodes' zombies to ZOMBIES. Thread: any. */
-void worker_add_stats(struct worker *worker, uint32_t pool, struct dataplane_stats *sum,
+void worker_stats_add(struct worker *worker, uint32_t pool, struct dataplane_stats *sum,
                       uint64_t zombies[NODES_MAX]);
 
 /* Stop the thread if it runs. */

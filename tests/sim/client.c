@@ -231,7 +231,8 @@ static void client_ask_store(struct world *world, struct client *c, enum history
             op.kind = kind = HISTORY_ADD;
         }
         op.seen = c->cas_value[key];
-        op.is_cas_loose = c->cas_faults[key] != world->fault_count;
+        /* The same number may have come back with another CAS. */
+        op.is_cas_loose = is_number || c->cas_faults[key] != world->fault_count;
     }
     op.value = history_value(&world->history, bytes_slice(&text), is_joined ? 0 : flags);
     op.is_noreply = world_chance(world, 10);

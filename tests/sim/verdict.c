@@ -109,12 +109,8 @@ static void verdict_collect(const struct world *world, struct verdict_case *c, u
         } else if (op->is_optional && verdict_is_write(op) && !op->is_noreply) {
             verdict_excuse(c, op); /* its reply is lost: it may take effect twice */
         }
-        if (is_expiring && op->result == HISTORY_NO && !op->is_optional) {
-            /* The item may have expired whenever it was looked for. */
-            struct history_op forget = {
-                .kind = HISTORY_FORGET, .key = key, .asked_us = 0, .told_us = op->told_us};
-            verdict_excuse(c, &forget);
-        } else if (is_expiring && op->kind == HISTORY_ADD && op->result == HISTORY_OK) {
+        if (is_expiring && (op->result == HISTORY_NO || op->kind == HISTORY_ADD)) {
+            /* The item may have expired by then. */
             struct history_op forget = {
                 .kind = HISTORY_FORGET, .key = key, .asked_us = 0, .told_us = op->told_us};
             verdict_excuse(c, &forget);

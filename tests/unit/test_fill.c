@@ -9,7 +9,7 @@
 
 enum {
     KEYS = 200,
-    HOT_STEPS = 12, /* more commands than one key's undisturbed copy and a retry have */
+    HOT_STEPS = 9, /* more commands than a copy that is disturbed once has */
     SEEDS = 60,
     HOSTILE_KEYS = 3,
 };

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Driving the fill: it runs while the view in effect names us as a node's filler, the lease holds,
+ * and all of its donors are complete. It goes on through a change of view that leaves this so,
+ * since writes reach every donor before the target under both views; any other change ends it
+ * before it is joined.
+ *
+ *   IDLE ─► RUNNING ─► CHECKING ─► READY ─► (a view with the node complete) ─► IDLE
+ *              └─────────┴─► PAUSED ─► RUNNING
+ */
+#include "control_private.h"
+
+static void drive_move(struct control *control, enum fill_drive to)
+{
+#define TO(name) (1u << FILL_DRIVE_##name)
+    static const uint32_t moves[] = {
+        [FILL_DRIVE_IDLE] = TO(RUNNING),
+        [FILL_DRIVE_RUNNING] = TO(CHECKING) | TO(PAUSED) | TO(IDLE),
+        [FILL_DRIVE_CHECKING] = TO(READY) | TO(PAUSED) | TO(IDLE),
+        [FILL_DRIVE_READY] = TO(IDLE) | TO(PAUSED),
+        [FILL_DRIVE_PAUSED] = TO(RUNNING) | TO(IDLE),
+    };
+#undef TO
+    INVARIANT((moves[control->drive] >> to & 1u) != 0);
+    control->drive = to;
+}
+
+static bool is_named(const struct control *control, const struct view *view, uint32_t node)
+{
+    return view->epoch > 0 && view->nodes[node].data == NODE_DATA_FILLING &&
+           view->nodes[node].filler == control->id;
+}
+
+void control_fill_stop(struct control *control)
+{
+    if (control->drive == FILL_DRIVE_IDLE) {
+        return;
+    }
+    fill_stop(control->fill, control->now_us);
+    drive_move(control, FILL_DRIVE_IDLE);
+}
+
+/* The view does not allow what the fill does. */
+static bool is_forbidden(const struct control *control, const struct view *view)
+{
+    bool is_entering = control->drive == FILL_DRIVE_READY &&
+                       view->nodes[control->fill_node].data == NODE_DATA_COMPLETE;
+    node_set complete = control_join_nodes(view, NODE_DATA_COMPLETE);
+    bool have_donors = (control->fill_topology.leaders & ~complete) == 0;
+    return !is_entering && (!is_named(control, view, control->fill_node) || !have_donors);
+}
+
+void control_fill_on_hold(struct control *control)
+{
+    if (control->drive != FILL_DRIVE_IDLE && is_forbidden(control, &control->target)) {
+        control_fill_stop(control);
+    }
+}
+
+static void failed(struct control *control, const char *why)
+{
+    drive_move(control, FILL_DRIVE_PAUSED);
+    control->counts.fills_failed++;
+    control_tell(control, TRACE_FILL_FAILED, control->fill_node, why);
+    uint64_t pause =
+        control->fill_pause_us == 0 ? CONTROL_FILL_RETRY_FIRST_US : control->fill_pause_us * 2;
+    control->fill_pause_us =
+        pause < CONTROL_FILL_RETRY_LAST_US ? pause : CONTROL_FILL_RETRY_LAST_US;
+    control->fill_retry_us = control->now_us + control->fill_pause_us;
+}
+
+static void start(struct control *control, uint32_t node)
+{
+    if (node != control->fill_node) {
+        control->fill_pause_us = 0;
+    }
+    control->fill_node = node;
+    control->fill_topology =
+        control->topologies[control->effective_serial % CONTROL_TOPOLOGIES_MAX];
+    control->fill_started_us = control->now_us;
+    control->fill_tick_us = control->now_us + CONTROL_FILL_TICK_US;
+    drive_move(control, FILL_DRIVE_RUNNING);
+    struct fill_plan plan = {.target = node, .topology = &control->fill_topology};
+    fill_start(control->fill, &plan, control->now_us);
+    control_tell(control, TRACE_FILL_STARTED, node, "");
+}
+
+static void start_one(struct control *control)
+{
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        if (is_named(control, &control->effective, node) && control_probe_is_heard(control, node)) {
+            start(control, node);
+            return;
+        }
+    }
+}
+
+static void on_progress(struct control *control)
+{
+    if (fill_state(control->fill) == FILL_FAILED) {
+        failed(control, fill_failure(control->fill));
+    } else if (fill_state(control->fill) == FILL_DONE) {
+        drive_move(control, FILL_DRIVE_CHECKING);
+        control->fill_checked_us = control->now_us;
+        control_probe_ask_stats(control, &control->probes[control->fill_node]);
+    }
+}
+
+static void check(struct control *control)
+{
+    const struct probe *probe = &control->probes[control->fill_node];
+    if (probe->state != PROBE_OPEN || probe->identity_us < control->fill_checked_us) {
+        return;
+    }
+    struct identity filled = fill_identity(control->fill);
+    if (identity_is_equal(&probe->identity, &filled)) {
+        drive_move(control, FILL_DRIVE_READY);
+    } else {
+        failed(control, "flushed or restarted after the fill");
+    }
+}
+
+static void entered(struct control *control)
+{
+    struct fill_progress progress = fill_progress(control->fill, control->now_us);
+    struct control_snapshot *counts = &control->counts;
+    counts->fills_done++;
+    counts->fill_last_items = progress.items_done;
+    counts->fill_last_us = control->now_us - control->fill_started_us;
+    counts->fill_items_copied += progress.items_copied;
+    counts->fill_bytes_copied += progress.bytes_done;
+    control->fill_pause_us = 0;
+    struct trace_event event = control_event(control, TRACE_FILL_DONE);
+    event.node = control->fill_node;
+    event.a = progress.items_done;
+    event.b = counts->fill_last_us;
+    control_trace(control, &event);
+    control_fill_stop(control);
+}
+
+void control_fill_event(struct control *control, const struct wire_event *event)
+{
+    if (control->drive != FILL_DRIVE_RUNNING) {
+        return;
+    }
+    fill_step(control->fill, event, control->now_us);
+    on_progress(control);
+}
+
+void control_fill_step(struct control *control)
+{
+    if (control->drive == FILL_DRIVE_RUNNING && control->now_us >= control->fill_tick_us) {
+        control->fill_tick_us = control->now_us + CONTROL_FILL_TICK_US;
+        fill_tick(control->fill, control->now_us);
+        on_progress(control);
+    }
+    bool is_serving = control->state == CONTROL_SERVING && control->join == JOIN_IDLE;
+    if (!is_serving || control->effective.flush_by != VIEW_NO_PROXY) {
+        return;
+    }
+    if (control->drive == FILL_DRIVE_READY &&
+        control->effective.nodes[control->fill_node].data == NODE_DATA_COMPLETE) {
+        entered(control);
+    } else if (control->drive != FILL_DRIVE_IDLE && is_forbidden(control, &control->effective)) {
+        control_fill_stop(control);
+    }
+    switch (control->drive) {
+    case FILL_DRIVE_IDLE:
+        start_one(control);
+        break;
+    case FILL_DRIVE_PAUSED:
+        if (control->now_us >= control->fill_retry_us &&
+            control_probe_is_heard(control, control->fill_node)) {
+            start(control, control->fill_node);
+        }
+        break;
+    case FILL_DRIVE_CHECKING:
+        check(control);
+        break;
+    case FILL_DRIVE_RUNNING:
+    case FILL_DRIVE_READY:
+        break;
+    }
+}

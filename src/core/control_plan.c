@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the next view should be, and why (replication.md sections 4, 6 and 7); and operators'
+ * wishes.
+ *
+ * The plan looks at the highest view seen and at what is known now, and writes the view that it
+ * would rather have. Nothing is remembered from one plan to the next: when another's proposal wins,
+ * the same look at the new view tells what is still to be wished for. While a change is under way
+ * only nodes that hold it up are taken out.
+ */
+#include "control_private.h"
+
+struct plan {
+    struct view next;
+    bool is_changed;
+    bool is_urgent; /* a change is under way */
+    struct mc_writer reason;
+    char text[TRACE_DETAIL_BYTES];
+};
+
+/* The first reason is the reason; the others are still there after the change. */
+static void because(const struct control *control, struct plan *plan, uint32_t node,
+                    struct slice reason)
+{
+    if (!plan->is_changed) {
+        if (node < control->node_count) {
+            mc_write(&plan->reason, control->options.names.nodes[node]);
+            mc_write(&plan->reason, SLICE(": "));
+        }
+        mc_write(&plan->reason, reason);
+    }
+    plan->is_changed = true;
+}
+
+bool control_plan_is_missed(const struct control *control, uint32_t node)
+{
+    uint64_t at = control->nodes[node].missed_us;
+    return at != 0 && control->now_us - at < CONTROL_MISSED_VALID_US;
+}
+
+static void set_out(const struct control *control, struct plan *plan, uint32_t node,
+                    struct slice reason)
+{
+    struct view_node *wanted = &plan->next.nodes[node];
+    if (wanted->data != NODE_DATA_OUT) {
+        because(control, plan, node, reason);
+        wanted->data = NODE_DATA_OUT;
+        wanted->filler = VIEW_NO_PROXY;
+    }
+}
+
+static void set_filling(const struct control *control, struct plan *plan, uint32_t node,
+                        struct slice reason)
+{
+    because(control, plan, node, reason);
+    struct view_node *wanted = &plan->next.nodes[node];
+    wanted->data = NODE_DATA_FILLING;
+    wanted->filler = (uint16_t)control->id;
+    wanted->identity = control->probes[node].identity;
+}
+
+/* --- Nodes that fail --- */
+
+/*
+ * Another run than the view's. Only what was asked since the view came into effect is held against
+ * a node: older answers may be older than the view.
+ */
+static bool has_changed(const struct control *control, const struct plan *plan, uint32_t node)
+{
+    const struct probe *probe = &control->probes[node];
+    return !plan->is_urgent && control->effective.flush_by == VIEW_NO_PROXY &&
+           probe->identity_us > control->effective_us &&
+           !identity_is_equal(&probe->identity, &control->effective.nodes[node].identity);
+}
+
+static bool is_down(const struct control *control, uint32_t node)
+{
+    return control->probes[node].health.oper == NODE_OPER_DOWN;
+}
+
+static bool is_long_down(const struct control *control, uint32_t node)
+{
+    return is_down(control, node) &&
+           control->now_us - control->probes[node].oper_since_us >= control->options.lease_us;
+}
+
+static struct slice failure_of(const struct control *control, const struct plan *plan,
+                               uint32_t node)
+{
+    static const struct slice words[] = {SLICE_INIT("another run of the node"), SLICE_INIT("down"),
+                                         SLICE_INIT("misses writes")};
+    return words[has_changed(control, plan, node) ? 0 : is_down(control, node) ? 1 : 2];
+}
+
+static bool is_bad(const struct control *control, const struct plan *plan, uint32_t node)
+{
+    return control_plan_is_missed(control, node) || is_down(control, node) ||
+           has_changed(control, plan, node);
+}
+
+/* All complete nodes fail: the one that is kept, for it may still be what it was. */
+static node_set survivor_of(const struct control *control, const struct plan *plan,
+                            node_set complete)
+{
+    node_set best = 0;
+    for (node_set left = complete; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        if (has_changed(control, plan, node) || is_long_down(control, node)) {
+            continue;
+        }
+        if (!is_down(control, node)) {
+            return node_set_of(node);
+        }
+        best = best != 0 ? best : node_set_of(node);
+    }
+    return best;
+}
+
+/*
+ * No complete node is left: which node begins anew? Not before all others have answered, or were
+ * given time to: one of them may yet be the better.
+ */
+static bool find_rescue(const struct control *control, const struct plan *plan, uint32_t *out)
+{
+    bool is_found = false;
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        bool is_there = control_probe_is_heard(control, node) &&
+                        identity_is_known(&control->probes[node].identity);
+        if (plan->next.nodes[node].admin == NODE_ADMIN_MAINT) {
+            continue;
+        }
+        if (!is_there && !is_long_down(control, node)) {
+            return false;
+        }
+        if (is_there && !is_found) {
+            is_found = true;
+            *out = node;
+        }
+    }
+    return is_found;
+}
+
+static void plan_failures(struct control *control, struct plan *plan)
+{
+    node_set complete = control_join_nodes(&plan->next, NODE_DATA_COMPLETE);
+    node_set filling = control_join_nodes(&plan->next, NODE_DATA_FILLING);
+    node_set bad = 0;
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        bad |= is_bad(control, plan, node) ? node_set_of(node) : 0;
+    }
+    node_set out = complete & bad;
+    if (out == complete && complete != 0) {
+        node_set kept = survivor_of(control, plan, complete);
+        bool is_kept_up = kept != 0 && !is_down(control, node_set_first(kept));
+        uint32_t node;
+        bool is_lost = kept == 0 && ((filling & ~bad) != 0 || find_rescue(control, plan, &node));
+        out = is_lost || is_kept_up ? complete & ~kept : 0;
+    }
+    for (; out != 0; out &= out - 1) {
+        uint32_t node = node_set_first(out);
+        if (has_changed(control, plan, node) &&
+            control->nodes[node].identity_told_us < control->effective_us) {
+            control->nodes[node].identity_told_us = control->now_us;
+            control_tell(control, TRACE_NODE_IDENTITY, node, "restarted, replaced or flushed");
+        }
+        set_out(control, plan, node, failure_of(control, plan, node));
+    }
+    for (; filling != 0; filling &= filling - 1) {
+        uint32_t node = node_set_first(filling);
+        if (control_plan_is_missed(control, node) || is_down(control, node)) {
+            set_out(control, plan, node,
+                    is_down(control, node) ? SLICE("down while it was filled")
+                                           : SLICE("misses writes"));
+        }
+    }
+}
+
+/* Nothing is left to serve from: the node that was found becomes the new beginning. */
+static void plan_rescue(struct control *control, struct plan *plan)
+{
+    uint32_t node;
+    if (control_join_nodes(&plan->next, NODE_DATA_COMPLETE) != 0 ||
+        control_join_nodes(&plan->next, NODE_DATA_FILLING) != 0 ||
+        !find_rescue(control, plan, &node)) {
+        return;
+    }
+    set_filling(control, plan, node, SLICE("last copy lost: begins anew, empty"));
+    plan->next.is_young = true;
+    control_tell(control, TRACE_LAST_COPY_LOST, node, "begins anew, empty");
+}
+
+/* --- Nodes that come back --- */
+
+static bool is_filled_by(const struct plan *plan, uint32_t id)
+{
+    for (uint32_t node = 0; node < plan->next.node_count; node++) {
+        if (plan->next.nodes[node].data == NODE_DATA_FILLING &&
+            plan->next.nodes[node].filler == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool may_fill(const struct control *control, const struct plan *plan, uint32_t node)
+{
+    const struct view_node *wanted = &plan->next.nodes[node];
+    if (!control_probe_is_heard(control, node) || wanted->admin == NODE_ADMIN_MAINT ||
+        !identity_is_known(&control->probes[node].identity)) {
+        return false;
+    }
+    if (wanted->data == NODE_DATA_FILLING) {
+        return wanted->filler != control->id && !control_peers_is_live(control, wanted->filler);
+    }
+    return wanted->data == NODE_DATA_OUT && control->top.nodes[node].data == NODE_DATA_OUT &&
+           control->now_us >= control->nodes[node].hold_down_until_us &&
+           (control_peers_given_up(control) & node_set_of(node)) == 0 &&
+           control_join_nodes(&plan->next, NODE_DATA_COMPLETE) != 0;
+}
+
+static void plan_fills(struct control *control, struct plan *plan)
+{
+    if (control_peers_is_mismatched(control)) {
+        return; /* nothing enters while proxies don't mean the same pool */
+    }
+    bool is_busy = is_filled_by(plan, control->id);
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        struct node_record *record = &control->nodes[node];
+        if (is_busy || !may_fill(control, plan, node)) {
+            record->fill_after_us = 0;
+            continue;
+        }
+        if (record->fill_after_us == 0) {
+            /* All proxies see it at once; one should be first. */
+            uint64_t spread = control->options.interval_us / 2 + 1;
+            bool is_alone = control_peers_live(control) == 0;
+            record->fill_after_us =
+                control->now_us + (is_alone ? 0 : prng_below(&control->prng, spread));
+        }
+        if (control->now_us >= record->fill_after_us) {
+            bool is_orphan = plan->next.nodes[node].data == NODE_DATA_FILLING;
+            set_filling(control, plan, node,
+                        is_orphan ? SLICE("its filler died") : SLICE("to be filled"));
+            is_busy = true;
+        }
+    }
+}
+
+static void plan_entry(struct control *control, struct plan *plan)
+{
+    uint32_t node = control->fill_node;
+    struct view_node *wanted = &plan->next.nodes[node];
+    if (control->drive != FILL_DRIVE_READY || wanted->data != NODE_DATA_FILLING ||
+        wanted->filler != control->id || control_peers_is_mismatched(control)) {
+        return;
+    }
+    because(control, plan, node, SLICE("filled"));
+    if (node_set_count(control_join_nodes(&plan->next, NODE_DATA_COMPLETE)) == 1) {
+        plan->next.is_young = false; /* all that is on the new one came from the other */
+    }
+    *wanted = (struct view_node){.data = NODE_DATA_COMPLETE,
+                                 .admin = wanted->admin,
+                                 .identity = fill_identity(control->fill),
+                                 .filler = VIEW_NO_PROXY};
+}
+
+/* --- Flush --- */
+
+static void plan_flush(struct control *control, struct plan *plan)
+{
+    struct view *next = &plan->next;
+    if (next->flush_by == VIEW_NO_PROXY) {
+        if (control_flush_is_asked(control)) {
+            because(control, plan, TRACE_NO_NODE, SLICE("flush_all"));
+            next->flush_by = (uint16_t)control->id;
+            next->flush_delay_s = control_flush_delay_s(control);
+        }
+        return;
+    }
+    if (next->flush_by != control->id) {
+        if (!control_peers_is_live(control, next->flush_by)) {
+            because(control, plan, TRACE_NO_NODE, SLICE("its flusher died"));
+            next->flush_by = (uint16_t)control->id;
+        }
+        return;
+    }
+    if (control->flush != FLUSH_READY) {
+        return;
+    }
+    because(control, plan, TRACE_NO_NODE, SLICE("flushed"));
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        struct view_node *wanted = &next->nodes[node];
+        if (wanted->data == NODE_DATA_COMPLETE && (control->flush_ok & node_set_of(node)) != 0) {
+            wanted->identity = control->probes[node].identity;
+        } else {
+            /* Not flushed; or its fill has lost what it was built on. */
+            set_out(control, plan, node, SLICE("not flushed"));
+        }
+    }
+    next->is_young = next->is_young && next->flush_delay_s > 0;
+    next->flush_by = VIEW_NO_PROXY;
+    next->flush_delay_s = 0;
+}
+
+/* --- Wishes --- */
+
+/* Would reads have another copy without NODE? */
+static bool is_spare(const struct control *control, const struct view *view, uint32_t node,
+                     enum control_command_type type)
+{
+    for (uint32_t other = 0; other < view->node_count; other++) {
+        const struct view_node *at = &view->nodes[other];
+        bool is_ready = type == CONTROL_COMMAND_DRAIN ? at->admin == NODE_ADMIN_READY
+                                                      : at->admin != NODE_ADMIN_MAINT;
+        if (other != node && at->data == NODE_DATA_COMPLETE && is_ready &&
+            !is_down(control, other)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_refused(const struct control *control, const struct view *view,
+                       const struct control_command *command)
+{
+    return command->type != CONTROL_COMMAND_READY && !command->is_forced &&
+           view->nodes[command->node].data == NODE_DATA_COMPLETE &&
+           !is_spare(control, view, command->node, command->type);
+}
+
+static bool is_fulfilled(const struct view *view, const struct control_command *command)
+{
+    const struct view_node *node = &view->nodes[command->node];
+    switch (command->type) {
+    case CONTROL_COMMAND_READY:
+        return node->admin == NODE_ADMIN_READY;
+    case CONTROL_COMMAND_DRAIN:
+        return node->admin == NODE_ADMIN_DRAIN;
+    case CONTROL_COMMAND_MAINT:
+        return node->admin == NODE_ADMIN_MAINT && node->data == NODE_DATA_OUT;
+    case CONTROL_COMMAND_RESYNC:
+        return node->data == NODE_DATA_OUT;
+    }
+    UNREACHABLE();
+}
+
+static void answer(struct wish *wish, enum control_result result)
+{
+    wish->is_over = true;
+    wish->result = result;
+}
+
+static void apply(const struct control *control, struct plan *plan,
+                  const struct control_command *command)
+{
+    static const enum node_admin admins[] = {
+        [CONTROL_COMMAND_READY] = NODE_ADMIN_READY,
+        [CONTROL_COMMAND_DRAIN] = NODE_ADMIN_DRAIN,
+        [CONTROL_COMMAND_MAINT] = NODE_ADMIN_MAINT,
+    };
+    if (is_fulfilled(&plan->next, command)) {
+        return;
+    }
+    if (command->type != CONTROL_COMMAND_RESYNC) {
+        because(control, plan, command->node,
+                slice_of_string(node_admin_word(admins[command->type])));
+        plan->next.nodes[command->node].admin = admins[command->type];
+    }
+    if (command->type == CONTROL_COMMAND_RESYNC || command->type == CONTROL_COMMAND_MAINT) {
+        set_out(control, plan, command->node, SLICE("resync"));
+    }
+}
+
+static void plan_wishes(struct control *control, struct plan *plan)
+{
+    for (uint32_t i = 0; i < CONTROL_COMMANDS_MAX; i++) {
+        struct wish *wish = &control->wishes[i];
+        if (!wish->is_used || wish->is_over) {
+            continue;
+        }
+        if (is_refused(control, &plan->next, &wish->command)) {
+            answer(wish, CONTROL_RESULT_LAST_COPY);
+        } else {
+            apply(control, plan, &wish->command);
+        }
+    }
+}
+
+static struct wish *free_wish(struct control *control)
+{
+    for (uint32_t i = 0; i < CONTROL_COMMANDS_MAX; i++) {
+        if (!control->wishes[i].is_used) {
+            return &control->wishes[i];
+        }
+    }
+    return NULL;
+}
+
+void control_plan_command(struct control *control, const struct control_command *command)
+{
+    REQUIRE(command->node < control->node_count);
+    struct wish *wish = free_wish(control);
+    /* The asker waits for each answer; so many at once is a bug of its. */
+    REQUIRE(wish != NULL);
+    *wish = (struct wish){.is_used = true,
+                          .command = *command,
+                          .deadline_us = control->now_us + control->options.request_timeout_us};
+    if (control->is_lone) {
+        bool is_ready = command->type == CONTROL_COMMAND_READY;
+        answer(wish, is_ready ? CONTROL_RESULT_UNCHANGED : CONTROL_RESULT_LAST_COPY);
+    } else if (control->effective.epoch == 0) {
+        answer(wish, CONTROL_RESULT_STARTING);
+    } else if (is_fulfilled(&control->effective, command)) {
+        answer(wish, CONTROL_RESULT_UNCHANGED);
+    } else if (is_refused(control, &control->effective, command)) {
+        answer(wish, CONTROL_RESULT_LAST_COPY);
+    }
+}
+
+bool control_plan_next_done(struct control *control, struct control_action *out)
+{
+    for (uint32_t i = 0; i < CONTROL_COMMANDS_MAX; i++) {
+        struct wish *wish = &control->wishes[i];
+        if (wish->is_used && wish->is_over) {
+            out->type = CONTROL_ACTION_DONE;
+            out->ticket = wish->command.ticket;
+            out->result = wish->result;
+            wish->is_used = false;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- The plan --- */
+
+static void name_ancestors(const struct control *control, struct view *next)
+{
+    const struct view *parent = &control->top;
+    /* Only a view that we joined can have taken effect anywhere. */
+    if (parent->hash != control->joined_hash) {
+        return;
+    }
+    uint32_t kept = parent->ancestor_count < VIEW_ANCESTORS_MAX ? parent->ancestor_count
+                                                                : VIEW_ANCESTORS_MAX - 1;
+    next->ancestors[0] = parent->hash;
+    memcpy(next->ancestors + 1, parent->ancestors, kept * sizeof parent->ancestors[0]);
+    next->ancestor_count = kept + 1;
+}
+
+void control_plan_step(struct control *control)
+{
+    bool is_quiet = control->state == CONTROL_SERVING && control_join_is_idle(control);
+    bool is_urgent = control->state == CONTROL_CHANGING && !control->is_proposing &&
+                     (control->join == JOIN_HOLD || control->join == JOIN_POLL) &&
+                     control->top.hash == control->target.hash;
+    if (!is_quiet && !is_urgent) {
+        return;
+    }
+    struct plan plan = {.next = control->top, .is_urgent = is_urgent};
+    plan.reason = mc_writer_of(plan.text, sizeof plan.text);
+    bool is_flushing = plan.next.flush_by != VIEW_NO_PROXY;
+    plan_failures(control, &plan);
+    if (is_quiet && !is_flushing) {
+        plan_wishes(control, &plan);
+        plan_entry(control, &plan);
+        plan_fills(control, &plan);
+    }
+    if (is_quiet) {
+        plan_flush(control, &plan);
+    }
+    plan_rescue(control, &plan);
+    if (!plan.is_changed) {
+        return;
+    }
+    plan.next.epoch++;
+    plan.next.proposer = (uint16_t)control->id;
+    name_ancestors(control, &plan.next);
+    view_seal(&plan.next, &control->options.names);
+    (void)control_join_propose(control, &plan.next, slice_of(plan.text, plan.reason.len));
+}
+
+/* A node left: each time again it waits longer before it is filled. */
+static void count_leaving(struct control *control, uint32_t node)
+{
+    struct node_record *record = &control->nodes[node];
+    record->leavings++;
+    if (record->leavings < 2) {
+        return;
+    }
+    uint64_t pause =
+        record->hold_down_us == 0 ? CONTROL_HOLD_DOWN_FIRST_US : record->hold_down_us * 3 / 2;
+    uint64_t most = control->options.hold_down_max_us;
+    record->hold_down_us = pause < most ? pause : most;
+    record->hold_down_until_us = control->now_us + record->hold_down_us;
+}
+
+static void on_node_effective(struct control *control, uint32_t node, const struct view *before)
+{
+    struct node_record *record = &control->nodes[node];
+    const struct view_node *now = &control->effective.nodes[node];
+    bool is_first = before->epoch == 0;
+    enum node_data data_before = is_first ? NODE_DATA_OUT : before->nodes[node].data;
+    enum node_admin admin_before = is_first ? NODE_ADMIN_READY : before->nodes[node].admin;
+    record->fill_after_us = 0;
+    if (now->data == NODE_DATA_OUT) {
+        record->missed_us = 0;
+    }
+    if (now->data != data_before || is_first) {
+        record->data_since_us = control->now_us;
+        struct trace_event event = control_event(control, TRACE_NODE_DATA);
+        event.node = node;
+        event.a = data_before;
+        event.b = now->data;
+        control_trace(control, &event);
+    }
+    if (now->admin != admin_before || is_first) {
+        record->admin_since_us = control->now_us;
+    }
+    if (now->admin != admin_before) {
+        struct trace_event event = control_event(control, TRACE_NODE_ADMIN);
+        event.node = node;
+        event.a = admin_before;
+        event.b = now->admin;
+        control_trace(control, &event);
+    }
+    if (data_before != NODE_DATA_OUT && now->data == NODE_DATA_OUT &&
+        now->admin != NODE_ADMIN_MAINT && before->flush_by == VIEW_NO_PROXY) {
+        count_leaving(control, node);
+    }
+}
+
+void control_plan_on_effective(struct control *control, const struct view *before)
+{
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        on_node_effective(control, node, before);
+    }
+    for (uint32_t i = 0; i < CONTROL_COMMANDS_MAX; i++) {
+        struct wish *wish = &control->wishes[i];
+        if (wish->is_used && !wish->is_over && is_fulfilled(&control->effective, &wish->command)) {
+            answer(wish, CONTROL_RESULT_OK);
+        }
+    }
+}
+
+void control_plan_tick(struct control *control)
+{
+    for (uint32_t i = 0; i < CONTROL_COMMANDS_MAX; i++) {
+        struct wish *wish = &control->wishes[i];
+        if (wish->is_used && !wish->is_over && control->now_us >= wish->deadline_us) {
+            answer(wish, CONTROL_RESULT_TIMEOUT);
+        }
+    }
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        struct node_record *record = &control->nodes[node];
+        uint64_t forget_us = 10 * record->hold_down_us;
+        forget_us =
+            forget_us > CONTROL_HOLD_DOWN_FORGET_US ? forget_us : CONTROL_HOLD_DOWN_FORGET_US;
+        if (record->leavings > 0 && control->effective.epoch > 0 &&
+            control->effective.nodes[node].data == NODE_DATA_COMPLETE &&
+            control->now_us - record->data_since_us >= forget_us) {
+            record->leavings = 0;
+            record->hold_down_us = 0;
+        }
+    }
+}
+
+uint64_t control_plan_deadline_us(const struct control *control)
+{
+    uint64_t earliest = UINT64_MAX;
+    for (uint32_t i = 0; i < CONTROL_COMMANDS_MAX; i++) {
+        const struct wish *wish = &control->wishes[i];
+        if (wish->is_used && !wish->is_over && wish->deadline_us < earliest) {
+            earliest = wish->deadline_us;
+        }
+    }
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        const struct node_record *record = &control->nodes[node];
+        if (record->fill_after_us > control->now_us && record->fill_after_us < earliest) {
+            earliest = record->fill_after_us;
+        }
+        if (record->hold_down_until_us > control->now_us && record->hold_down_until_us < earliest) {
+            earliest = record->hold_down_until_us;
+        }
+    }
+    return earliest;
+}

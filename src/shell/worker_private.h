@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the parts of a worker share: worker.c turns and lives, worker_client.c and worker_node.c
+ * have the sockets, worker_stats.c the figures. The invariants are in worker.c.
+ */
+#ifndef EVERWARM_SHELL_WORKER_PRIVATE_H
+#define EVERWARM_SHELL_WORKER_PRIVATE_H
+
+#include "clock.h"
+#include "mailbox.h"
+#include "pool.h"
+#include "watch.h"
+#include "worker.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+
+enum {
+    /* One read takes a whole burst of replies; beyond this the copy leaves the cache. */
+    WORKER_READ_BYTES = 256 * 1024,
+};
+
+struct worker_pool;
+
+struct client_conn {
+    struct watch watch;
+    struct worker_pool *pool;
+    struct client_conn *next_free;
+    int fd; /* -1: the slot is free */
+    bool is_paused;
+    bool is_starved; /* no memory for what it sends */
+    bool is_eof;
+    bool is_blocked; /* took less than it was given */
+    bool is_broken;  /* a write failed; the next turn tells the dataplane */
+};
+
+enum node_state { NODE_CLOSED, NODE_CONNECTING, NODE_OPEN };
+
+struct node_conn {
+    struct watch watch;
+    struct worker_pool *pool;
+    uint32_t node;
+    int fd;
+    enum node_state state;
+    bool is_blocked;
+    bool is_broken; /* a write failed; its read will say why */
+    /* What is to be told at the next chance, since an action can't be answered inside itself. */
+    bool has_failed;
+    enum wire_end end;
+    uint32_t ended_count; /* given up, and at their end at once */
+    enum wire_end ended_end;
+    uint32_t zombie_count;
+};
+
+/* A connection that was given up; read to its end and thrown away. */
+struct zombie {
+    LIST_ENTRY(zombie) link;
+    struct watch watch;
+    struct node_conn *conn;
+    int fd;
+};
+
+struct listener {
+    struct watch watch;
+    struct worker_pool *pool;
+    int fd;
+    enum worker_accept accept;
+    bool is_resting; /* no descriptor was left; until the next tick */
+};
+
+struct worker_pool {
+    struct worker *worker;
+    struct pool *shared;
+    struct dataplane *dataplane;
+    size_t dataplane_bytes;
+    bool is_touched;
+    bool is_dirty; /* figures changed since they were published */
+    bool has_failed_nodes;
+    bool has_written_nodes;
+    bool is_stalled; /* the report below does not fit into control's mailbox: actions wait */
+    struct control_report stalled_report;
+    uint64_t published_at_us;
+    struct client_conn *clients; /* clients_max of them, touched on demand */
+    struct client_conn *free_clients;
+    uint32_t fresh_client; /* slots from here on were never used */
+    uint32_t starved_count;
+    uint32_t blocked_count;
+    uint32_t listener_count;
+    struct listener listeners[LISTENERS_MAX];
+    struct node_conn nodes[NODES_MAX];
+    LIST_HEAD(, zombie) zombies;
+    struct dataplane_stats published; /* these two under worker.publish */
+    uint64_t published_zombies[NODES_MAX];
+};
+
+struct worker {
+    struct worker_options options;
+    uint32_t clients_max;
+    uint32_t pool_count;
+    struct event_base *base;
+    struct mailbox mailbox;
+    struct watch mailbox_watch;
+    struct event tick;
+    bool is_tick_armed;
+    uint64_t tick_due_us;
+    uint64_t lag_us;
+    bool is_turning;
+    uint64_t now_us; /* of this turn */
+    bool is_draining;
+    bool is_quiet_told;
+    bool is_stopping;
+    int reserve_fd; /* given back when no descriptor is left, to take a client and turn it away */
+    uint32_t next_peer;
+    char *scratch; /* WORKER_READ_BYTES */
+    pthread_t thread;
+    bool is_started;
+    pthread_mutex_t publish;
+    uint64_t published_lag_us; /* under publish */
+    struct worker_pool pools[];
+};
+
+/*
+ * First thing of each callback that has something for the dataplane: the time of the turn is taken,
+ * and the dataplane told.
+ */
+void worker_begin(struct worker_pool *pool);
+
+/* --- worker_client.c --- */
+
+/* Serve an admitted client on FD, which is the pool's from now on. */
+void worker_client_open(struct worker_pool *pool, int fd);
+/* Close it; the slot is free. The dataplane knows already. */
+void worker_client_close(struct client_conn *client);
+/* Wait for what it is to be waited for, after one of its booleans or is_draining changed. */
+void worker_client_watch(struct client_conn *client);
+/* Give it what it is owed. */
+void worker_client_write(struct client_conn *client);
+/* Read those again that were not read for want of memory, if there is some. */
+void worker_client_feed(struct worker_pool *pool);
+/* Wait for new clients, unless the listener rests. */
+void worker_client_listen(struct listener *listener);
+
+/* --- worker_node.c --- */
+
+void worker_node_connect(struct node_conn *conn);
+void worker_node_write(struct node_conn *conn);
+void worker_node_give_up(struct node_conn *conn);
+/* Tell the dataplane what could not be told inside its own action. */
+void worker_node_tell_failed(struct worker_pool *pool);
+/* Close all connections, zombies too, without a word. */
+void worker_node_fini(struct worker_pool *pool);
+
+/* --- worker_stats.c --- */
+
+/* Copy the dataplane's figures to where others may read them. */
+void worker_stats_publish(struct worker_pool *pool);
+
+#endif

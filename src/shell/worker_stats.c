@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A worker's figures: copied by itself now and then under its mutex, added up by who asks. */
+#include "worker_private.h"
+
+#include <stddef.h>
+#include <string.h>
+
+void worker_stats_publish(struct worker_pool *pool)
+{
+    struct worker *worker = pool->worker;
+    const struct dataplane_stats *stats = dataplane_stats(pool->dataplane);
+    uint32_t nodes = pool->shared->node_count;
+    (void)pthread_mutex_lock(&worker->publish);
+    memcpy(&pool->published, stats,
+           offsetof(struct dataplane_stats, nodes) + nodes * sizeof(stats->nodes[0]));
+    for (uint32_t i = 0; i < nodes; i++) {
+        pool->published_zombies[i] = pool->nodes[i].zombie_count;
+    }
+    worker->published_lag_us = worker->lag_us;
+    (void)pthread_mutex_unlock(&worker->publish);
+    pool->is_dirty = false;
+    pool->published_at_us = worker->now_us;
+}
+
+void worker_stats_figures(struct worker *worker, struct worker_figures *out)
+{
+    (void)pthread_mutex_lock(&worker->publish);
+    out->loop_lag_us = worker->published_lag_us;
+    (void)pthread_mutex_unlock(&worker->publish);
+}
+
+static void add_node(struct dataplane_node_stats *sum, const struct dataplane_node_stats *one)
+{
+    sum->requests += one->requests;
+    for (size_t i = 0; i < sizeof(sum->errors) / sizeof(sum->errors[0]); i++) {
+        sum->errors[i] += one->errors[i];
+    }
+    sum->connects += one->connects;
+    sum->connect_failures += one->connect_failures;
+    sum->item_errors += one->item_errors;
+    sum->in_flight += one->in_flight;
+    sum->given_up += one->given_up;
+    sum->is_open = sum->is_open || one->is_open;
+    histogram_add(&sum->latency, &one->latency);
+}
+
+static void add_stats(struct dataplane_stats *sum, const struct dataplane_stats *one)
+{
+    for (size_t i = 0; i < MC_COMMAND_COUNT; i++) {
+        for (size_t j = 0; j < DATAPLANE_OUTCOME_COUNT; j++) {
+            sum->commands[i][j] += one->commands[i][j];
+        }
+    }
+    sum->keys_hit += one->keys_hit;
+    sum->keys_missed += one->keys_missed;
+    sum->bytes_in += one->bytes_in;
+    sum->bytes_out += one->bytes_out;
+    sum->clients += one->clients;
+    sum->clients_total += one->clients_total;
+    sum->protocol_errors_clients += one->protocol_errors_clients;
+    sum->protocol_errors_nodes += one->protocol_errors_nodes;
+    sum->read_failovers += one->read_failovers;
+    sum->writes_brought_home += one->writes_brought_home;
+    sum->writes_rerun += one->writes_rerun;
+    sum->writes_chained += one->writes_chained;
+    sum->writes_failed += one->writes_failed;
+    sum->writes_ok += one->writes_ok;
+    sum->keys_invalidated += one->keys_invalidated;
+    sum->settle_checks += one->settle_checks;
+    sum->divergences += one->divergences;
+    sum->repairs += one->repairs;
+    sum->settle_queue += one->settle_queue;
+    sum->held += one->held;
+    sum->shed += one->shed;
+    sum->memory_bytes += one->memory_bytes;
+    sum->memory_limit_bytes += one->memory_limit_bytes;
+    histogram_add(&sum->latency_reads, &one->latency_reads);
+    histogram_add(&sum->latency_writes, &one->latency_writes);
+}
+
+void worker_stats_add(struct worker *worker, uint32_t pool, struct dataplane_stats *sum,
+                      uint64_t zombies[NODES_MAX])
+{
+    const struct worker_pool *from = &worker->pools[pool];
+    (void)pthread_mutex_lock(&worker->publish);
+    add_stats(sum, &from->published);
+    for (uint32_t i = 0; i < from->shared->node_count; i++) {
+        add_node(&sum->nodes[i], &from->published.nodes[i]);
+        zombies[i] += from->published_zombies[i];
+    }
+    (void)pthread_mutex_unlock(&worker->publish);
+}
