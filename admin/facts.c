@@ -94,7 +94,8 @@ void facts_describe(const struct proxy_pool *pool, uint32_t index, char out[FACT
     } else if (node->data == NODE_DATA_FILLING) {
         describe_filling(node, state, sizeof(state));
     } else if (node->data == NODE_DATA_OUT) {
-        (void)snprintf(state, sizeof(state), "waiting to be filled");
+        (void)snprintf(state, sizeof(state), "%s",
+                       pool->control.state == CONTROL_STARTING ? "up" : "waiting to be filled");
     } else {
         (void)snprintf(state, sizeof(state), "%s", node_data_word(node->data));
     }

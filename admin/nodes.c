@@ -234,34 +234,75 @@ static const char *gerund(enum control_command_type command)
     UNREACHABLE();
 }
 
+/* How a second copy could come about, the quickest last. */
+enum way { WAY_NONE, WAY_START, WAY_READY, WAY_WAIT };
+
+static enum way way_of(const struct control_node_snapshot *node)
+{
+    if (node->oper == NODE_OPER_DOWN) {
+        return WAY_START;
+    }
+    if (node->data == NODE_DATA_FILLING) {
+        return WAY_WAIT;
+    }
+    return node->admin == NODE_ADMIN_READY ? WAY_NONE : WAY_READY;
+}
+
+static void suggest_copy(const struct proxy_pool *pool, uint32_t node, char *fix, size_t bytes)
+{
+    enum way best = WAY_NONE;
+    const char *other = "";
+    for (uint32_t i = 0; i < pool->node_count; i++) {
+        const enum way way = way_of(&pool->control.nodes[i]);
+        if (i != node && way > best) {
+            best = way;
+            other = pool->nodes[i].name;
+        }
+    }
+    char path[ENCODED_NAME_BYTES_MAX];
+    uri_encode(other, path, sizeof(path));
+    switch (best) {
+    case WAY_NONE:
+        (void)snprintf(fix, bytes, "%s, or repeat with ?force=true",
+                       pool->node_count == 1 ? "add a second node"
+                                             : "wait until GET /v1/nodes shows a second copy");
+        break;
+    case WAY_START:
+        (void)snprintf(fix, bytes, "start %s again and let it fill, or repeat with ?force=true",
+                       other);
+        break;
+    case WAY_READY:
+        (void)snprintf(fix, bytes,
+                       "POST /v1/nodes/%s/ready and let it fill, or repeat with ?force=true", path);
+        break;
+    case WAY_WAIT:
+        (void)snprintf(fix, bytes,
+                       "wait until GET /v1/nodes/%s says complete, or repeat with ?force=true",
+                       path);
+        break;
+    }
+}
+
+static const char *consequence(enum control_command_type command, const struct proxy_pool *pool,
+                               uint32_t node)
+{
+    if (command == CONTROL_COMMAND_RESYNC) {
+        return "loses what no other node holds";
+    }
+    const node_set others = facts_complete(pool) & ~node_set_of(node);
+    return others == 0 ? "makes every read a miss" : "leaves no node for reads";
+}
+
 static void refuse_last_copy(const struct request *request, const struct proxy_pool *pool,
                              uint32_t node, struct reply *reply)
 {
+    const enum control_command_type command = request->route->command;
     char others[FACTS_LIST_BYTES_MAX];
     char fix[FACTS_LIST_BYTES_MAX];
-    const char *filling = NULL;
-    for (uint32_t i = 0; i < pool->node_count; i++) {
-        if (i != node && pool->control.nodes[i].data == NODE_DATA_FILLING) {
-            filling = pool->nodes[i].name;
-        }
-    }
     facts_describe_all(pool, node_set_all(pool->node_count) & ~node_set_of(node), others);
-    if (filling != NULL) {
-        char path[ENCODED_NAME_BYTES_MAX];
-        uri_encode(filling, path, sizeof(path));
-        (void)snprintf(fix, sizeof(fix),
-                       "wait until GET /v1/nodes/%s says complete, or repeat with ?force=true",
-                       path);
-    } else {
-        (void)snprintf(fix, sizeof(fix), "%s, or repeat with ?force=true",
-                       pool->node_count == 1 ? "add a second node"
-                                             : "bring another node back and let it fill");
-    }
-    const char *end = request->route->command == CONTROL_COMMAND_RESYNC
-                          ? "loses what no other node holds"
-                          : "makes every read a miss";
-    reply_problem_about(reply, PROBLEM_LAST_COPY, fix, "%s. %s %s %s.", others,
-                        gerund(request->route->command), request->name, end);
+    suggest_copy(pool, node, fix, sizeof(fix));
+    reply_problem_about(reply, PROBLEM_LAST_COPY, fix, "%s. %s %s %s.", others, gerund(command),
+                        request->name, consequence(command, pool, node));
 }
 
 static void reply_last_copy(const struct request *request, const struct control_port_request *asked,

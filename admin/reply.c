@@ -25,10 +25,23 @@ static const struct problem_kind {
 #undef X
 };
 
-/* Latencies are read to 1/32; nine digits hide the noise of binary fractions. */
+/* The text of JSON with a line's end, for terminals. Latencies are read to 1/32; nine digits hide
+ * the noise of binary fractions. */
 static char *dump(const json_t *json)
 {
-    return json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (out == NULL) {
+        return NULL;
+    }
+    const bool is_whole = json_dumpf(json, out, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0 &&
+                          fputc('\n', out) != EOF;
+    if (fclose(out) != 0 || !is_whole) {
+        free(text);
+        return NULL;
+    }
+    return text;
 }
 
 static void take_body(struct reply *reply, unsigned int status, const char *type, char *body)

@@ -4,9 +4,10 @@
 
 Each contender stands in front of two memcacheds of its own. It is pinned to core 0 and given 40 %
 of it by a cgroup quota, everything else runs on core 1, so that the proxy is what is short: one
-that is not saturated wakes up more often and looks dearer. Contenders alternate, in shuffled order; medians
-count. A run in which the host took away more than 5 % of a core is left out, and made again while
-there is time. Where no cgroup can be made, the quota is left out, and the output says so.
+that is not saturated wakes up more often and looks dearer. Contenders alternate, in shuffled
+order; medians count. A run in which the host took away more than 5 % of a core, or in which the
+proxy was not saturated after all, is left out, and made again while there is time. Where no cgroup
+can be made, the quota is left out, and the output says so.
 
 CPU is the first field of /proc/PID/task/*/schedstat, summed, over the replies that the load
 generator has checked. Exit 0: everwarm is within the limits, 1: it is not, 2: could not measure.
@@ -38,7 +39,7 @@ QUOTA_PERCENT = 40
 PERIOD_US = 10_000
 STEAL_PERCENT_MAX = 5
 RUNS_WANTED_MIN = 3        # undisturbed ones; with fewer, all count, and the output says so
-BUSY_PERCENT_MIN = 85      # of the quota; below it the proxy was not what was short
+BUSY_PERCENT_MIN = 85      # of the quota; below it the proxy was not saturated
 START_SECONDS_MAX = 15
 AGAIN_SECONDS_MAX = 200    # since the start; no disturbed run is made again after it
 KEY_BYTES = 20
@@ -121,9 +122,12 @@ class Process:
         deadline = time.monotonic() + START_SECONDS_MAX
         while not condition():
             if self.child.poll() is not None or time.monotonic() > deadline:
-                tail = pathlib.Path(self.log).read_text(errors="replace")[-2000:]
-                raise CannotMeasure(f"{self.name}: {what} does not come about\n{tail}")
+                raise CannotMeasure(f"{self.name}: {what} does not come about\n{self.tail()}")
             time.sleep(0.02)
+
+    def tail(self):
+        """The end of its log, for the message that says it has failed."""
+        return pathlib.Path(self.log).read_text(errors="replace")[-2000:]
 
     def cpu_ns(self):
         total = 0
@@ -198,6 +202,7 @@ def start_proxy(arguments, port, quota, log):
 class Contender:
     """A proxy in front of two nodes of its own."""
     copies = 2
+    is_optional = False
 
     def __init__(self, stack, folder, quota):
         self.stack = stack
@@ -282,6 +287,7 @@ class Null(Contender):
 class MemcachedProxy(Contender):
     """memcached's own proxy: writes to both and waits for both, reads the first with failover."""
     name = "mc-proxy"
+    is_optional = True  # under load it now and then answers SERVER_ERROR: that run is left out
     program = TRIXIE_MEMCACHED
 
     def arguments(self):
@@ -304,10 +310,10 @@ routes{{
 CONTENDERS = {one.name: one for one in (Null, Nutcracker, Everwarm, MemcachedProxy)}
 
 
-def load(port, workload, *more):
+def load(contender, workload, *more):
     """Runs the load generator; returns what it reports. Values of each size have their own keys."""
-    arguments = [LG, "-p", port, "-c", workload["c"], "-d", workload["d"], "-v", workload["v"],
-                 "-m", workload["m"], "-s", workload["s"],
+    arguments = [LG, "-p", contender.port, "-c", workload["c"], "-d", workload["d"],
+                 "-v", workload["v"], "-m", workload["m"], "-s", workload["s"],
                  "-P", "a" if workload["v"] == 100 else "b", *more]
     cores = {LOAD_CORE} if LOAD_CORE < len(os.sched_getaffinity(0)) else os.sched_getaffinity(0)
     done = subprocess.run([str(argument) for argument in arguments], capture_output=True, text=True,
@@ -315,7 +321,8 @@ def load(port, workload, *more):
                           preexec_fn=lambda: os.sched_setaffinity(0, cores))
     report = json.loads(done.stdout or '{"error": "no output"}')
     if done.returncode != 0 or "error" in report:
-        raise CannotMeasure(f"load generator: {report.get('error')} {done.stderr}")
+        raise CannotMeasure(f"{contender.name}, {workload['what']}: the load generator says: "
+                            f"{report.get('error')} {done.stderr}\n{contender.process.tail()}")
     return report
 
 
@@ -328,10 +335,10 @@ def measure(contender, workload, seconds):
     """One run: {"us", "rps", "p99", "busy", "steal"}."""
     contender.prepare(workload)
     if workload["v"] not in contender.loaded:
-        load(contender.port, workload, "-L")
+        load(contender, workload, "-L")
         contender.loaded.add(workload["v"])
     stolen, cpu, start = stolen_ns(), contender.process.cpu_ns(), time.monotonic_ns()
-    report = load(contender.port, workload, "-t", seconds)
+    report = load(contender, workload, "-t", seconds)
     wall = time.monotonic_ns() - start
     cpu = contender.process.cpu_ns() - cpu
     contender.check_copies()
@@ -341,7 +348,8 @@ def measure(contender, workload, seconds):
 
 
 def undisturbed(runs):
-    return [run for run in runs if run["steal"] <= STEAL_PERCENT_MAX]
+    return [run for run in runs
+            if run["steal"] <= STEAL_PERCENT_MAX and run["busy"] >= BUSY_PERCENT_MIN]
 
 
 def measure_all(contenders, workloads, options):
@@ -351,7 +359,12 @@ def measure_all(contenders, workloads, options):
 
     def measure_round(cells):
         for name, one in cells:
-            runs[name][one.name].append(measure(one, workloads[name], options.seconds))
+            try:
+                runs[name][one.name].append(measure(one, workloads[name], options.seconds))
+            except CannotMeasure as error:
+                if not one.is_optional:
+                    raise
+                print(f"a run is left out: {error}", file=sys.stderr)
 
     for repeat in range(options.repeats):
         measure_round([(name, one) for name in random.sample(list(workloads), len(workloads))
@@ -382,7 +395,7 @@ def summary(runs, workloads):
     """{workload: {"what", "contenders": {name: medians}, "verdict": "PASS"/"FAIL", "why": []}}"""
     result = {}
     for name, by_contender in runs.items():
-        row = {one: medians(its_runs) for one, its_runs in by_contender.items()}
+        row = {one: medians(its_runs) for one, its_runs in by_contender.items() if its_runs}
         ours = row.get("everwarm")
         limits = {"null": workloads[name]["null_max"], "nutcracker": NUTCRACKER_MAX}
         why = []
@@ -392,7 +405,8 @@ def summary(runs, workloads):
             if ratio > limits.get(other, ratio):
                 why.append(f"{ratio:.2f} x {other}, at most {limits[other]:.2f}")
         result[name] = {"what": workloads[name]["what"], "contenders": row, "why": why,
-                        "verdict": None if ours is None else "FAIL" if why else "PASS"}
+                        "verdict": "FAIL" if why else "PASS" if row.keys() >= {"everwarm", *limits}
+                        else None}
     return result
 
 
@@ -404,22 +418,18 @@ def show(result, quota, names):
     print(f"{'':22}" + "".join(f"{name:>12}" for name in names + ratios))
     for row in result.values():
         by_name = row["contenders"]
-        cells = [f"{by_name[name]['us']:.2f}" for name in names]
+        cells = [f"{by_name[name]['us']:.2f}" if name in by_name else "-" for name in names]
         if ratios:
-            cells += [f"{by_name['everwarm'][f'to_{name}']:.2f}" for name in others]
+            cells += [f"{by_name['everwarm'].get(f'to_{name}', 0):.2f}" for name in others]
         line = f"{row['what']:22}" + "".join(f"{cell:>12}" for cell in cells)
         if row["verdict"]:
             line += f"  {row['verdict']} {'; '.join(row['why'])}"
         print(line)
-    notes = {
-        "not saturated": lambda one: one["busy"] < BUSY_PERCENT_MIN,
-        "disturbed by the host": lambda one: one["is_disturbed"],
-    }
-    for what, is_so in notes.items():
-        cells = [f"{name} at {row['what']}" for row in result.values()
-                 for name, one in row["contenders"].items() if is_so(one)]
-        if cells:
-            print(f"note: {what}, so of less worth: {'; '.join(cells)}")
+    cells = [f"{name} at {row['what']}" for row in result.values()
+             for name, one in row["contenders"].items() if one["is_disturbed"]]
+    if cells:
+        print(f"note: disturbed by the machine's other load or its host, so of less worth: "
+              f"{'; '.join(cells)}")
     if not quota.path:
         print(f"note: no cgroup quota ({quota.why_not}): cheap proxies look dearer than they are")
 

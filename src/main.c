@@ -71,20 +71,18 @@ static void print_encoded(const char *name)
     }
 }
 
-/* How nc is told to reach ADDRESS, as "host port" or "-U path". */
-static void print_target(const char *address)
+/* What pipes bytes to ADDRESS: curl, which is needed for the rest anyway. */
+static void print_pipe(const char *address)
 {
     const char *colon = strrchr(address, ':');
     if (strncmp(address, "unix:", 5) == 0) {
-        (void)printf("-U %s", address + 5);
+        (void)printf("nc -U %s", address + 5);
     } else if (strncmp(address, "0.0.0.0:", 8) == 0) {
-        (void)printf("127.0.0.1 %s", colon + 1);
+        (void)printf("curl -s telnet://127.0.0.1%s", colon);
     } else if (strncmp(address, "[::]:", 5) == 0) {
-        (void)printf("::1 %s", colon + 1);
-    } else if (address[0] == '[') {
-        (void)printf("%.*s %s", (int)(colon - address) - 2, address + 1, colon + 1);
+        (void)printf("curl -s telnet://[::1]%s", colon);
     } else {
-        (void)printf("%.*s %s", (int)(colon - address), address, colon + 1);
+        (void)printf("curl -s telnet://%s", address);
     }
 }
 
@@ -115,8 +113,8 @@ static void print_banner(const struct parts *parts)
     if (data != NULL) {
         (void)printf(
             "try:\n  printf 'set greeting 0 0 5\\r\\nhello\\r\\nget greeting\\r\\nquit\\r\\n'"
-            " | nc ");
-        print_target(data);
+            " | ");
+        print_pipe(data);
         (void)putchar('\n');
     }
     if (parts->admin != NULL && admin_url(parts->admin)[0] != '\0') {

@@ -274,6 +274,17 @@ uint64_t control_next_deadline_us(const struct control *control)
     if (control->is_lone) {
         return deadline;
     }
+    if (control->start == START_DONE && control->join == JOIN_IDLE &&
+        control_peers_live(control) > 0) {
+        sooner(&deadline, control->glance_us);
+    }
+    if (control->start == START_PAUSE) {
+        sooner(&deadline, control->start_us + 2 * control->options.interval_us);
+    }
+    if (control->flush == FLUSH_SENDING) {
+        uint64_t late_us = control->flush_us + 2 * control->options.timeout_us;
+        sooner(&deadline, late_us > control->now_us ? late_us : UINT64_MAX);
+    }
     if (control->join == JOIN_POLL) {
         sooner(&deadline, control->poll_us);
     }

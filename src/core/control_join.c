@@ -242,6 +242,10 @@ static bool is_other_first(const struct control *control)
 /* All nodes have been read: what did they show? */
 static void start_on_read(struct control *control)
 {
+    if (control->top.epoch > 0) {
+        start_move(control, START_DONE);
+        return;
+    }
     node_set heard = control_probe_heard(control);
     bool have_all = heard == node_set_all(control->node_count) ||
                     control->now_us - control->begin_us >= control->options.lease_us;
@@ -259,9 +263,6 @@ static void start_on_read(struct control *control)
 
 static void start_step(struct control *control)
 {
-    if (control->top.epoch > 0 && control->start >= START_READ) {
-        start_move(control, START_DONE);
-    }
     switch (control->start) {
     case START_ID:
         if (control->id_state == ID_OURS) {
@@ -283,7 +284,9 @@ static void start_step(struct control *control)
         break;
     }
     case START_PAUSE:
-        if (control->now_us - control->start_us >= 2 * control->options.interval_us) {
+        if (control->top.epoch > 0) {
+            start_move(control, START_DONE);
+        } else if (control->now_us - control->start_us >= 2 * control->options.interval_us) {
             start_move(control, START_READ);
         }
         break;
@@ -487,6 +490,21 @@ static void lapse_step(struct control *control)
     control_move(control, is_current ? CONTROL_SERVING : CONTROL_CHANGING);
 }
 
+static void glance(struct control *control)
+{
+    if (control->join != JOIN_IDLE || control->now_us < control->glance_us ||
+        control_peers_live(control) == 0) {
+        return;
+    }
+    control->glance_us = control->now_us + control->options.interval_us / CONTROL_GLANCES;
+    node_set heard = control_probe_heard(control);
+    node_set complete = heard & control_join_nodes(&control->top, NODE_DATA_COMPLETE);
+    if (heard != 0) {
+        uint32_t node = node_set_first(complete != 0 ? complete : heard);
+        control_probe_look(control, &control->probes[node]);
+    }
+}
+
 void control_join_step(struct control *control)
 {
     if (control->start != START_DONE) {
@@ -500,4 +518,5 @@ void control_join_step(struct control *control)
         lapse_step(control);
     }
     join_step(control);
+    glance(control);
 }

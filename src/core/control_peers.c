@@ -28,20 +28,25 @@ void control_peers_init(struct control *control)
 
 static void send_id(struct control *control, struct probe *probe, enum probe_form form)
 {
-    char text[MC_KEY_BYTES_MAX + 80];
+    char body[VIEW_ID_BYTES_MAX];
+    struct mc_writer b = mc_writer_of(body, sizeof body);
+    view_id_emit(control->options.nonce, &b);
+    char text[VIEW_ID_BYTES_MAX + MC_KEY_BYTES_MAX + 64];
     struct mc_writer w = mc_writer_of(text, sizeof text);
     mc_write(&w, form == PROBE_FORM_ID_LOOK ? SLICE("mg ") : SLICE("ms "));
     view_key_id(&control->options.names, control->id, &w);
     if (form == PROBE_FORM_ID_LOOK) {
         mc_write(&w, SLICE(" v\r\n"));
     } else {
-        mc_write(&w, form == PROBE_FORM_ID_ADD ? SLICE(" 16 ME T") : SLICE(" 16 T"));
+        mc_write(&w, SLICE(" "));
+        mc_write_u64(&w, b.len);
+        mc_write(&w, form == PROBE_FORM_ID_ADD ? SLICE(" ME T") : SLICE(" T"));
         mc_write_u64(&w, CONTROL_ID_TTL_S);
         mc_write(&w, SLICE("\r\n"));
-        mc_write_hex64(&w, control->options.nonce);
+        mc_write(&w, slice_of(body, b.len));
         mc_write(&w, SLICE("\r\n"));
     }
-    INVARIANT(!w.is_full);
+    INVARIANT(!b.is_full && !w.is_full);
     (void)control_probe_send(control, probe, form, slice_of(text, w.len), control->id);
 }
 
@@ -65,7 +70,7 @@ void control_peers_on_id(struct control *control, struct probe *probe,
         send_id(control, probe,
                 reply->kind == MC_REPLY_NS ? PROBE_FORM_ID_LOOK : PROBE_FORM_ID_ADD);
     } else if (want->form == PROBE_FORM_ID_LOOK) {
-        if (mc_read_hex64(value, &nonce) && nonce != control->options.nonce) {
+        if (view_id_parse(value, &nonce) && nonce != control->options.nonce) {
             control->is_id_taken = true;
         } else {
             send_id(control, probe, PROBE_FORM_ID_PUT); /* ours, or rubbish */
@@ -268,6 +273,7 @@ void control_peers_scan(struct control *control, struct probe *probe, enum contr
     char text[PROXIES_MAX * (POOL_NAME_BYTES_MAX + 48)];
     struct mc_writer w = mc_writer_of(text, sizeof text);
     probe->scan_ids = (struct probe_id_set){0};
+    uint32_t count = 0;
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
         if (scan == CONTROL_SCAN_LIVE && !control_peers_is_live(control, id)) {
             continue;
@@ -276,11 +282,13 @@ void control_peers_scan(struct control *control, struct probe *probe, enum contr
         view_key_heartbeat(&control->options.names, id, &w);
         mc_write(&w, tail);
         probe->scan_ids.bits[id / 64] |= UINT64_C(1) << (id % 64);
+        count++;
     }
     mc_write(&w, SLICE("mn\r\n"));
     INVARIANT(!w.is_full);
     if (control_probe_send(control, probe, PROBE_FORM_SCAN, slice_of(text, w.len), 0)) {
         probe->is_scan_owed = true;
+        probe->requests += count;
         probe->is_scan_full = scan == CONTROL_SCAN_ALL;
     }
 }
@@ -330,6 +338,7 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     peer->given_up = beat->given_up;
     peer->growth_us = control->now_us;
     peer->stale_on = 0;
+    peer->missing_us = 0;
     if (peer->state != PEER_LIVE) {
         peer->state = PEER_LIVE;
         tell_peer(control, TRACE_PROXY_SEEN, id, "");
@@ -339,12 +348,17 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     }
 }
 
-/* Asked at ASKED_US, the node showed nothing new of the peer. */
-static void no_growth(const struct control *control, struct peer *peer, uint32_t node,
-                      uint64_t asked_us)
+/*
+ * Asked at ASKED_US, the node showed nothing new of the peer. It counts if the peer had `lease` to
+ * store something there since SINCE_US, and since we came to hear the node: it may have to connect
+ * anew as we had.
+ */
+static void no_growth(const struct control *control, struct peer *peer, const struct probe *probe,
+                      uint64_t since_us, uint64_t asked_us)
 {
-    if (peer->state == PEER_LIVE && asked_us >= peer->growth_us + control->options.lease_us) {
-        peer->stale_on |= node_set_of(node);
+    uint64_t from_us = since_us > probe->greeted_us ? since_us : probe->greeted_us;
+    if (peer->state == PEER_LIVE && asked_us >= from_us + control->options.lease_us) {
+        peer->stale_on |= node_set_of(probe->node);
     }
 }
 
@@ -372,7 +386,7 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
         control->is_id_taken = control->is_id_taken || is_clash;
         peer->seen_on |= node_set_of(probe->node);
     } else {
-        no_growth(control, peer, probe->node, asked_us);
+        no_growth(control, peer, probe, peer->growth_us, asked_us);
     }
 }
 
@@ -407,7 +421,11 @@ void control_peers_on_scanned(struct control *control, struct probe *probe, uint
             continue;
         }
         peer->absent_on |= node_set_of(probe->node);
-        no_growth(control, peer, probe->node, asked_us);
+        if (peer->missing_us == 0) {
+            peer->missing_us = control->now_us;
+        }
+        /* What grew may have been erased: only from now on, reading often, growth would be seen. */
+        no_growth(control, peer, probe, peer->missing_us, asked_us);
         check_farewell(control, id);
     }
 }

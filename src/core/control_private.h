@@ -50,6 +50,10 @@ enum {
     /* Stores of a view on one node in one round: each failure means that another stored one. */
     CONTROL_PUTS_MAX = 8,
     CONTROL_POLL_US = 3000,
+    /* While there are other proxies, the view's CAS is looked at so many times in an interval, on
+     * the node where a proposal comes first: who proposes holds its writes until all have noticed.
+     */
+    CONTROL_GLANCES = 8,
     CONTROL_FILL_TICK_US = 10000,
     CONTROL_SCAN_IDLE_US = 1000000,
     CONTROL_RECONNECT_LAST_US = 1000000,
@@ -110,6 +114,7 @@ struct probe {
     enum probe_state state;
     bool wants_close;
     bool wants_write;
+    uint64_t greeted_us;
     bool is_greeted; /* identity and view have been read on this connection */
     struct byte_ring out;
     struct probe_want wants[CONTROL_WANTS_MAX]; /* a ring */
@@ -191,6 +196,8 @@ void control_probe_ask_stats(struct control *control, struct probe *probe);
 /* A closed wire is to be opened at once. */
 void control_probe_hurry(struct control *control, struct probe *probe);
 void control_probe_ask_view(struct control *control, struct probe *probe);
+/* Has the view's CAS changed? */
+void control_probe_look(struct control *control, struct probe *probe);
 void control_probe_fail(struct control *control, struct probe *probe, enum wire_end end);
 /* Has FORM been asked for at SINCE_US or later, and not been answered? */
 bool control_probe_is_asked(const struct probe *probe, enum probe_form form, uint64_t since_us);
@@ -211,11 +218,12 @@ struct peer {
     uint64_t view_hash;
     uint64_t config_hash;
     node_set given_up;
-    uint64_t growth_us; /* when the sequence was last seen to grow */
-    node_set stale_on;  /* nodes that showed no growth when asked `lease` after that, or later */
-    node_set seen_on;   /* nodes that had it, and have not been restarted or flushed since */
-    node_set absent_on; /* nodes that had it no more, this time */
-    uint64_t absent_us; /* first time that no node had it; 0: some had */
+    uint64_t missing_us; /* since when some node did not have it, and none showed growth; 0: not */
+    uint64_t growth_us;  /* when the sequence was last seen to grow */
+    node_set stale_on;   /* nodes that showed no growth when asked `lease` after that, or later */
+    node_set seen_on;    /* nodes that had it, and have not been restarted or flushed since */
+    node_set absent_on;  /* nodes that had it no more, this time */
+    uint64_t absent_us;  /* first time that no node had it; 0: some had */
 };
 
 enum id_state {
@@ -406,6 +414,7 @@ struct control {
     uint64_t joined_sequence;
     uint64_t hold_us;
     uint64_t poll_us;
+    uint64_t glance_us;
     uint64_t change_us;    /* first HOLD of the change under way */
     uint64_t effective_us; /* when the view in effect came to be so */
     struct topology topologies[CONTROL_TOPOLOGIES_MAX];

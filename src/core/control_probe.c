@@ -73,7 +73,10 @@ static void plan_retry(struct control *control, struct probe *probe)
     if (probe->failures > 0) {
         uint32_t doublings = probe->failures < 8 ? probe->failures - 1 : 7;
         pause = control->options.interval_us / 2 << doublings;
-        pause = pause < CONTROL_RECONNECT_LAST_US ? pause : CONTROL_RECONNECT_LAST_US;
+        /* Proxies that come back to a node should do so within one lease of each other. */
+        uint64_t half_us = control->options.lease_us / 2;
+        uint64_t most = half_us < CONTROL_RECONNECT_LAST_US ? half_us : CONTROL_RECONNECT_LAST_US;
+        pause = pause < most ? pause : most;
         pause = prng_jitter(&control->prng, pause, CONTROL_JITTER_PERCENT);
     }
     probe->failures += probe->failures < 100;
@@ -157,6 +160,11 @@ static void ask_view(struct control *control, struct probe *probe, enum probe_fo
 void control_probe_ask_view(struct control *control, struct probe *probe)
 {
     ask_view(control, probe, PROBE_FORM_VIEW);
+}
+
+void control_probe_look(struct control *control, struct probe *probe)
+{
+    ask_view(control, probe, PROBE_FORM_LOOK);
 }
 
 static void begin_round(struct control *control, struct probe *probe)
@@ -306,6 +314,7 @@ static void done(struct control *control, struct probe *probe)
         round_over(control, probe, NULL);
         if (!probe->is_greeted) {
             probe->is_greeted = true;
+            probe->greeted_us = control->now_us;
             control_peers_claim(control, probe);
             control_peers_beat_on(control, probe);
         }

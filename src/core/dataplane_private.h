@@ -78,7 +78,7 @@ struct txn {
     uint64_t serial;     /* order of creation */
     uint32_t key_count;  /* reads */
     uint8_t tries;       /* times begun */
-    node_set item_errors; /* replicas that had no room for the item: it is deleted there */
+    node_set was_done;   /* nodes where it took effect, in this run or an earlier one */
     uint32_t legs;       /* out */
     uint16_t key_off;    /* of the (first) key in command */
     uint8_t key_bytes;
@@ -95,6 +95,8 @@ struct txn {
     bool is_internal;   /* an invalidation: no client, no deadline */
     bool is_doubtful;   /* answered by an error, or the lease ended: its key is deleted at the end */
     bool is_leader_in;  /* the leader has answered; reply and outcome are its */
+    bool is_too_large;  /* a delete in place of a store that was refused for its size */
+    bool is_wrong_tag;  /* a cas with a CAS of another node or run: only asks whether the key exists */
     bool is_restart;    /* reads: begin again when all legs are in */
     bool is_begun;      /* bytes of it may have been sent */
     int64_t exptime_s;  /* gat */

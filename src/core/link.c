@@ -827,7 +827,13 @@ void link_adopt(struct dataplane *dp)
     const struct topology *t = dp->topology;
     for (uint32_t node = 0; node < t->node_count; node++) {
         struct link *link = &dp->links[node];
+        bool was_wanted = link->is_wanted;
         link->is_wanted = ((t->complete | t->chained) & node_set_of(node)) != 0;
+        if (link->is_wanted && !was_wanted) {
+            /* What failed before it left the view says nothing: control has reached it since. */
+            link->has_failed = false;
+            link->failures = 0;
+        }
         if (!link->is_wanted) {
             link_give_up(dp, node, WIRE_END_OUT);
         } else if (link->state == LINK_CLOSED) {

@@ -87,39 +87,13 @@ static struct txn *new_txn(struct dataplane *dp, struct session *session, enum m
     return txn;
 }
 
-/* TEXT dies with the input, so it is copied; without memory the client is closed. */
+/* Answer what was no command, or none that can be carried out. TEXT is static. */
 static void answer_error(struct dataplane *dp, struct session *session, struct slice text)
 {
     dp->stats.protocol_errors_clients++;
-    char *to = journal_reserve(&dp->replies, &dp->chunks, text.len);
-    if (to == NULL) {
-        session_move(session, SESSION_CLOSING);
-        return;
-    }
     struct txn *txn = new_txn(dp, session, MC_VERSION);
     txn->is_uncounted = true;
-    memcpy(to, text.ptr, text.len);
-    txn->reply = journal_commit(&dp->replies, text.len);
-    txn_answer(dp, txn, SLICE(""), DATAPLANE_OUTCOME_CLIENT_ERROR);
-}
-
-static void after_bad(struct dataplane *dp, struct session *session,
-                      const struct mc_request *request)
-{
-    if (request->error.len > 0) {
-        answer_error(dp, session, request->error);
-    } else {
-        dp->stats.protocol_errors_clients += request->must_close;
-    }
-    if (session->state == SESSION_CLOSING) {
-        return;
-    }
-    if (request->must_close) {
-        session_move(session, SESSION_CLOSING);
-    } else if (request->swallow_bytes > 0) {
-        session->left = request->swallow_bytes;
-        session_move(session, SESSION_SWALLOW);
-    }
+    txn_answer(dp, txn, text, DATAPLANE_OUTCOME_CLIENT_ERROR);
 }
 
 /* A command of one key whose node form is short. */
@@ -141,6 +115,29 @@ static bool begin_single(struct dataplane *dp, struct session *session,
     txn->exptime_s = request->exptime_s;
     txn_begin(dp, txn);
     return true;
+}
+
+/*
+ * A line that is not to be forwarded. memcached drops the old item when it refuses a `set` for its
+ * size, so all replicas do.
+ */
+static void after_bad(struct dataplane *dp, struct session *session,
+                      const struct mc_request *request)
+{
+    struct mc_request unset = {
+        .command = MC_DELETE, .key = request->key, .is_noreply = request->is_noreply};
+    if (request->key.len > 0 && begin_single(dp, session, &unset, request->key, false)) {
+        session->tail->is_too_large = true;
+    } else if (request->error.len > 0) {
+        answer_error(dp, session, request->error);
+    }
+    if (request->must_close) {
+        dp->stats.protocol_errors_clients += request->error.len == 0;
+        session_move(session, SESSION_CLOSING);
+    } else if (request->swallow_bytes > 0) {
+        session->left = request->swallow_bytes;
+        session_move(session, SESSION_SWALLOW);
+    }
 }
 
 /* A read of up to MULTIGET_KEYS_MAX keys, taken off KEYS, as far as they fit in one piece. */
@@ -344,9 +341,10 @@ static void gathered(struct dataplane *dp, struct session *session)
     if (session->is_bad_data || session->is_out_of_memory) {
         chain_drop(&dp->chunks, &store.chain);
         dp->stats.shed += session->is_out_of_memory;
-        answer_error(dp, session,
-                     session->is_out_of_memory ? SLICE("SERVER_ERROR out of memory storing object\r\n")
-                                               : SLICE("CLIENT_ERROR bad data chunk\r\n"));
+        struct slice text = session->is_out_of_memory
+                                ? SLICE("SERVER_ERROR out of memory storing object\r\n")
+                                : SLICE("CLIENT_ERROR bad data chunk\r\n");
+        answer_error(dp, session, request->is_noreply ? SLICE("") : text);
         return;
     }
     struct txn *txn = new_txn(dp, session, request->command);
@@ -391,13 +389,36 @@ static void begin_asked(struct dataplane *dp, struct session *session,
     txn_move(dp, txn, TXN_ASKED);
 }
 
-static void answer_stats(struct dataplane *dp, struct session *session)
+/* What the nodes know of their own items and slabs is not a proxy's to add up: empty answers. */
+static bool is_empty_stats(struct slice what)
+{
+    static const struct slice words[] = {SLICE_INIT("settings"), SLICE_INIT("items"),
+                                         SLICE_INIT("slabs"), SLICE_INIT("conns"),
+                                         SLICE_INIT("sizes")};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (slice_is_equal(what, words[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void answer_stats(struct dataplane *dp, struct session *session, struct slice what)
 {
     struct txn *txn = new_txn(dp, session, MC_STATS);
+    if (what.len > 0) {
+        bool is_reset = slice_is_equal(what, SLICE("reset"));
+        bool is_known = is_reset || is_empty_stats(what);
+        txn_answer(dp, txn,
+                   is_reset   ? SLICE("RESET\r\n")
+                   : is_known ? SLICE("END\r\n")
+                              : SLICE("ERROR\r\n"),
+                   is_known ? DATAPLANE_OUTCOME_STORED : DATAPLANE_OUTCOME_CLIENT_ERROR);
+        return;
+    }
     char *to = journal_reserve(&dp->replies, &dp->chunks, DATAPLANE_STATS_TEXT_BYTES_MAX);
-    size_t len = 0;
     if (to != NULL) {
-        len = dataplane_stats_text(dp, to);
+        size_t len = dataplane_stats_text(dp, to);
         txn->reply = journal_commit(&dp->replies, len);
     }
     txn_answer(dp, txn, SLICE("END\r\n"), DATAPLANE_OUTCOME_STORED);
@@ -448,7 +469,7 @@ static bool begin_command(struct dataplane *dp, struct session *session,
         return true;
     }
     case MC_STATS:
-        answer_stats(dp, session);
+        answer_stats(dp, session, request->argument);
         return true;
     case MC_QUIT:
         session_move(session, SESSION_CLOSING);

@@ -273,16 +273,31 @@ void txn_orphan(struct dataplane *dp, struct txn *txn)
 
 /* --- Invalidation: when in doubt, a miss --- */
 
-static struct chain delete_of(struct dataplane *dp, struct slice key)
+/* "WORD KEY END" for the nodes; empty without memory. */
+static struct chain short_of(struct dataplane *dp, struct slice word, struct slice key,
+                             struct slice end)
 {
-    char *to = journal_reserve(&dp->requests, &dp->chunks, key.len + 5);
+    size_t len = word.len + key.len + end.len;
+    char *to = journal_reserve(&dp->requests, &dp->chunks, len);
     if (to == NULL) {
         return (struct chain){0};
     }
-    memcpy(to, "md ", 3);
-    memcpy(to + 3, key.ptr, key.len);
-    memcpy(to + 3 + key.len, "\r\n", 2);
-    return journal_commit(&dp->requests, key.len + 5);
+    struct mc_writer w = mc_writer_of(to, len);
+    mc_write(&w, word);
+    mc_write(&w, key);
+    mc_write(&w, end);
+    return journal_commit(&dp->requests, len);
+}
+
+static struct chain delete_of(struct dataplane *dp, struct slice key)
+{
+    return short_of(dp, SLICE("md "), key, SLICE("\r\n"));
+}
+
+/* Asks for no more than whether the key is there. */
+static struct chain exists_of(struct dataplane *dp, struct slice key)
+{
+    return short_of(dp, SLICE("mg "), key, SLICE(" u\r\n"));
 }
 
 /* Delete TXN's key on all replicas, as soon as all that may still write it has come to its end. */
@@ -406,13 +421,14 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         return false;
     }
     uint32_t leader = topology_leader(t, txn->key_hash);
-    if (command == MC_CAS && (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader)) {
-        if (txn->is_begun) {
-            finish(dp, (set_text(txn, SLICE("EXISTS\r\n"), DATAPLANE_OUTCOME_REFUSED), txn));
-        } else {
-            txn_answer(dp, txn, SLICE("EXISTS\r\n"), DATAPLANE_OUTCOME_REFUSED);
+    struct chain first = txn->command;
+    txn->is_wrong_tag =
+        command == MC_CAS && (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader);
+    if (txn->is_wrong_tag) {
+        first = exists_of(dp, txn_key(txn));
+        if (first.head == NULL) {
+            return false;
         }
-        return true;
     }
     txn->leader = (uint8_t)leader;
     txn->acked = 0;
@@ -433,7 +449,10 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     txn_move(dp, txn, is_decided ? TXN_DECIDING : TXN_WRITING);
     txn->step = is_decided ? STEP_DECIDE : STEP_WRITE;
     if (is_decided) {
-        send_to(dp, txn, leader, command_form(command), txn->command);
+        send_to(dp, txn, leader, command_form(command), first);
+        if (txn->is_wrong_tag) {
+            chain_drop(&dp->chunks, &first);
+        }
         return true;
     }
     for (node_set left = t->complete; left != 0; left &= left - 1) {
@@ -592,6 +611,9 @@ static void on_decided(struct dataplane *dp, struct txn *txn, struct leg *leg,
     bool is_number = command == MC_INCR || command == MC_DECR;
     enum dataplane_outcome outcome = DATAPLANE_OUTCOME_STORED;
     bool is_number_lost = is_number && kind == MC_REPLY_VA && txn->reply.head == NULL;
+    if (txn->is_wrong_tag && kind == MC_REPLY_HD) {
+        kind = MC_REPLY_EX;
+    }
     if (is_error(kind)) {
         outcome = kind == MC_REPLY_CLIENT_ERROR ? DATAPLANE_OUTCOME_CLIENT_ERROR
                                                 : DATAPLANE_OUTCOME_SERVER_ERROR;
@@ -688,6 +710,14 @@ static void on_plain_leader(struct txn *txn, enum mc_reply_kind kind)
 {
     enum dataplane_outcome outcome = DATAPLANE_OUTCOME_STORED;
     txn->is_leader_in = true;
+    if (txn->is_too_large) {
+        set_text(txn, SLICE("SERVER_ERROR object too large for cache\r\n"),
+                 DATAPLANE_OUTCOME_CLIENT_ERROR);
+        return;
+    }
+    if (is_refusal(kind) && (txn->was_done & node_set_of(txn->leader)) != 0) {
+        kind = MC_REPLY_HD; /* an earlier run did it, under a leader that left before it told */
+    }
     if (!is_error(kind)) {
         set_text(txn, command_answer((enum mc_command)txn->command_type, kind, &outcome), outcome);
         return;
@@ -720,8 +750,11 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
     bool is_leader = txn->state == TXN_WRITING && node == txn->leader;
     if (is_leader) {
         on_plain_leader(txn, kind);
+        txn->was_done |= kind == MC_REPLY_HD ? node_set_of(node) : 0;
     } else if (kind == MC_REPLY_SERVER_ERROR && !leg->is_cleanup) {
         (void)clean_up(dp, txn, node); /* if it can't, the key is in doubt, and noted so */
+    } else if (kind == MC_REPLY_HD) {
+        txn->was_done |= node_set_of(node);
     }
     leg_drop(dp, leg);
     if (txn->legs == 0) {

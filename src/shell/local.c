@@ -209,7 +209,7 @@ static void explain(int failure, char *error, size_t error_bytes)
                        "--local: the memcached in $PATH may not be run by the user it would run "
                        "as: install it below /usr, or choose a user with -u");
     } else {
-        (void)snprintf(error, error_bytes, "--local: can't start memcached: %s", strerror(failure));
+        (void)snprintf(error, error_bytes, "--local: can't start memcached: %s", strerrordesc_np(failure));
     }
 }
 
@@ -312,7 +312,7 @@ static void restart(struct local *local, struct child *child, uint64_t now_us)
     int failure = launch(local, child);
     if (failure != 0) {
         log_line(LOG_LEVEL_ERROR, "local-memcached-failed", LOG_TEXT("address", child->address),
-                 LOG_TEXT("why", strerror(failure)));
+                 LOG_TEXT("why", strerrordesc_np(failure)));
         child->start_at_us = now_us + RESTART_PAUSE_US_MAX;
         return;
     }

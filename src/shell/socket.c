@@ -55,6 +55,7 @@ enum status socket_resolve(const struct address *address, struct socket_address 
                        gai_strerror(failure));
         return STATUS_NOT_FOUND;
     }
+    INVARIANT(found != NULL); /* success brings one at least */
     const struct addrinfo *chosen = found;
     for (const struct addrinfo *a = found; a != NULL; a = a->ai_next) {
         if (a->ai_family == AF_INET) {
@@ -122,7 +123,8 @@ static int probe(const struct socket_address *to)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage storage = {0};
+    struct sockaddr_storage storage;
+    memset(&storage, 0, sizeof(storage));
     socklen_t length = sizeof(storage);
     if (getsockname(fd, (struct sockaddr *)&storage, &length) != 0) {
         return 0;
@@ -157,7 +159,7 @@ static void explain_listen(const struct address *address, struct socket_error *e
         advice = "; ports below 1024 need root, unix sockets a directory one may write to";
     }
     (void)snprintf(error->text, sizeof(error->text), "can't listen on %s: %s%s", where,
-                   strerror(saved), advice);
+                   strerrordesc_np(saved), advice);
 }
 
 enum status socket_listen(struct address *address, int *out, uint32_t count,

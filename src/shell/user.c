@@ -63,7 +63,7 @@ enum status user_switch(const struct user *user, char *error, size_t error_bytes
     if ((geteuid() == 0 && setgroups(1, &group) != 0) || setgid(user->gid) != 0 ||
         setuid(user->uid) != 0) {
         (void)snprintf(error, error_bytes, "can't become user %u, group %u: %s",
-                       (unsigned)user->uid, (unsigned)user->gid, strerror(errno));
+                       (unsigned)user->uid, (unsigned)user->gid, strerrordesc_np(errno));
         return STATUS_SYSTEM;
     }
     return STATUS_OK;

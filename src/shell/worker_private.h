@@ -90,7 +90,7 @@ struct worker_pool {
     uint32_t listener_count;
     struct listener listeners[LISTENERS_MAX];
     struct node_conn nodes[NODES_MAX];
-    LIST_HEAD(, zombie) zombies;
+    LIST_HEAD(zombie_list, zombie) zombies;
     struct dataplane_stats published; /* these two under worker.publish */
     uint64_t published_zombies[NODES_MAX];
 };

@@ -278,7 +278,7 @@ static unsigned take_replies(struct connection *c, const char *bytes, size_t len
         at += need;
         if (at[-1] != '\n' ||
             (is_get && need >= END_BYTES && memcmp(at - END_BYTES, "END\r\n", END_BYTES) != 0)) {
-            die("bad end of a reply", "", 0);
+            die("bad reply: ", at - need, left < 40 ? left : 40);
         }
         c->reply_seen_bytes = 0;
         latency_record(now - oldest->start_ns);

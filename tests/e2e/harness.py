@@ -146,10 +146,10 @@ class Memcached:
         conn.send(b"lru_crawler metadump hash\r\n")
         keys = []
         while True:
-            line = conn.line()
-            if line in (b"END", b"OK"):
-                if line == b"END":
-                    break
+            line = conn.file.readline().rstrip(b"\r\n")  # dump lines end with LF alone
+            if line == b"END":
+                break
+            if line == b"OK":
                 continue
             if line.startswith(b"BUSY"):
                 conn.close()

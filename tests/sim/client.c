@@ -157,6 +157,12 @@ static uint32_t client_key(struct world *world, const struct client *c)
     return c->key_first + (uint32_t)world_below(world, c->key_count);
 }
 
+static uint64_t client_epoch(const struct world *world, const struct client *c)
+{
+    const struct topology *topology = world->proxies[c->proxy].topology[c->worker];
+    return topology == NULL ? 0 : topology->epoch;
+}
+
 static struct history_op client_op(const struct world *world, const struct client *c, uint32_t key,
                                    enum history_kind kind)
 {
@@ -166,6 +172,7 @@ static struct history_op client_op(const struct world *world, const struct clien
                                .value = HISTORY_ABSENT,
                                .seen = HISTORY_ABSENT,
                                .asked_us = world->now_us,
+                               .epoch = client_epoch(world, c),
                                .told_us = UINT64_MAX};
 }
 
@@ -232,7 +239,8 @@ static void client_ask_store(struct world *world, struct client *c, enum history
         }
         op.seen = c->cas_value[key];
         /* The same number may have come back with another CAS. */
-        op.is_cas_loose = is_number || c->cas_faults[key] != world->fault_count;
+        op.is_cas_loose = is_number;
+        op.cas_epoch = c->cas_epoch[key];
     }
     op.value = history_value(&world->history, bytes_slice(&text), is_joined ? 0 : flags);
     op.is_noreply = world_chance(world, 10);
@@ -395,6 +403,8 @@ static void client_close_op(struct world *world, uint32_t number, enum history_r
     struct history_op *op = &world->history.ops[number];
     op->result = result;
     op->told_us = world->now_us;
+    op->is_cas_loose =
+        op->is_cas_loose || op->cas_epoch != client_epoch(world, &world->clients[op->client]);
     if (world->now_us - op->asked_us > WORLD_REQUEST_US + WORLD_SLACK_US) {
         world_broken(world, "C6", "client %u waited %llu us for %s %s", op->client,
                      (unsigned long long)(world->now_us - op->asked_us),
@@ -467,7 +477,7 @@ static size_t client_read_value(struct world *world, struct client *c, struct sl
     if (pending->has_cas) {
         c->cas[op->key] = cas;
         c->cas_value[op->key] = seen;
-        c->cas_faults[op->key] = world->fault_count;
+        c->cas_epoch[op->key] = op->epoch;
     }
     client_close_op(world, number, HISTORY_OK);
     return taken;

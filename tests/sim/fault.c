@@ -177,11 +177,21 @@ void fault_end(struct world *world)
         if (node->is_frozen) {
             net_thaw(world, i);
         }
-        for (uint32_t p = 0; world->is_started && p < world->options.proxies; p++) {
-            struct control_command command = {
-                .type = CONTROL_COMMAND_READY, .node = i, .ticket = ++world->proxies[p].ticket};
-            proxy_command(world, p, &command);
-        }
     }
     world_note_fault(world);
+}
+
+void fault_ready(struct world *world)
+{
+    for (uint32_t p = 0; world->is_started && p < world->options.proxies; p++) {
+        struct control_snapshot snapshot;
+        fault_snapshot(world, p, &snapshot);
+        for (uint32_t i = 0; i < world->options.nodes; i++) {
+            struct control_command command = {
+                .type = CONTROL_COMMAND_READY, .node = i, .ticket = ++world->proxies[p].ticket};
+            if (snapshot.nodes[i].admin != NODE_ADMIN_READY) {
+                proxy_command(world, p, &command);
+            }
+        }
+    }
 }

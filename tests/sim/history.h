@@ -49,10 +49,12 @@ struct history_op {
     uint64_t number;
     uint64_t asked_us;
     uint64_t told_us; /* when the reply came, or after which it takes no effect any more */
+    uint64_t epoch;   /* of its worker's view when it was asked */
     bool is_optional; /* it may as well never take effect */
     bool is_noreply;
     bool is_near_fault; /* something failed while it was under way: its reply to the proxy may be
                            lost */
+    uint64_t cas_epoch; /* CAS: of the gets that it rests on */
     bool is_cas_loose;  /* CAS: the leader may have changed since its gets */
 };
 

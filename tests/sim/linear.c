@@ -212,6 +212,14 @@ static struct linear_bounds linear_bounds(const struct linear *l)
     return b;
 }
 
+/* It changes nothing wherever it stands; a decr that leaves 0 at 0 is not of these. */
+static bool linear_is_pure(const struct history_op *op)
+{
+    bool is_refused = op->result == HISTORY_NO || op->result == HISTORY_EXISTS ||
+                      op->result == HISTORY_NON_NUMERIC;
+    return !op->is_optional && (op->kind == HISTORY_GET || op->kind == HISTORY_TOUCH || is_refused);
+}
+
 /* Do the next operation after FROM (operations in the order: mandatory, then optional). */
 static bool linear_advance(struct linear *l, uint32_t from)
 {
@@ -220,8 +228,8 @@ static bool linear_advance(struct linear *l, uint32_t from)
     /* Not past the end of an optional one: it may have to come first. */
     uint64_t pure_max = b.told_min < b.expires_min ? b.told_min : b.expires_min;
     for (uint32_t i = 0; from == 0 && i < l->count && l->ops[i]->asked_us <= pure_max; i++) {
-        if (!linear_is_done(l, i) && !l->ops[i]->is_optional &&
-            linear_apply(l->history, l->ops[i], l->state, &next) && next == l->state) {
+        if (!linear_is_done(l, i) && linear_is_pure(l->ops[i]) &&
+            linear_apply(l->history, l->ops[i], l->state, &next)) {
             linear_do(l, i, next, true);
             return true;
         }

@@ -256,6 +256,9 @@ void net_crash(struct world *world, uint32_t node)
         if (conn->node != node || !conn->is_node_open) {
             continue;
         }
+        if (n->is_host_down && conn->side != CONN_DEAD) {
+            net_unheard(world, conn); /* also by keepalive, when nothing is sent */
+        }
         conn->has_rst = conn->has_rst || n->is_host_down;
         /* Unread bytes in the socket turn the kernel's FIN into a reset. */
         net_node_close(world, conn, conn->mc.in.len > 0 ? SEGMENT_RST : SEGMENT_FIN);

@@ -101,6 +101,9 @@ static void verdict_collect(const struct world *world, struct verdict_case *c, u
             (op->kind == HISTORY_GET && op->result == HISTORY_UNKNOWN)) {
             continue;
         }
+        if (is_expiring && op->result == HISTORY_NO) {
+            continue; /* copies may expire two seconds apart, so a miss says nothing */
+        }
         verdict_add(c, op);
         if (is_excused && verdict_is_write(op) && op->is_near_fault) {
             struct history_op again = *op;
@@ -109,7 +112,7 @@ static void verdict_collect(const struct world *world, struct verdict_case *c, u
         } else if (op->is_optional && verdict_is_write(op) && !op->is_noreply) {
             verdict_excuse(c, op); /* its reply is lost: it may take effect twice */
         }
-        if (is_expiring && (op->result == HISTORY_NO || op->kind == HISTORY_ADD)) {
+        if (is_expiring && op->kind == HISTORY_ADD) {
             /* The item may have expired by then. */
             struct history_op forget = {
                 .kind = HISTORY_FORGET, .key = key, .asked_us = 0, .told_us = op->told_us};

@@ -211,6 +211,9 @@ static void world_fini(struct world *world)
 static void world_watch(struct world *world)
 {
     client_watch(world);
+    if (world->is_resting) {
+        fault_ready(world);
+    }
     if (!world->is_started) {
         struct control_snapshot snapshot;
         world->is_started = true;

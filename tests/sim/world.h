@@ -178,7 +178,7 @@ struct client {
     /* What its last gets saw, for cas. */
     uint64_t cas[WORLD_KEYS_MAX];
     int32_t cas_value[WORLD_KEYS_MAX];
-    uint64_t cas_faults[WORLD_KEYS_MAX];
+    uint64_t cas_epoch[WORLD_KEYS_MAX];
 };
 
 struct world {
@@ -301,6 +301,8 @@ void fault_plan(struct world *world);
 void fault_strike(struct world *world);
 /* Mend everything. */
 void fault_end(struct world *world);
+/* An operator wishes all nodes ready. */
+void fault_ready(struct world *world);
 /* All nodes up, complete and of the run that the views name. */
 bool fault_is_whole(struct world *world);
 

@@ -511,7 +511,7 @@ void rig_turn(struct rig *rig)
             return;
         }
     }
-    rig->now_us += RIG_TICK_US;
+    rig->now_us += rig->tick_us;
     fill_tick(rig->fill, rig->now_us);
     rig_act(rig);
 }
@@ -570,6 +570,7 @@ struct rig *rig_create(const struct fill_options *options)
     rig->chunk = 1 << 16;
     rig->now_us = 1000000;
     rig->prng.state = 1;
+    rig->tick_us = RIG_TICK_US;
     rig->topology = (struct topology){
         .node_count = RIG_NODES,
         .complete = node_set_of(RIG_DONOR),

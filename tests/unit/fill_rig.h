@@ -16,7 +16,7 @@ enum {
     RIG_DONOR = 1,
     RIG_BUCKETS = 1024,
     RIG_TURNS_MAX = 5000000,
-    RIG_TICK_US = 10000,
+    RIG_TICK_US = 50000,
 };
 
 struct rig_bytes {

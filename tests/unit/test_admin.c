@@ -538,6 +538,21 @@ START_TEST(each_refusal_says_what_to_do)
                                               "complete, or repeat with ?force=true");
     json_decref(problem);
     answer_free(&answer);
+    the_pool()->control.nodes[2].data = NODE_DATA_OUT;
+    the_pool()->control.nodes[2].admin = NODE_ADMIN_MAINT;
+    answer = ask("POST", "/v1/nodes/a/maint");
+    problem = check_problem(&answer, 409, "/problems/last-copy");
+    ck_assert_str_eq(text_of(problem, "fix"), "POST /v1/nodes/%3Cscript%3E%22%26%5C/ready and let "
+                                              "it fill, or repeat with ?force=true");
+    json_decref(problem);
+    answer_free(&answer);
+    the_pool()->control.nodes[2].oper = NODE_OPER_DOWN;
+    answer = ask("POST", "/v1/nodes/a/maint");
+    problem = check_problem(&answer, 409, "/problems/last-copy");
+    ck_assert_str_eq(text_of(problem, "fix"),
+                     "start 127.0.0.1:11212 again and let it fill, or repeat with ?force=true");
+    json_decref(problem);
+    answer_free(&answer);
     the_pool()->node_count = 1;
     answer = ask("POST", "/v1/nodes/a/resync");
     problem = check_problem(&answer, 409, "/problems/last-copy");
