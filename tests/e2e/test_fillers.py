@@ -7,7 +7,11 @@ KEYS = 8000
 
 
 def fillers(proxies):
-    return [p for p in proxies if p.stats()["fill"]["active"]]
+    return [p for p in proxies if p.stats()["fill"]["pools"]["main"]["active"]]
+
+
+def replication(proxy):
+    return proxy.stats()["replication"]["pools"]["main"]
 
 
 def change_times(nodes, proxies):
@@ -16,7 +20,7 @@ def change_times(nodes, proxies):
         for word in ("drain", "ready"):
             status, body = proxies[0].request("POST", "/v1/nodes/b/" + word)
             assert status == 200, body
-    return max(p.stats()["replication"]["view_change_duration"]["max_s"] for p in proxies)
+    return max(replication(p)["view_changes"]["max_s"] for p in proxies)
 
 
 def main():
@@ -50,7 +54,7 @@ def main():
         proxies = [Everwarm(nodes, threads=1).up() for _ in range(count)]
         with running(*nodes, *proxies):
             wait_until("all see each other", lambda: all(
-                p.stats()["replication"]["proxies"] == count for p in proxies))
+                replication(p)["proxies"] == count for p in proxies))
             say("%d proxies: a change of view holds writes for at most %.1f ms" % (
                 count, change_times(nodes, proxies) * 1e3))
 

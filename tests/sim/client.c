@@ -16,6 +16,7 @@
 enum {
     CLIENT_PIECE_BYTES = 700, /* bytes of one read of the proxy: requests are cut */
     CLIENT_FLAGS_PER_CLIENT = 100000,
+    CLIENT_NO_EPOCH = 0,
 };
 
 static const char *const CLIENT_VERBS[] = {
@@ -160,7 +161,8 @@ static uint32_t client_key(struct world *world, const struct client *c)
 static uint64_t client_epoch(const struct world *world, const struct client *c)
 {
     const struct topology *topology = world->proxies[c->proxy].topology[c->worker];
-    return topology == NULL ? 0 : topology->epoch;
+    /* In a young view a miss asks other nodes, whose CAS is foreign to the leader. */
+    return topology == NULL || topology->is_young ? CLIENT_NO_EPOCH : topology->epoch;
 }
 
 static struct history_op client_op(const struct world *world, const struct client *c, uint32_t key,
