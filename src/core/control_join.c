@@ -239,26 +239,27 @@ static bool is_other_first(const struct control *control)
     return false;
 }
 
-/* All nodes have been read: what did they show? */
+/*
+ * All nodes have been read, after our heartbeat was stored. A view that some live proxy shows is
+ * joined at once. One that nobody shows may be what an emptied node was given by somebody whose
+ * newer words were just erased there: it is looked at twice, as is emptiness.
+ */
 static void start_on_read(struct control *control)
 {
-    if (control->top.epoch > 0) {
-        start_move(control, START_DONE);
-        return;
-    }
-    node_set heard = control_probe_heard(control);
-    bool have_all = heard == node_set_all(control->node_count) ||
+    bool is_second = control->is_found_before;
+    bool have_all = control_probe_heard(control) == node_set_all(control->node_count) ||
                     control->now_us - control->begin_us >= control->options.lease_us;
-    if (is_other_first(control)) {
-        control->is_found_empty = false;
-    } else if (control->is_found_empty && have_all) {
-        if (!control->is_proposing) {
-            propose_first(control);
-        }
-    } else {
-        control->is_found_empty = true;
-    }
     start_move(control, START_PAUSE);
+    control->is_found_before = true;
+    if (control->top.epoch > 0) {
+        if (is_second || control_peers_is_shown(control, &control->top)) {
+            start_move(control, START_DONE);
+        }
+    } else if (is_other_first(control)) {
+        control->is_found_before = false;
+    } else if (is_second && have_all && !control->is_proposing) {
+        propose_first(control);
+    }
 }
 
 static void start_step(struct control *control)
@@ -284,8 +285,8 @@ static void start_step(struct control *control)
         break;
     }
     case START_PAUSE:
-        if (control->top.epoch > 0) {
-            start_move(control, START_DONE);
+        if (control->top.epoch > 0 && control->top.proposer == control->id) {
+            start_move(control, START_DONE); /* our own proposal */
         } else if (control->now_us - control->start_us >= 2 * control->options.interval_us) {
             start_move(control, START_READ);
         }
@@ -482,11 +483,20 @@ static void lapse_step(struct control *control)
     if (control->regained_us == 0) {
         control->regained_us = control->now_us;
     }
-    if (!have_views(control, control->regained_us) || control_probe_heard(control) == 0) {
+    /* Others may have gone on under a view that has since been erased: their heartbeats tell. */
+    bool have = have_views(control, control->regained_us);
+    if (!have_scans(control, control->regained_us) || !have || control_probe_heard(control) == 0) {
+        return;
+    }
+    bool is_current = control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
+    if (is_current && !control_peers_have_joined(control)) {
+        if (control->now_us >= control->poll_us) {
+            control->poll_us = control->now_us + CONTROL_POLL_US;
+            control_peers_scan_all(control, CONTROL_SCAN_LIVE);
+        }
         return;
     }
     control_tell(control, TRACE_LEASE_REGAINED, TRACE_NO_NODE, "");
-    bool is_current = control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
     control_move(control, is_current ? CONTROL_SERVING : CONTROL_CHANGING);
 }
 

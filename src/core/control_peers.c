@@ -5,8 +5,13 @@
  * Another proxy is live until its sequence has not grown for `lease` on our clock. We read only now
  * and then, so not growing means: every node that we hear was asked `lease` after we last saw
  * growth, or later, and shows none. That is later than the end of the other's own lease, which
- * counts from when it *sent* what we saw. It is gone earlier when it is absent, twice, from nodes
- * that had it and have not been emptied since: only a farewell deletes.
+ * counts from when it *sent* what we saw. Where the heartbeat is missing, a flush may have erased
+ * what grew: it must then be missing for `lease` on end. Only a scan that shows our own heartbeat
+ * tells anything: at the end of a delayed flush a node forgets whatever it is given, for up to a
+ * second.
+ *
+ * A farewell is a last heartbeat without a view, which expires by itself. Absence alone would not
+ * do: a flush makes heartbeats of proxies absent that are only slow.
  *
  * Our lease counts from the sending of the last heartbeat that all nodes have acknowledged which we
  * hear and which are complete in the view in effect; if there are none of those, any node. Others
@@ -154,13 +159,12 @@ node_set control_peers_own_given_up(const struct control *control)
     return set;
 }
 
-static void send_beat(struct control *control, struct probe *probe)
+static void send_beat(struct control *control, struct probe *probe, uint64_t ttl_s)
 {
     char body[HEARTBEAT_BYTES_MAX];
     struct mc_writer b = mc_writer_of(body, sizeof body);
     heartbeat_emit(&control->beat, &control->options.names, &b);
     INVARIANT(!b.is_full);
-    uint64_t ttl_s = (10 * control->options.lease_us + 999999) / 1000000;
     char text[HEARTBEAT_BYTES_MAX + MC_KEY_BYTES_MAX + 64];
     struct mc_writer w = mc_writer_of(text, sizeof text);
     mc_write(&w, SLICE("ms "));
@@ -168,13 +172,19 @@ static void send_beat(struct control *control, struct probe *probe)
     mc_write(&w, SLICE(" "));
     mc_write_u64(&w, b.len);
     mc_write(&w, SLICE(" T"));
-    mc_write_u64(&w, ttl_s > 2 ? ttl_s : 2);
+    mc_write_u64(&w, ttl_s);
     mc_write(&w, SLICE("\r\n"));
     mc_write(&w, slice_of(body, b.len));
     mc_write(&w, SLICE("\r\n"));
     INVARIANT(!w.is_full);
     (void)control_probe_send(control, probe, PROBE_FORM_HEARTBEAT, slice_of(text, w.len),
                              control->beat.sequence);
+}
+
+static uint64_t ttl_s(const struct control *control)
+{
+    uint64_t seconds = (10 * control->options.lease_us + 999999) / 1000000;
+    return seconds > CONTROL_FAREWELL_TTL_S ? seconds : CONTROL_FAREWELL_TTL_S;
 }
 
 void control_peers_beat(struct control *control)
@@ -189,7 +199,7 @@ void control_peers_beat(struct control *control)
     control->sent_us[control->beat.sequence % CONTROL_SENT_MAX] = control->now_us;
     for (uint32_t node = 0; node < control->node_count; node++) {
         if (control->probes[node].is_greeted) {
-            send_beat(control, &control->probes[node]);
+            send_beat(control, &control->probes[node], ttl_s(control));
         }
     }
 }
@@ -197,13 +207,19 @@ void control_peers_beat(struct control *control)
 void control_peers_beat_on(struct control *control, struct probe *probe)
 {
     if (control->beat.sequence > 0 && control->state != CONTROL_LEAVING) {
-        send_beat(control, probe);
+        send_beat(control, probe, ttl_s(control));
     }
 }
 
 void control_peers_on_ack(struct control *control, struct probe *probe, uint64_t sequence)
 {
     probe->acked_sequence = sequence;
+    if (control->state == CONTROL_LEAVING) {
+        if (sequence == control->beat.sequence) {
+            control->farewells &= ~node_set_of(probe->node);
+        }
+        return;
+    }
     node_set heard = control_probe_heard(control) | node_set_of(probe->node);
     node_set needed = heard & control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
     uint64_t least = UINT64_MAX;
@@ -225,18 +241,14 @@ void control_peers_on_ack(struct control *control, struct probe *probe, uint64_t
 
 void control_peers_farewell(struct control *control)
 {
-    char text[MC_KEY_BYTES_MAX + 16];
-    struct mc_writer w = mc_writer_of(text, sizeof text);
-    mc_write(&w, SLICE("md "));
-    view_key_heartbeat(&control->options.names, control->id, &w);
-    mc_write(&w, SLICE("\r\n"));
-    INVARIANT(!w.is_full);
-    control->farewells = 0;
-    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
-        uint32_t node = node_set_first(left);
-        if (control_probe_send(control, &control->probes[node], PROBE_FORM_DELETE,
-                               slice_of(text, w.len), 0)) {
+    control->beat.sequence++;
+    control->beat.epoch = 0;
+    control->beat.view_hash = 0;
+    control->beat.given_up = 0;
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        if (control->probes[node].is_greeted) {
             control->farewells |= node_set_of(node);
+            send_beat(control, &control->probes[node], CONTROL_FAREWELL_TTL_S);
         }
     }
 }
@@ -273,9 +285,10 @@ void control_peers_scan(struct control *control, struct probe *probe, enum contr
     char text[PROXIES_MAX * (POOL_NAME_BYTES_MAX + 48)];
     struct mc_writer w = mc_writer_of(text, sizeof text);
     probe->scan_ids = (struct probe_id_set){0};
+    probe->is_own_seen = false;
     uint32_t count = 0;
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
-        if (scan == CONTROL_SCAN_LIVE && !control_peers_is_live(control, id)) {
+        if (scan == CONTROL_SCAN_LIVE && id != control->id && !control_peers_is_live(control, id)) {
             continue;
         }
         mc_write(&w, SLICE("mg "));
@@ -326,6 +339,14 @@ static void tell_peer(struct control *control, enum trace_type type, uint32_t id
 static void grow(struct control *control, uint32_t id, const struct heartbeat *beat)
 {
     struct peer *peer = &control->peers[id];
+    if (peer->nonce == beat->nonce && peer->epoch > 0 && beat->epoch == 0) {
+        peer->sequence = beat->sequence;
+        if (peer->state == PEER_LIVE) {
+            peer->state = PEER_GONE;
+            tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
+        }
+        return;
+    }
     if (peer->nonce != beat->nonce) {
         *peer = (struct peer){.nonce_before = peer->nonce, .state = PEER_UNKNOWN};
     }
@@ -372,46 +393,27 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
     }
     probe->scan_ids.bits[id / 64] &= ~(UINT64_C(1) << (id % 64));
     if (beat.nonce == control->options.nonce) {
+        probe->is_own_seen = true;
         return;
     }
     struct peer *peer = &control->peers[id];
-    peer->seen_on |= node_set_of(probe->node);
-    peer->absent_on = 0;
-    peer->absent_us = 0;
     bool is_leftover = beat.nonce != peer->nonce && beat.nonce == peer->nonce_before;
     if (!is_leftover && (beat.nonce != peer->nonce || beat.sequence > peer->sequence)) {
         bool is_clash = id == control->id && control->id_state != ID_NONE && peer->nonce != 0;
         grow(control, id, &beat);
         /* A left-over under our id grows no more; one that does belongs to a live proxy. */
         control->is_id_taken = control->is_id_taken || is_clash;
-        peer->seen_on |= node_set_of(probe->node);
     } else {
         no_growth(control, peer, probe, peer->growth_us, asked_us);
     }
 }
 
-/* No node that is heard has it. Twice, at a distance: it has said farewell. */
-static void check_farewell(struct control *control, uint32_t id)
-{
-    struct peer *peer = &control->peers[id];
-    node_set heard = control_probe_heard(control);
-    if (peer->seen_on == 0 || (heard & ~peer->absent_on) != 0 || (peer->seen_on & heard) == 0) {
-        return;
-    }
-    if (peer->absent_us == 0) {
-        peer->absent_us = control->now_us;
-    } else if (control->now_us - peer->absent_us >= 2 * control->options.interval_us) {
-        peer->state = PEER_GONE;
-        tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
-        return;
-    }
-    peer->absent_on = 0;
-}
-
 void control_peers_on_scanned(struct control *control, struct probe *probe, uint64_t asked_us)
 {
     probe->is_scan_owed = false;
-    probe->scan_us = asked_us;
+    if (!probe->is_own_seen) {
+        return;
+    }
     if (probe->is_scan_full) {
         probe->scan_full_us = asked_us;
     }
@@ -420,20 +422,10 @@ void control_peers_on_scanned(struct control *control, struct probe *probe, uint
         if (peer->state != PEER_LIVE || !has_id(&probe->scan_ids, id)) {
             continue;
         }
-        peer->absent_on |= node_set_of(probe->node);
         if (peer->missing_us == 0) {
             peer->missing_us = control->now_us;
         }
-        /* What grew may have been erased: only from now on, reading often, growth would be seen. */
         no_growth(control, peer, probe, peer->missing_us, asked_us);
-        check_farewell(control, id);
-    }
-}
-
-void control_peers_forget_node(struct control *control, uint32_t node)
-{
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
-        control->peers[id].seen_on &= ~node_set_of(node);
     }
 }
 
@@ -453,6 +445,18 @@ bool control_peers_is_mismatched(const struct control *control)
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
         if (control_peers_is_live(control, id) &&
             control->peers[id].config_hash != control->options.config_hash) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool control_peers_is_shown(const struct control *control, const struct view *view)
+{
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        const struct peer *peer = &control->peers[id];
+        if (peer->state == PEER_LIVE && peer->epoch == view->epoch &&
+            peer->view_hash == view->hash) {
             return true;
         }
     }
@@ -484,7 +488,7 @@ static bool bury(struct control *control)
         if (heard != 0 && (heard & ~peer->stale_on) == 0) {
             peer->state = PEER_GONE;
             tell_peer(control, TRACE_PROXY_GONE, id, "lease");
-        } else if (peer->stale_on != 0 || peer->absent_us != 0 || peer->absent_on != 0 ||
+        } else if (peer->stale_on != 0 || peer->missing_us != 0 ||
                    control->now_us >= peer->growth_us + control->options.lease_us) {
             is_doubtful = true;
         }

@@ -61,6 +61,7 @@ enum {
     /* Dataplanes repeat MISSED every 50 ms as long as it is so. */
     CONTROL_MISSED_VALID_US = 200000,
     CONTROL_ID_TTL_S = 120,
+    CONTROL_FAREWELL_TTL_S = 2,
     CONTROL_ID_RENEW_US = 30000000,
     CONTROL_FILL_RETRY_FIRST_US = 500000,
     CONTROL_FILL_RETRY_LAST_US = 8000000,
@@ -94,7 +95,6 @@ enum probe_form {
     PROBE_FORM_ID_ADD,    /* tag: the id */
     PROBE_FORM_ID_LOOK,
     PROBE_FORM_ID_PUT,
-    PROBE_FORM_DELETE,
     PROBE_FORM_FLUSH,
 };
 
@@ -165,9 +165,9 @@ struct probe {
     uint64_t acked_sequence; /* of our heartbeats, on this connection */
     bool is_scan_owed;
     bool is_scan_full;
+    bool is_own_seen;             /* our heartbeat, in the scan under way */
     struct probe_id_set scan_ids; /* asked for, not yet seen in the answer */
-    uint64_t scan_us;             /* when the last answered scan was asked for */
-    uint64_t scan_full_us;        /* the same of a scan of all ids */
+    uint64_t scan_full_us; /* when the last scan of all ids was asked for that tells anything */
 
     uint64_t check_us;
     uint64_t check_at_us;
@@ -221,9 +221,6 @@ struct peer {
     uint64_t missing_us; /* since when some node did not have it, and none showed growth; 0: not */
     uint64_t growth_us;  /* when the sequence was last seen to grow */
     node_set stale_on;   /* nodes that showed no growth when asked `lease` after that, or later */
-    node_set seen_on;    /* nodes that had it, and have not been restarted or flushed since */
-    node_set absent_on;  /* nodes that had it no more, this time */
-    uint64_t absent_us;  /* first time that no node had it; 0: some had */
 };
 
 enum id_state {
@@ -254,14 +251,14 @@ uint32_t control_peers_id_of(const struct control *control, struct slice key);
 void control_peers_on_heartbeat(struct control *control, struct probe *probe, uint32_t id,
                                 struct slice text, uint64_t asked_us);
 void control_peers_on_scanned(struct control *control, struct probe *probe, uint64_t asked_us);
-/* The node is another run, or flushed: what was seen there is no more. */
-void control_peers_forget_node(struct control *control, uint32_t node);
 /* Declare dead who is dead; read in turn. */
 void control_peers_tick(struct control *control);
 bool control_peers_is_live(const struct control *control, uint32_t id);
 uint32_t control_peers_live(const struct control *control);
 node_set control_peers_given_up(const struct control *control);
 bool control_peers_is_mismatched(const struct control *control);
+/* Some live one shows VIEW. */
+bool control_peers_is_shown(const struct control *control, const struct view *view);
 /* All live ones show the target. */
 bool control_peers_have_joined(const struct control *control);
 node_set control_peers_own_given_up(const struct control *control);
@@ -397,8 +394,8 @@ struct control {
 
     /* join */
     enum start_step start;
-    uint64_t start_us; /* of the step */
-    bool is_found_empty;
+    uint64_t start_us;    /* of the step */
+    bool is_found_before; /* nothing, or a view that nobody shows: look twice */
     struct view top;
     struct view target;
     struct view effective;

@@ -345,7 +345,7 @@ static void take_stat(struct probe *probe, const struct mc_reply *reply)
     }
 }
 
-static bool take_stats(struct control *control, struct probe *probe, uint64_t asked_us)
+static bool take_stats(struct probe *probe, uint64_t asked_us)
 {
     bool is_whole = (probe->reading_seen & PROBE_SEEN_ALL) == PROBE_SEEN_ALL &&
                     probe->reading.pid != 0 && probe->reading_time_s >= probe->reading_uptime_s;
@@ -353,9 +353,6 @@ static bool take_stats(struct control *control, struct probe *probe, uint64_t as
         return false;
     }
     probe->reading.started_s = probe->reading_time_s - probe->reading_uptime_s;
-    if (!identity_is_equal(&probe->reading, &probe->identity)) {
-        control_peers_forget_node(control, probe->node);
-    }
     probe->identity = probe->reading;
     probe->identity_us = asked_us;
     probe->reading = (struct identity){0};
@@ -451,7 +448,7 @@ static bool take_line(struct control *control, struct probe *probe, const struct
             take_stat(probe, reply);
             return true;
         }
-        if (kind != MC_REPLY_END || !take_stats(control, probe, want.sent_us)) {
+        if (kind != MC_REPLY_END || !take_stats(probe, want.sent_us)) {
             return false;
         }
         break;
@@ -476,11 +473,11 @@ static bool take_line(struct control *control, struct probe *probe, const struct
         control_join_on_put(control, probe, &want, reply);
         break;
     case PROBE_FORM_HEARTBEAT:
-        if (kind == MC_REPLY_HD) {
-            control_peers_on_ack(control, probe, want.tag);
-        } else if (!is_refusal(reply)) {
+        /* A node that has no memory for this has none for anything. */
+        if (kind != MC_REPLY_HD) {
             return false;
         }
+        control_peers_on_ack(control, probe, want.tag);
         break;
     case PROBE_FORM_SCAN:
         if (kind != MC_REPLY_MN) {
@@ -496,12 +493,6 @@ static bool take_line(struct control *control, struct probe *probe, const struct
             return false;
         }
         control_peers_on_id(control, probe, &want, reply, slice_of("", 0));
-        break;
-    case PROBE_FORM_DELETE:
-        if (kind != MC_REPLY_HD && kind != MC_REPLY_NF) {
-            return false;
-        }
-        control->farewells &= ~node_set_of(probe->node);
         break;
     case PROBE_FORM_FLUSH:
         if (kind != MC_REPLY_OK) {

@@ -209,7 +209,8 @@ static void explain(int failure, char *error, size_t error_bytes)
                        "--local: the memcached in $PATH may not be run by the user it would run "
                        "as: install it below /usr, or choose a user with -u");
     } else {
-        (void)snprintf(error, error_bytes, "--local: can't start memcached: %s", strerrordesc_np(failure));
+        (void)snprintf(error, error_bytes, "--local: can't start memcached: %s",
+                       strerrordesc_np(failure));
     }
 }
 

@@ -406,7 +406,8 @@ static void client_close_op(struct world *world, uint32_t number, enum history_r
     op->result = result;
     op->told_us = world->now_us;
     op->is_cas_loose =
-        op->is_cas_loose || op->cas_epoch != client_epoch(world, &world->clients[op->client]);
+        op->is_cas_loose || op->cas_epoch == CLIENT_NO_EPOCH ||
+        op->cas_epoch != client_epoch(world, &world->clients[op->client]);
     if (world->now_us - op->asked_us > WORLD_REQUEST_US + WORLD_SLACK_US) {
         world_broken(world, "C6", "client %u waited %llu us for %s %s", op->client,
                      (unsigned long long)(world->now_us - op->asked_us),
