@@ -13,7 +13,7 @@ build="make gcc libc6-dev pkg-config libevent-dev libjansson-dev libmicrohttpd-d
 if compgen -G 'src/ctl/*.c' >/dev/null; then
     build="$build libcurl4-openssl-dev"
 fi
-run="$build memcached"
+run="$build memcached curl"
 test="$run check clang binutils util-linux python3 python3-pymemcache python3-memcache php-cli
     php-memcached libcache-memcached-perl debian-archive-keyring"
 ci="$test clang-format clang-tidy cppcheck"

@@ -226,6 +226,9 @@ void control_report(struct control *control, const struct control_report *report
         control_probe_hurry(control, probe);
         control_probe_ask_view(control, probe);
         break;
+    case CONTROL_REPORT_ANSWERED:
+        control->nodes[report->node].answered_us = control->now_us;
+        break;
     case CONTROL_REPORT_GIVEN_UP:
         control->given_up[report->worker][report->node] = report->count;
         break;

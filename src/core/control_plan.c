@@ -73,9 +73,14 @@ static bool has_changed(const struct control *control, const struct plan *plan, 
            !identity_is_equal(&probe->identity, &control->effective.nodes[node].identity);
 }
 
+/* Does it fail its health checks, and answers no requests either? A machine that is too busy for the
+ * checks in time is not helped by losing a node. */
 static bool is_down(const struct control *control, uint32_t node)
 {
-    return control->probes[node].health.oper == NODE_OPER_DOWN;
+    const struct control_options *o = &control->options;
+    uint64_t answered_us = control->nodes[node].answered_us;
+    bool answers = answered_us != 0 && control->now_us - answered_us < o->fall * o->interval_us;
+    return control->probes[node].health.oper == NODE_OPER_DOWN && !answers;
 }
 
 static bool is_long_down(const struct control *control, uint32_t node)

@@ -353,6 +353,7 @@ bool control_flush_next_action(struct control *control, struct control_action *o
 struct node_record {
     uint64_t missed_us; /* 0: never */
     enum wire_end missed_end;
+    uint64_t answered_us; /* a dataplane had an answer from it; 0: never */
     uint64_t admin_since_us;
     uint64_t data_since_us;
     uint32_t leavings;

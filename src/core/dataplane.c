@@ -281,6 +281,11 @@ static bool next_report(struct dataplane *dp, struct dataplane_action *out)
         out->report.end = dp->missed_end[node];
         return true;
     }
+    if (take_due(&dp->answered_due, &node)) {
+        report(dp, out, CONTROL_REPORT_ANSWERED);
+        out->report.node = node;
+        return true;
+    }
     if (take_due(&dp->identity_due, &node)) {
         report(dp, out, CONTROL_REPORT_IDENTITY);
         out->report.node = node;

@@ -151,6 +151,8 @@ struct link {
     bool is_blocked; /* the socket took less than it was offered */
     bool has_failed; /* the last attempt to connect, since it was last open */
     bool is_touched;
+    bool has_answered; /* since control was told last */
+    uint64_t told_answered_us;
     enum wire_end last_end;
     struct link *touched_next;
     struct leg *head;
@@ -238,6 +240,7 @@ struct dataplane {
     node_set identity_due;
     node_set newer_due;
     node_set given_up_due;
+    node_set answered_due;
     enum wire_end missed_end[NODES_MAX];
     uint64_t missed_at_us[NODES_MAX];
     struct session *touched_sessions;

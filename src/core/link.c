@@ -18,6 +18,8 @@ enum {
     RECONNECT_JITTER_PERCENT = 25,
     /* control needs to hear of a node that misses writes once; this bounds the repeats. */
     MISSED_REPEAT_US = 50 * 1000,
+    /* A node that answers requests is not taken out for a slow health check. */
+    ANSWERED_REPEAT_US = 100 * 1000,
 };
 
 static const bool link_moves[4][4] = {
@@ -432,6 +434,7 @@ static void complete(struct dataplane *dp, struct link *link, const struct mc_re
     stats->in_flight--;
     if (link->state == LINK_OPEN) {
         link->failures = 0;
+        link->has_answered = true;
     }
     histogram_record(&stats->latency, dp->now_us - leg->since_us);
     if (leg->txn != NULL) {
@@ -870,6 +873,11 @@ void link_tick(struct dataplane *dp)
         if (link->head != NULL &&
             dp->now_us - link->head->since_us >= dp->options.request_timeout_us / 2) {
             link_give_up(dp, node, WIRE_END_TIMEOUT);
+        }
+        if (link->has_answered && dp->now_us - link->told_answered_us >= ANSWERED_REPEAT_US) {
+            link->has_answered = false;
+            link->told_answered_us = dp->now_us;
+            dp->answered_due |= node_set_of(node);
         }
         if (link->is_unproven && link->unproven_until_us <= dp->now_us) {
             link->is_unproven = false;

@@ -428,6 +428,7 @@ enum status worker_create(const struct worker_options *options, struct worker **
     }
     worker->options = *options;
     worker->clients_max = options->config->max_clients_count;
+    worker->started_us = clock_mono_us();
     worker->next_peer = 0;
     enum status status = STATUS_NO_MEMORY;
     worker->scratch = malloc(WORKER_READ_BYTES);

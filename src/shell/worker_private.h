@@ -106,6 +106,7 @@ struct worker {
     bool is_tick_armed;
     uint64_t tick_due_us;
     uint64_t lag_us;
+    uint64_t started_us; /* by clock_mono_us */
     bool is_turning;
     uint64_t now_us; /* of this turn */
     bool is_draining;

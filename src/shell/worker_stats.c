@@ -4,6 +4,30 @@
 
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
+
+/* What "stats" on this worker's connections tells of the whole process: the other workers' figures as
+ * they last published them. */
+static void tell_others(struct worker_pool *pool)
+{
+    const struct worker *worker = pool->worker;
+    struct dataplane_totals totals = {
+        .pid = (uint64_t)getpid(),
+        .uptime_s = (clock_mono_us() - worker->started_us) / 1000000,
+        .time_s = clock_wall_us() / 1000000,
+        .threads = worker->options.config->threads_count,
+        .clients_max = worker->clients_max,
+    };
+    for (uint32_t i = 0; i < worker->options.config->threads_count; i++) {
+        struct worker *peer = worker->options.peers[i];
+        if (peer != worker) {
+            (void)pthread_mutex_lock(&peer->publish);
+            dataplane_add_totals(&totals, &peer->pools[pool->shared->index].published);
+            (void)pthread_mutex_unlock(&peer->publish);
+        }
+    }
+    dataplane_set_others(pool->dataplane, &totals);
+}
 
 void worker_stats_publish(struct worker_pool *pool)
 {
@@ -20,6 +44,7 @@ void worker_stats_publish(struct worker_pool *pool)
     (void)pthread_mutex_unlock(&worker->publish);
     pool->is_dirty = false;
     pool->published_at_us = worker->now_us;
+    tell_others(pool);
 }
 
 void worker_stats_figures(struct worker *worker, struct worker_figures *out)

@@ -260,11 +260,11 @@ class LoadClient(threading.Thread):
 
     KEYS = 20
 
-    def __init__(self, load, number, port):
+    def __init__(self, load, number, proxy):
         super().__init__(daemon=True)
         self.load = load
         self.number = number
-        self.port = port
+        self.proxy = proxy
         self.random = random.Random(number)
         self.state = {}
         self.sequence = 0
@@ -319,14 +319,18 @@ class LoadClient(threading.Thread):
         else:
             self.incr(conn)
 
+    def rest(self):
+        """Wait here while the load is paused."""
+        with self.load.may_run:
+            while self.load.is_paused:
+                self.load.idle.release()
+                self.load.may_run.wait()
+
     def run(self):
         try:
-            conn = Raw(self.port)
+            conn = Raw(self.proxy.port)
             while not self.load.is_over.is_set():
-                with self.load.may_run:
-                    while self.load.is_paused:
-                        self.load.idle.release()
-                        self.load.may_run.wait()
+                self.rest()
                 begin = time.monotonic()
                 self.one(conn)
                 self.operations += 1
@@ -339,13 +343,12 @@ class LoadClient(threading.Thread):
 class Load:
     """Mixed gets, sets, deletes and incrs from CONNECTIONS connections over all PROXIES."""
 
-    def __init__(self, proxies, connections=16):
+    def __init__(self, proxies, connections=16, client=LoadClient):
         self.is_over = threading.Event()
         self.may_run = threading.Condition()
         self.is_paused = False
         self.idle = threading.Semaphore(0)
-        self.clients = [LoadClient(self, i, proxies[i % len(proxies)].port)
-                        for i in range(connections)]
+        self.clients = [client(self, i, proxies[i % len(proxies)]) for i in range(connections)]
 
     def start(self):
         for client in self.clients:

@@ -14,10 +14,16 @@ enum { RELATIVE_MAX_S = 2592000, SLICES = 2, WORDS_MAX = 16 };
 
 static void bytes_add(struct rig_bytes *b, const char *ptr, size_t len)
 {
-    if (b->capacity - b->len < len) {
+    size_t taken = (size_t)(b->ptr - b->start);
+    if (b->capacity - taken - b->len < len) {
+        char *start = malloc((b->len + len) * 2);
+        ck_assert_ptr_nonnull(start);
+        if (b->len > 0) {
+            memcpy(start, b->ptr, b->len);
+        }
+        free(b->start);
+        b->start = b->ptr = start;
         b->capacity = (b->len + len) * 2;
-        b->ptr = realloc(b->ptr, b->capacity);
-        ck_assert_ptr_nonnull(b->ptr);
     }
     if (len > 0) {
         memcpy(b->ptr + b->len, ptr, len);
@@ -32,8 +38,8 @@ static void bytes_text(struct rig_bytes *b, const char *text)
 
 static void bytes_take(struct rig_bytes *b, size_t count)
 {
-    memmove(b->ptr, b->ptr + count, b->len - count);
     b->len -= count;
+    b->ptr = b->len > 0 ? b->ptr + count : b->start;
 }
 
 static struct slice copy_of(struct slice s)
@@ -592,8 +598,8 @@ void rig_destroy(struct rig *rig)
         clear_node(rig, node);
     }
     for (uint32_t wire = 0; wire < FILL_WIRE_COUNT; wire++) {
-        free(rig->conns[wire].in.ptr);
-        free(rig->conns[wire].out.ptr);
+        free(rig->conns[wire].in.start);
+        free(rig->conns[wire].out.start);
     }
     free(rig->memory);
     free(rig);

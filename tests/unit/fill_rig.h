@@ -20,7 +20,8 @@ enum {
 };
 
 struct rig_bytes {
-    char *ptr;
+    char *ptr;   /* of the bytes that are left */
+    char *start; /* of the memory */
     size_t len;
     size_t capacity;
 };

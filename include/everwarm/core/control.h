@@ -44,6 +44,7 @@ enum control_report_type {
     CONTROL_REPORT_MISSED,   /* node: a write can't be brought home there in time; end: why */
     CONTROL_REPORT_IDENTITY, /* node: a new connection found another run than the topology's */
     CONTROL_REPORT_NEWER,    /* node: a new connection found a view above the topology's */
+    CONTROL_REPORT_ANSWERED, /* node: it answers requests; told now and then, while it does */
     CONTROL_REPORT_GIVEN_UP, /* node, count: connections given up there and not yet at EOF, now */
     CONTROL_REPORT_FLUSH,    /* delay_s, ticket: a client's flush_all */
 };
