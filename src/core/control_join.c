@@ -252,7 +252,7 @@ static void start_on_read(struct control *control)
     start_move(control, START_PAUSE);
     control->is_found_before = true;
     if (control->top.epoch > 0) {
-        if (is_second || control_peers_is_shown(control, &control->top)) {
+        if (is_second || control_peers_is_shown(control, &control->top, 0)) {
             start_move(control, START_DONE);
         }
     } else if (is_other_first(control)) {
@@ -418,7 +418,7 @@ static void poll(struct control *control)
         }
     }
     if (control->state == CONTROL_CHANGING && have_beats(control, control->joined_sequence) &&
-        control_peers_have_joined(control)) {
+        control_peers_all_show(control, &control->target, 0)) {
         adopt(control);
     }
 }
@@ -483,13 +483,24 @@ static void lapse_step(struct control *control)
     if (control->regained_us == 0) {
         control->regained_us = control->now_us;
     }
-    /* Others may have gone on under a view that has since been erased: their heartbeats tell. */
-    bool have = have_views(control, control->regained_us);
-    if (!have_scans(control, control->regained_us) || !have || control_probe_heard(control) == 0) {
+    /* Others may have gone on under a view that has since been erased: their heartbeats tell. These
+     * may have been erased too, so where there have been others and none is seen with us, look again
+     * when they had time to write. */
+    uint64_t since_us = control->regained_us;
+    if (control_peers_is_any_known(control) &&
+        !control_peers_is_shown(control, &control->effective, control->regained_us)) {
+        since_us += 2 * control->options.interval_us;
+    }
+    if (control->now_us < since_us) {
+        return;
+    }
+    bool have = have_views(control, since_us);
+    if (!have_scans(control, since_us) || !have || control_probe_heard(control) == 0) {
         return;
     }
     bool is_current = control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
-    if (is_current && !control_peers_have_joined(control)) {
+    if (is_current &&
+        !control_peers_all_show(control, &control->effective, control->regained_us)) {
         if (control->now_us >= control->poll_us) {
             control->poll_us = control->now_us + CONTROL_POLL_US;
             control_peers_scan_all(control, CONTROL_SCAN_LIVE);

@@ -422,9 +422,12 @@ void control_peers_on_scanned(struct control *control, struct probe *probe, uint
         if (peer->state != PEER_LIVE || !has_id(&probe->scan_ids, id)) {
             continue;
         }
-        if (peer->missing_us == 0) {
+        /* On end means: read again and again, with no gap that hides a heartbeat. */
+        bool is_gap = asked_us > peer->missing_asked_us + 2 * control->options.interval_us;
+        if (peer->missing_us == 0 || is_gap) {
             peer->missing_us = control->now_us;
         }
+        peer->missing_asked_us = asked_us;
         no_growth(control, peer, probe, peer->missing_us, asked_us);
     }
 }
@@ -451,24 +454,39 @@ bool control_peers_is_mismatched(const struct control *control)
     return false;
 }
 
-bool control_peers_is_shown(const struct control *control, const struct view *view)
+bool control_peers_is_any_known(const struct control *control)
 {
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
-        const struct peer *peer = &control->peers[id];
-        if (peer->state == PEER_LIVE && peer->epoch == view->epoch &&
-            peer->view_hash == view->hash) {
+        if (control->peers[id].state != PEER_UNKNOWN) {
             return true;
         }
     }
     return false;
 }
 
-bool control_peers_have_joined(const struct control *control)
+static bool shows(const struct peer *peer, const struct view *view)
+{
+    return peer->epoch == view->epoch && peer->view_hash == view->hash;
+}
+
+bool control_peers_is_shown(const struct control *control, const struct view *view,
+                            uint64_t since_us)
 {
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
         const struct peer *peer = &control->peers[id];
-        if (peer->state == PEER_LIVE &&
-            (peer->epoch != control->target.epoch || peer->view_hash != control->target.hash)) {
+        if (peer->state == PEER_LIVE && peer->growth_us >= since_us && shows(peer, view)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool control_peers_all_show(const struct control *control, const struct view *view,
+                            uint64_t since_us)
+{
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        const struct peer *peer = &control->peers[id];
+        if (peer->state == PEER_LIVE && (peer->growth_us < since_us || !shows(peer, view))) {
             return false;
         }
     }

@@ -219,6 +219,7 @@ struct peer {
     uint64_t config_hash;
     node_set given_up;
     uint64_t missing_us; /* since when some node did not have it, and none showed growth; 0: not */
+    uint64_t missing_asked_us; /* when that was last asked */
     uint64_t growth_us;  /* when the sequence was last seen to grow */
     node_set stale_on;   /* nodes that showed no growth when asked `lease` after that, or later */
 };
@@ -257,10 +258,13 @@ bool control_peers_is_live(const struct control *control, uint32_t id);
 uint32_t control_peers_live(const struct control *control);
 node_set control_peers_given_up(const struct control *control);
 bool control_peers_is_mismatched(const struct control *control);
-/* Some live one shows VIEW. */
-bool control_peers_is_shown(const struct control *control, const struct view *view);
-/* All live ones show the target. */
-bool control_peers_have_joined(const struct control *control);
+/* Live or not, another has been seen. */
+bool control_peers_is_any_known(const struct control *control);
+/* Some live one shows VIEW, or all do; and were seen to grow at SINCE_US or later. */
+bool control_peers_is_shown(const struct control *control, const struct view *view,
+                            uint64_t since_us);
+bool control_peers_all_show(const struct control *control, const struct view *view,
+                            uint64_t since_us);
 node_set control_peers_own_given_up(const struct control *control);
 void control_peers_farewell(struct control *control);
 

@@ -70,7 +70,10 @@ struct dataplane *dataplane_init(void *memory, const struct dataplane_options *o
     slab_init(&dp->txns, base + at.txns, object_bytes(sizeof(struct txn)), TXNS_MAX);
     slab_init(&dp->legs, base + at.legs, object_bytes(sizeof(struct leg)), LEGS_MAX);
     chunk_pool_init(&dp->chunks, base + at.chunks, options->memory_bytes);
-    list_init(&dp->ages);
+    for (uint32_t i = 0; i < DEADLINE_SLOTS; i++) {
+        list_init(&dp->deadlines[i]);
+    }
+    dp->deadline_slot_us = options->request_timeout_us / DEADLINE_SLOTS_A_TIMEOUT + 1;
     list_init(&dp->held);
     list_init(&dp->writes);
     list_init(&dp->waiting);
@@ -117,6 +120,9 @@ static void regain(struct dataplane *dp)
 void dataplane_turn(struct dataplane *dp, uint64_t now_us, uint64_t lease_until_us)
 {
     dp->now_us = now_us;
+    if (dp->deadline_at == 0) {
+        dp->deadline_at = now_us / dp->deadline_slot_us; /* the first turn */
+    }
     bool is_over = now_us > lease_until_us;
     if (is_over && !dp->is_lapsed) {
         lapse(dp);
@@ -125,8 +131,24 @@ void dataplane_turn(struct dataplane *dp, uint64_t now_us, uint64_t lease_until_
     }
 }
 
+/* While the lease is over nothing leaves, so what is answered but unsent becomes overdue too. */
+static void close_overdue(struct dataplane *dp)
+{
+    for (uint32_t slot = 0; slot < dp->options.clients_max; slot++) {
+        struct session *session = &dp->sessions[slot];
+        if (session->state != SESSION_FREE && session->head != NULL &&
+            dp->now_us - session->head->started_us >= dp->options.request_timeout_us) {
+            session->is_overdue = true;
+            session_touch(dp, session);
+        }
+    }
+}
+
 static void tick(struct dataplane *dp)
 {
+    if (dp->is_lapsed) {
+        close_overdue(dp);
+    }
     link_tick(dp);
     txn_expire(dp);
     dp->is_recheck_due = dp->is_recheck_due || !list_is_empty(&dp->held);
@@ -136,7 +158,8 @@ static void tick(struct dataplane *dp)
 uint64_t dataplane_next_deadline_us(const struct dataplane *dp)
 {
     uint64_t deadline_us = UINT64_MAX;
-    if (!list_is_empty(&dp->ages) || !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
+    bool is_cut_off = dp->is_lapsed && dp->stats.clients > 0;
+    if (is_cut_off || dp->pending > 0 || !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
         deadline_us = dp->now_us + 20 * 1000;
     }
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {

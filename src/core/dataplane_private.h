@@ -40,6 +40,13 @@ enum {
     JOURNAL_REPLY_BYTES_MAX = 8192,
 };
 
+enum {
+    /* Deadlines are told apart by a two-hundredth of the request timeout; the wheel is a little
+     * longer than that, so no two turns of it meet. */
+    DEADLINE_SLOTS = 256,
+    DEADLINE_SLOTS_A_TIMEOUT = 200,
+};
+
 enum txn_state {
     TXN_NEW,
     TXN_HELD,      /* nothing sent: waits for the view, a link or a key */
@@ -59,7 +66,7 @@ enum txn_step { STEP_WRITE, STEP_DECIDE, STEP_SPREAD, STEP_CHAIN };
 struct txn {
     struct session *session; /* NULL: nobody wants the answer (any more) */
     struct txn *next;        /* the session's next request */
-    struct list age;         /* in dp->ages, oldest first; unlinked when answered */
+    struct list age;         /* in dp->deadlines; unlinked when answered */
     struct list held;        /* in dp->held while HELD or STRANDED */
     struct list writes;      /* in dp->writes from the first byte sent to the end of its work */
     uint64_t started_us;
@@ -182,6 +189,10 @@ struct link {
     char greeting_view[VIEW_BYTES_MAX];
 };
 
+/* Times of arrival that are told apart in a client's waiting input; the last one stands for all that
+ * came after it. */
+enum { SESSION_ARRIVALS = 4 };
+
 enum session_state {
     SESSION_FREE,
     SESSION_LINE,    /* a command line is next */
@@ -198,6 +209,7 @@ struct session {
     bool is_paused;
     bool is_blocked;   /* the socket took less than it was offered */
     bool is_eof;       /* the client sends no more */
+    bool is_overdue;   /* it can't be answered in time: it is closed */
     bool is_bad_data;  /* DATA: the block does not end with CRLF */
     bool is_out_of_memory; /* DATA: the block is swallowed */
     struct session *touched_next;
@@ -210,6 +222,14 @@ struct session {
     size_t offered;        /* bytes gathered last */
     uint64_t progress_us;  /* when the client last took bytes */
     struct chain_builder input; /* unconsumed */
+    uint64_t input_bytes;       /* ever received */
+    uint64_t used_bytes;        /* of them consumed, and dropped */
+    size_t consuming;           /* bytes behind that which are being consumed */
+    struct {
+        uint64_t end;     /* input_bytes when it had come */
+        uint64_t since_us;
+    } arrivals[SESSION_ARRIVALS]; /* of what is unconsumed, oldest first */
+    uint32_t arrival_count;
     size_t scanned;             /* of it, known to hold no line end */
     struct chain_builder store; /* DATA: the node command so far; KEYS: the line */
     uint64_t left;              /* DATA, SWALLOW: bytes to come, CRLF included */
@@ -245,7 +265,10 @@ struct dataplane {
     uint64_t missed_at_us[NODES_MAX];
     struct session *touched_sessions;
     struct link *touched_links;
-    struct list ages;
+    struct list deadlines[DEADLINE_SLOTS]; /* txns of clients by their deadline, see txn.c */
+    uint64_t deadline_slot_us;             /* width of a slot */
+    uint64_t deadline_at;                  /* slots before this one have passed */
+    uint64_t pending;                      /* txns in them */
     struct list held;
     struct list writes;
     struct list waiting; /* sessions that wait for memory */
@@ -292,6 +315,8 @@ size_t dataplane_stats_text(const struct dataplane *dp, char *to);
 /* --- txn.c --- */
 
 struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_command command);
+/* Its deadline counts from SINCE_US, when its request came. */
+void txn_set_since(struct dataplane *dp, struct txn *txn, uint64_t since_us);
 /* The command is complete: send it, or hold it. */
 void txn_begin(struct dataplane *dp, struct txn *txn);
 /* Answer without asking a node. TEXT is static. */

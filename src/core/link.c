@@ -851,7 +851,8 @@ void link_adopt(struct dataplane *dp)
 /* Begin to connect where it is time. */
 static void connect_if_due(struct dataplane *dp, struct link *link)
 {
-    bool is_due = link->state == LINK_CLOSED && link->is_wanted && !link->wants_give_up &&
+    bool is_needed = link->is_wanted || link->is_unproven; /* to be proven it must be asked */
+    bool is_due = link->state == LINK_CLOSED && is_needed && !link->wants_give_up &&
                   link->connect_at_us <= dp->now_us;
     if (is_due) {
         link->since_us = dp->now_us;
@@ -882,6 +883,9 @@ void link_tick(struct dataplane *dp)
         if (link->is_unproven && link->unproven_until_us <= dp->now_us) {
             link->is_unproven = false;
             tell_given_up(dp, link);
+            if (!link->is_wanted) {
+                link_give_up(dp, node, WIRE_END_OUT);
+            }
         }
     }
 }

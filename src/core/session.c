@@ -84,6 +84,12 @@ static struct txn *new_txn(struct dataplane *dp, struct session *session, enum m
 {
     struct txn *txn = txn_create(dp, session, command);
     INVARIANT(txn != NULL); /* is_stopped looked */
+    for (uint32_t i = 0; i < session->arrival_count; i++) {
+        if (session->arrivals[i].end > session->used_bytes + session->consuming) {
+            txn_set_since(dp, txn, session->arrivals[i].since_us);
+            break;
+        }
+    }
     return txn;
 }
 
@@ -514,6 +520,7 @@ static size_t consume(struct dataplane *dp, struct session *session, struct slic
     size_t used = 0;
     while (session->state != SESSION_CLOSING) {
         struct slice rest = slice_skip(input, used);
+        session->consuming = used;
         if (session->state == SESSION_SWALLOW) {
             size_t take = rest.len < session->left ? rest.len : (size_t)session->left;
             used += take;
@@ -575,10 +582,27 @@ static size_t consume(struct dataplane *dp, struct session *session, struct slic
     return session->state == SESSION_CLOSING ? input.len : used;
 }
 
+/* BYTES are put behind the kept input: when did they come? */
+static void note_arrival(const struct dataplane *dp, struct session *session, size_t bytes)
+{
+    session->input_bytes += bytes;
+    if (session->arrival_count < SESSION_ARRIVALS) {
+        session->arrival_count++;
+    }
+    session->arrivals[session->arrival_count - 1].end = session->input_bytes;
+    session->arrivals[session->arrival_count - 1].since_us = dp->now_us;
+}
+
 /* Forget the first COUNT bytes of the kept input. */
 static void drop_input(struct dataplane *dp, struct session *session, size_t count)
 {
     struct chain *chain = &session->input.chain;
+    session->used_bytes += count;
+    while (session->arrival_count > 0 && session->arrivals[0].end <= session->used_bytes) {
+        session->arrival_count--;
+        memmove(session->arrivals, session->arrivals + 1,
+                session->arrival_count * sizeof(session->arrivals[0]));
+    }
     while (count > 0) {
         struct chunk *chunk = chain->head;
         size_t here = chunk->used - chain->off;
@@ -660,6 +684,7 @@ void session_on_bytes(struct dataplane *dp, uint32_t slot, struct slice bytes)
             return;
         }
     }
+    note_arrival(dp, session, bytes.len);
     if (!chain_append(&dp->chunks, &session->input, bytes)) {
         dp->stats.shed++; /* the room that was promised is gone: this client alone suffers */
         session_move(session, SESSION_CLOSING);
@@ -803,6 +828,11 @@ bool session_next_action(struct dataplane *dp, struct session *session,
         pop_written(dp, session);
     }
     out->client = session->slot;
+    if (session->is_overdue) {
+        session_free(dp, session);
+        out->type = DATAPLANE_CLIENT_CLOSE;
+        return true;
+    }
     if (has_output(session) && !session->is_blocked && !dp->is_lapsed) {
         session->is_blocked = true; /* until the shell says what was taken */
         out->type = DATAPLANE_CLIENT_WRITE;

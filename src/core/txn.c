@@ -99,7 +99,7 @@ struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_co
     txn->key_count = 1;
     txn->is_internal = session == NULL;
     if (session != NULL) {
-        list_append(&dp->ages, &txn->age);
+        txn_set_since(dp, txn, dp->now_us);
         if (session->tail == NULL) {
             session->head = txn;
         } else {
@@ -109,6 +109,28 @@ struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_co
         session->in_flight++;
     }
     return txn;
+}
+
+static void forget_deadline(struct dataplane *dp, struct txn *txn)
+{
+    if (list_is_linked(&txn->age)) {
+        list_remove(&txn->age);
+        dp->pending--;
+    }
+}
+
+/*
+ * Deadlines lie on a wheel of slots: each is one timeout after its request came, so the farthest is
+ * within one turn. A slot is looked at when it has passed as a whole.
+ */
+void txn_set_since(struct dataplane *dp, struct txn *txn, uint64_t since_us)
+{
+    forget_deadline(dp, txn);
+    txn->started_us = since_us;
+    uint64_t slot = (since_us + dp->options.request_timeout_us) / dp->deadline_slot_us;
+    slot = slot < dp->deadline_at ? dp->deadline_at : slot; /* overdue: the next one to be looked at */
+    list_append(&dp->deadlines[slot % DEADLINE_SLOTS], &txn->age);
+    dp->pending++;
 }
 
 struct slice txn_key(const struct txn *txn)
@@ -214,7 +236,7 @@ static void release_answer(struct dataplane *dp, struct txn *txn)
         return;
     }
     count_answer(dp, txn);
-    list_remove(&txn->age);
+    forget_deadline(dp, txn);
     if (txn->is_noreply) {
         txn_set_reply(dp, txn, (struct chain){0});
         txn->reply_text_bytes = 0;
@@ -250,7 +272,7 @@ void txn_release(struct dataplane *dp, struct txn *txn)
         return;
     }
     INVARIANT(txn->legs == 0 && txn->parts == NULL && !txn->is_inflight);
-    list_remove(&txn->age);
+    forget_deadline(dp, txn);
     list_remove(&txn->held);
     list_remove(&txn->writes);
     chain_drop(&dp->chunks, &txn->command);
@@ -267,7 +289,7 @@ void txn_orphan(struct dataplane *dp, struct txn *txn)
         txn_move(dp, txn, TXN_OVER); /* nothing was sent, nobody waits */
     }
     txn->is_answered = true;
-    list_remove(&txn->age);
+    forget_deadline(dp, txn);
     txn_release(dp, txn);
 }
 
@@ -922,12 +944,23 @@ static void expire(struct dataplane *dp, struct txn *txn)
 
 void txn_expire(struct dataplane *dp)
 {
-    while (!list_is_empty(&dp->ages)) {
-        struct txn *txn = LIST_OWNER(dp->ages.next, struct txn, age);
-        if (dp->now_us - txn->started_us < dp->options.request_timeout_us) {
-            return;
+    uint64_t now = dp->now_us / dp->deadline_slot_us;
+    if (now > dp->deadline_at + DEADLINE_SLOTS) {
+        dp->deadline_at = now - DEADLINE_SLOTS;
+    }
+    for (; dp->deadline_at < now; dp->deadline_at++) {
+        struct list *slot = &dp->deadlines[dp->deadline_at % DEADLINE_SLOTS];
+        while (!list_is_empty(slot)) {
+            struct txn *txn = LIST_OWNER(slot->next, struct txn, age);
+            if (dp->is_lapsed && txn->session != NULL) {
+                /* Without the lease nothing may be answered: the client learns by the close. */
+                txn->session->is_overdue = true;
+                session_touch(dp, txn->session);
+                forget_deadline(dp, txn);
+            } else {
+                expire(dp, txn);
+            }
         }
-        expire(dp, txn);
     }
 }
 

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -275,15 +276,13 @@ class LoadClient(threading.Thread):
     def key(self, i):
         return b"load:%d:%d" % (self.number, i)
 
+    def counter(self):
+        return b"load:%d:n#" % self.number
+
     def check(self, what, got, want):
         if got != want:
-            self.faults.append("client %d %s: got %r, want %r" % (self.number, what, got, want))
-
-    def set(self, conn, key):
-        self.sequence += 1
-        value = b"%s=%d:" % (key, self.sequence) + b"x" * self.random.choice((0, 10, 100, 3000))
-        self.check("set", conn.set(key, value, self.number), b"STORED")
-        self.state[key] = value
+            text = "client %d %s: got %r, want %r" % (self.number, what, got, want)
+            self.faults.append(re.sub("x{20,}", "x..", text))
 
     def get(self, conn, keys):
         found = conn.get(*keys)
@@ -291,20 +290,26 @@ class LoadClient(threading.Thread):
                 for k in keys if self.state.get(k) is not None}
         self.check("get %r" % keys, found, want)
 
-    def delete(self, conn, key):
-        want = b"DELETED" if self.state.get(key) is not None else b"NOT_FOUND"
-        self.check("delete", conn.ask(b"delete %s\r\n" % key), want)
-        self.state[key] = None
+    def set(self, key):
+        self.sequence += 1
+        value = b"%s=%d:" % (key, self.sequence) + b"x" * self.random.choice((0, 10, 100, 3000))
+        return b"set %s %d 0 %d\r\n%s\r\n" % (key, self.number, len(value), value), b"STORED", value
 
-    def incr(self, conn):
-        key = b"load:%d:n#" % self.number
+    def delete(self, key):
+        want = b"DELETED" if self.state.get(key) is not None else b"NOT_FOUND"
+        return b"delete %s\r\n" % key, want, None
+
+    def incr(self, key):
         if self.state.get(key) is None:
-            self.check("add", conn.ask(b"add %s 0 0 1\r\n0\r\n" % key), b"STORED")
-            self.state[key] = b"0"
-            return
+            return b"add %s 0 0 1\r\n0\r\n" % key, b"STORED", b"0"
         want = b"%d" % (int(self.state[key]) + 3)
-        self.check("incr", conn.ask(b"incr %s 3\r\n" % key), want)
-        self.state[key] = want
+        return b"incr %s 3\r\n" % key, want, want
+
+    def write(self, conn, key, command):
+        """COMMAND: its text, the answer it must get, the key's value after it."""
+        text, want, value = command
+        self.check(text[:40], conn.ask(text), want)
+        self.state[key] = value
 
     def one(self, conn):
         dice = self.random.random()
@@ -313,11 +318,12 @@ class LoadClient(threading.Thread):
             self.get(conn, [key] if dice < 0.5 else
                      [self.key(i) for i in self.random.sample(range(self.KEYS), 5)])
         elif dice < 0.80:
-            self.set(conn, key)
+            self.write(conn, key, self.set(key))
         elif dice < 0.88:
-            self.delete(conn, key)
+            self.write(conn, key, self.delete(key))
         else:
-            self.incr(conn)
+            key = self.counter()
+            self.write(conn, key, self.incr(key))
 
     def rest(self):
         """Wait here while the load is paused."""

@@ -93,12 +93,13 @@ static void main_child(const struct main_options *options, struct main_job *job)
 static void main_fork(const struct main_options *options, struct main_job *job)
 {
     (void)fflush(stdout);
-    job->pid = fork();
-    REQUIRE(job->pid >= 0);
-    if (job->pid == 0) {
+    pid_t pid = fork();
+    REQUIRE(pid >= 0);
+    if (pid == 0) {
         main_child(options, job);
         exit(EXIT_SUCCESS);
     }
+    job->pid = pid; /* by the parent alone: the child has the same memory */
 }
 
 static int main_many(const struct main_options *options)
@@ -142,6 +143,7 @@ static int main_many(const struct main_options *options)
                sum.first_failed, sum.first_failed);
     }
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", sum.passed, sum.failed);
+    REQUIRE(sum.passed + sum.failed == options->seeds);
     return sum.failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

@@ -1312,6 +1312,7 @@ START_TEST(chaos)
         }
     }
     WAIT(is_serving(0) && is_serving(1) && is_serving(2), 20 * SECOND);
+    pass(3 * SECOND); /* no command is under way any more */
     for (uint32_t node = 0; node < world.nodes; node++) {
         uint64_t until_us = world.now_us + 60 * SECOND;
         while (see(0)->nodes[node].admin != NODE_ADMIN_READY) {

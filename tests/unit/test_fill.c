@@ -9,8 +9,8 @@
 
 enum {
     KEYS = 200,
-    HOT_STEPS = 8, /* more commands than a copy that is disturbed once has */
-    SEEDS = 60,
+    HOT_STEPS = 11, /* more commands than a copy that is disturbed once has */
+    SEEDS = 200,
     HOSTILE_KEYS = 3,
 };
 
