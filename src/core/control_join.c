@@ -484,8 +484,8 @@ static void lapse_step(struct control *control)
         control->regained_us = control->now_us;
     }
     /* Others may have gone on under a view that has since been erased: their heartbeats tell. These
-     * may have been erased too, so where there have been others and none is seen with us, look again
-     * when they had time to write. */
+     * may have been erased too, so where there have been others and none is seen with us, look
+     * again when they had time to write. */
     uint64_t since_us = control->regained_us;
     if (control_peers_is_any_known(control) &&
         !control_peers_is_shown(control, &control->effective, control->regained_us)) {
@@ -499,8 +499,7 @@ static void lapse_step(struct control *control)
         return;
     }
     bool is_current = control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
-    if (is_current &&
-        !control_peers_all_show(control, &control->effective, control->regained_us)) {
+    if (is_current && !control_peers_all_show(control, &control->effective, control->regained_us)) {
         if (control->now_us >= control->poll_us) {
             control->poll_us = control->now_us + CONTROL_POLL_US;
             control_peers_scan_all(control, CONTROL_SCAN_LIVE);

@@ -514,20 +514,30 @@ static bool bury(struct control *control)
     return is_doubtful;
 }
 
+/* One node, in turn, is asked who is there. */
+static void scan_in_turn(struct control *control)
+{
+    node_set heard = control_probe_heard(control);
+    if (control->now_us < control->scan_next_us || heard == 0) {
+        return;
+    }
+    node_set after = heard & ~node_set_all(control->scan_node + 1);
+    uint32_t node = node_set_first(after != 0 ? after : heard);
+    if (control->probes[node].is_scan_owed) {
+        return; /* a smaller one is under way; as soon as it is answered */
+    }
+    control->scan_node = node;
+    control->scan_next_us =
+        control->now_us + prng_jitter(&control->prng, CONTROL_SCAN_IDLE_US, CONTROL_JITTER_PERCENT);
+    control_peers_scan(control, &control->probes[node], CONTROL_SCAN_ALL);
+}
+
 void control_peers_tick(struct control *control)
 {
     bool is_doubtful = bury(control);
+    scan_in_turn(control);
     if (is_doubtful && control->now_us >= control->scan_urgent_us) {
         control->scan_urgent_us = control->now_us + control->options.interval_us / 4;
         control_peers_scan_all(control, CONTROL_SCAN_LIVE);
-    }
-    node_set heard = control_probe_heard(control);
-    if (control->now_us >= control->scan_next_us && heard != 0) {
-        control->scan_next_us = control->now_us + prng_jitter(&control->prng, CONTROL_SCAN_IDLE_US,
-                                                              CONTROL_JITTER_PERCENT);
-        /* The next one after the last, in turn. */
-        node_set after = heard & ~node_set_all(control->scan_node + 1);
-        control->scan_node = node_set_first(after != 0 ? after : heard);
-        control_peers_scan(control, &control->probes[control->scan_node], CONTROL_SCAN_ALL);
     }
 }

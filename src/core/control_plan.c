@@ -145,6 +145,30 @@ static bool find_rescue(const struct control *control, const struct plan *plan, 
     return is_found;
 }
 
+/* Its fill began from nothing and is under way here: all that it holds is right. */
+static bool is_sound(const struct control *control, uint32_t node)
+{
+    if (control->drive != FILL_DRIVE_RUNNING || control->fill_node != node) {
+        return false;
+    }
+    enum fill_state state = fill_state(control->fill);
+    return state == FILL_DUMPING || state == FILL_COPYING || state == FILL_CHECKING;
+}
+
+/* A node of FILLING that goes on without its donor. Its filler alone knows what is on it, so as long
+ * as that lives it is the filler's to say. */
+static bool has_successor(const struct control *control, const struct plan *plan,
+                          node_set filling)
+{
+    for (; filling != 0; filling &= filling - 1) {
+        uint16_t filler = plan->next.nodes[node_set_first(filling)].filler;
+        if (filler == control->id || !control_peers_is_live(control, filler)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void plan_failures(struct control *control, struct plan *plan)
 {
     node_set complete = control_join_nodes(&plan->next, NODE_DATA_COMPLETE);
@@ -158,7 +182,9 @@ static void plan_failures(struct control *control, struct plan *plan)
         node_set kept = survivor_of(control, plan, complete);
         bool is_kept_up = kept != 0 && !is_down(control, node_set_first(kept));
         uint32_t node;
-        bool is_lost = kept == 0 && ((filling & ~bad) != 0 || find_rescue(control, plan, &node));
+        bool is_lost = kept == 0 && ((filling & ~bad) != 0
+                                         ? has_successor(control, plan, filling & ~bad)
+                                         : find_rescue(control, plan, &node));
         out = is_lost || is_kept_up ? complete & ~kept : 0;
     }
     for (; out != 0; out &= out - 1) {
@@ -180,10 +206,23 @@ static void plan_failures(struct control *control, struct plan *plan)
     }
 }
 
-/* Nothing is left to serve from: the node that was found becomes the new beginning. */
+/* Nothing is left to serve from: what was being filled becomes complete as it is, or the node that was
+ * found begins anew. */
 static void plan_rescue(struct control *control, struct plan *plan)
 {
     uint32_t node;
+    node_set filling = control_join_nodes(&plan->next, NODE_DATA_FILLING);
+    if (control_join_nodes(&plan->next, NODE_DATA_COMPLETE) == 0 && filling != 0 &&
+        is_sound(control, node_set_first(filling))) {
+        node = node_set_first(filling);
+        because(control, plan, node, SLICE("last copy lost: complete as it is"));
+        plan->next.nodes[node].data = NODE_DATA_COMPLETE;
+        plan->next.nodes[node].identity = fill_identity(control->fill);
+        plan->next.nodes[node].filler = VIEW_NO_PROXY;
+        plan->next.is_young = true;
+        control_tell(control, TRACE_LAST_COPY_LOST, node, "was being filled: complete as it is");
+        return;
+    }
     if (control_join_nodes(&plan->next, NODE_DATA_COMPLETE) != 0 ||
         control_join_nodes(&plan->next, NODE_DATA_FILLING) != 0 ||
         !find_rescue(control, plan, &node)) {
@@ -401,12 +440,24 @@ static struct wish *free_wish(struct control *control)
     return NULL;
 }
 
+/* The last word on a node counts: what was asked before it and has not come into effect is over. */
+static void supersede(struct control *control, const struct control_command *command)
+{
+    for (uint32_t i = 0; i < CONTROL_COMMANDS_MAX; i++) {
+        struct wish *wish = &control->wishes[i];
+        if (wish->is_used && !wish->is_over && wish->command.node == command->node) {
+            answer(wish, CONTROL_RESULT_TIMEOUT);
+        }
+    }
+}
+
 void control_plan_command(struct control *control, const struct control_command *command)
 {
     REQUIRE(command->node < control->node_count);
     struct wish *wish = free_wish(control);
     /* The asker waits for each answer; so many at once is a bug of its. */
     REQUIRE(wish != NULL);
+    supersede(control, command);
     *wish = (struct wish){.is_used = true,
                           .command = *command,
                           .deadline_us = control->now_us + control->options.request_timeout_us};
@@ -415,7 +466,8 @@ void control_plan_command(struct control *control, const struct control_command 
         answer(wish, is_ready ? CONTROL_RESULT_UNCHANGED : CONTROL_RESULT_LAST_COPY);
     } else if (control->effective.epoch == 0) {
         answer(wish, CONTROL_RESULT_STARTING);
-    } else if (is_fulfilled(&control->effective, command)) {
+    } else if (is_fulfilled(&control->effective, command) &&
+               is_fulfilled(&control->top, command)) {
         answer(wish, CONTROL_RESULT_UNCHANGED);
     } else if (is_refused(control, &control->effective, command)) {
         answer(wish, CONTROL_RESULT_LAST_COPY);

@@ -23,7 +23,7 @@ struct layout {
 
 enum {
     /* The longest line, and behind it room for a multiget's part (session.c, deal_keys). */
-    SCRATCH_BYTES = MC_GET_LINE_BYTES_MAX + (1 << 20),
+    SCRATCH_BYTES = SCRATCH_INPUT_BYTES + (1 << 20),
     LAYOUT_ALIGN = 4096,
 };
 

@@ -38,6 +38,9 @@ enum {
     /* A reply of a value that is this long with its head is packed into the journal; longer ones get
      * chunks of their own, so that they don't leave holes in it. */
     JOURNAL_REPLY_BYTES_MAX = 8192,
+    /* A client's input that is laid out in one piece: the longest line with its end, and one byte
+     * that tells a longer one. Behind it is room for what is made of it meanwhile. */
+    SCRATCH_INPUT_BYTES = MC_GET_LINE_BYTES_MAX + 2,
 };
 
 enum {
@@ -86,6 +89,7 @@ struct txn {
     uint32_t key_count;  /* reads */
     uint8_t tries;       /* times begun */
     node_set was_done;   /* nodes where it took effect, in this run or an earlier one */
+    node_set maybe_done; /* leaders that were sent it and did not tell what they decided */
     uint32_t legs;       /* out */
     uint16_t key_off;    /* of the (first) key in command */
     uint8_t key_bytes;
@@ -96,12 +100,14 @@ struct txn {
     uint8_t outcome;      /* enum dataplane_outcome */
     bool is_noreply;
     bool is_answered;   /* its reply may be written */
+    bool is_stalling;   /* counted in its session's stalled */
     bool is_part;       /* of a longer multiget: its END is not its own */
     bool is_inflight;   /* its key is in the in-flight table */
     bool is_uncounted;  /* the answer to a command that was none */
     bool is_internal;   /* an invalidation: no client, no deadline */
     bool is_doubtful;   /* answered by an error, or the lease ended: its key is deleted at the end */
     bool is_leader_in;  /* the leader has answered; reply and outcome are its */
+    bool is_leader_error; /* with an error, to a plain write: the key is deleted everywhere */
     bool is_too_large;  /* a delete in place of a store that was refused for its size */
     bool is_wrong_tag;  /* a cas with a CAS of another node or run: only asks whether the key exists */
     bool is_restart;    /* reads: begin again when all legs are in */
@@ -141,6 +147,12 @@ struct leg {
     bool has_item;        /* the read-back found the item */
     uint32_t hits;
 };
+
+/* What the request does: the second letter of "ms", "md", "mg", "ma". */
+static inline char leg_verb(const struct leg *leg)
+{
+    return leg->request.head->data[leg->request.off + 1];
+}
 
 enum link_state {
     LINK_CLOSED,     /* waits until connect_at_us, or is not wanted */
@@ -217,7 +229,8 @@ struct session {
     struct txn *head;
     struct txn *tail;
     uint32_t in_flight; /* txns in the queue */
-    uint32_t stalled;   /* of them: HELD, STRANDED or ASKED: nothing after them may begin */
+    uint32_t stalled;   /* of them: HELD, STRANDED or ASKED, or about to be: nothing after them may
+                           begin */
     uint64_t output_bytes; /* answered and not yet written */
     size_t offered;        /* bytes gathered last */
     uint64_t progress_us;  /* when the client last took bytes */
@@ -282,7 +295,7 @@ struct dataplane {
     char view_key[POOL_NAME_BYTES_MAX + 32];
     size_t view_key_bytes;
     struct txn **inflight; /* INFLIGHT_SLOTS */
-    char *scratch;         /* MC_GET_LINE_BYTES_MAX: a session's input laid out in one piece */
+    char *scratch;         /* a session's input laid out in one piece, and room behind it */
     struct dataplane_stats stats;
     struct dataplane_totals others;
 };

@@ -604,10 +604,41 @@ static void keep_error(struct dataplane *dp, struct txn *txn, struct slice text)
     txn_set_reply(dp, txn, journal_commit(&dp->replies, text.len + 2));
 }
 
-static bool is_store_answer(enum mc_reply_kind kind)
+/* May a request of VERB be answered so? */
+static bool is_answer_to(char verb, enum mc_reply_kind kind)
 {
-    return kind == MC_REPLY_HD || kind == MC_REPLY_NS || kind == MC_REPLY_EX ||
-           kind == MC_REPLY_NF || kind == MC_REPLY_EN;
+    bool is_refusal = kind == MC_REPLY_EX || kind == MC_REPLY_NF;
+    switch (verb) {
+    case 's':
+        return kind == MC_REPLY_HD || kind == MC_REPLY_NS || is_refusal;
+    case 'd':
+        return kind == MC_REPLY_HD || is_refusal;
+    case 'g':
+        return kind == MC_REPLY_HD || kind == MC_REPLY_EN;
+    case 'a':
+        return kind == MC_REPLY_NS || is_refusal;
+    default:
+        UNREACHABLE();
+    }
+}
+
+/* Digits, and the spaces that memcached leaves behind a number that became shorter. */
+static bool is_number_text(const struct chain *chain)
+{
+    enum { NUMBER_BYTES_MAX = 22 };
+    char text[NUMBER_BYTES_MAX];
+    INVARIANT(chain->len <= NUMBER_BYTES_MAX && chain->len >= 2);
+    chain_copy(chain, text);
+    size_t digits = 0;
+    size_t end = chain->len - 2;
+    while (digits < end && text[digits] >= '0' && text[digits] <= '9') {
+        digits++;
+    }
+    bool has_digits = digits > 0;
+    while (digits < end && text[digits] == ' ') {
+        digits++;
+    }
+    return has_digits && digits == end;
 }
 
 /* The first of two replies, or the only one. */
@@ -616,7 +647,7 @@ static size_t take_line(struct dataplane *dp, struct link *link, const struct mc
     struct leg *leg = link->head;
     bool is_number = leg->form == FORM_NUMBER_ITEM && reply->kind == MC_REPLY_VA &&
                      reply->value_bytes <= 20;
-    if (!is_number && !is_store_answer(reply->kind) && !is_error(reply->kind)) {
+    if (!is_number && !is_answer_to(leg_verb(leg), reply->kind) && !is_error(reply->kind)) {
         return 0;
     }
     leg->kind = (uint8_t)reply->kind;
@@ -685,32 +716,35 @@ static size_t take_reply(struct dataplane *dp, struct link *link, const struct m
     UNREACHABLE();
 }
 
-/* A data block has come in whole. */
-static void body_done(struct dataplane *dp, struct link *link)
+/* A data block has come in whole. Returns false: nonsense. */
+static bool body_done(struct dataplane *dp, struct link *link)
 {
     struct leg *leg = link->head;
     switch ((enum leg_form)leg->form) {
     case FORM_GET:
     case FORM_GETS:
-        return; /* END, or another block, follows */
+        return true; /* END, or another block, follows */
     case FORM_NUMBER_ITEM:
         if (leg->replies == 0) {
+            if (!leg->is_out_of_memory && !is_number_text(&leg->reply.chain)) {
+                return false;
+            }
             /* The number with its CRLF is the client's answer. */
             txn_set_reply(dp, leg->txn, leg->reply.chain);
             leg->reply = (struct chain_builder){0};
             leg->is_out_of_memory = false;
             leg->replies = 1;
-            return;
+            return true;
         }
         complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
-        return;
+        return true;
     case FORM_LINE_ITEM:
         complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
-        return;
+        return true;
     case FORM_VIEW:
         complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
         greeted(dp, link);
-        return;
+        return true;
     case FORM_LINE:
     case FORM_STATS:
         UNREACHABLE();
@@ -734,7 +768,7 @@ static void keep_body(struct dataplane *dp, struct link *link, struct slice byte
     link->greeting_bytes += (uint32_t)bytes.len;
 }
 
-/* Take what INPUT has of the data block; false: it does not end with CRLF. */
+/* Take what INPUT has of the data block; false: it is not what it should be, or has no CRLF. */
 static bool take_body(struct dataplane *dp, struct link *link, struct slice *input)
 {
     uint64_t take = input->len < link->body_left ? input->len : link->body_left;
@@ -755,10 +789,7 @@ static bool take_body(struct dataplane *dp, struct link *link, struct slice *inp
         keep_body(dp, link, kept);
     }
     *input = slice_skip(*input, (size_t)take);
-    if (link->body_left == 0) {
-        body_done(dp, link);
-    }
-    return true;
+    return link->body_left > 0 || body_done(dp, link);
 }
 
 static bool head_was_sent(const struct link *link)

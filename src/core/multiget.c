@@ -251,8 +251,9 @@ static void merge(struct dataplane *dp, struct txn *txn)
         merged.chain.len -= txn->parts->has_end ? 5 : 0; /* the answer brings its own END */
     } else {
         struct slice keys = keys_of(txn);
-        for (struct slice key = mc_next_word(&keys); key.len > 0; key = mc_next_word(&keys)) {
-            is_out_of_memory = !merge_key(dp, txn, key, &merged) || is_out_of_memory;
+        for (struct slice key = mc_next_word(&keys); key.len > 0 && !is_out_of_memory;
+             key = mc_next_word(&keys)) {
+            is_out_of_memory = !merge_key(dp, txn, key, &merged); /* cuts a block in two */
         }
     }
     drop_parts(dp, txn);

@@ -218,7 +218,11 @@ static bool begin_read(struct dataplane *dp, struct session *session,
     bool is_gat = request->command == MC_GAT || request->command == MC_GATS;
     bool is_small = request->key_count <= MULTIGET_KEYS_MAX && request->keys.len < 8192;
     if (is_gat || !is_small) {
-        return put_keys_aside(dp, session, request);
+        if (!put_keys_aside(dp, session, request)) {
+            dp->stats.shed++;
+            answer_error(dp, session, SLICE("SERVER_ERROR out of memory reading request\r\n"));
+        }
+        return true;
     }
     struct slice keys = request->keys;
     return begin_keys(dp, session, request, &keys);
@@ -229,7 +233,7 @@ static bool deal_keys(struct dataplane *dp, struct session *session)
 {
     struct chain all = session->store.chain;
     struct slice pieces[8];
-    char *keys_text = dp->scratch + MC_GET_LINE_BYTES_MAX; /* input may lie before it */
+    char *keys_text = dp->scratch + SCRATCH_INPUT_BYTES; /* input may lie before it */
     size_t room = (size_t)MULTIGET_KEYS_MAX * (MC_KEY_BYTES_MAX + 1);
     size_t len = 0;
     size_t count = chain_slices(&all, session->keys_off, pieces, 8);
@@ -639,15 +643,15 @@ void session_resume(struct dataplane *dp, struct session *session)
     if (session->state == SESSION_KEYS && session->input.chain.len == 0) {
         (void)consume(dp, session, slice_of("", 0));
     }
-    size_t limit = LAYOUT_BYTES;
     while (session->input.chain.len > 0) {
+        /* One very long line is looked at from where the last look ended, so as a whole. */
+        size_t limit = session->scanned < LAYOUT_BYTES ? LAYOUT_BYTES : SCRATCH_INPUT_BYTES;
         struct slice input = lay_out(dp, session, limit);
         size_t used = consume(dp, session, input);
         bool is_all = input.len == session->input.chain.len;
         drop_input(dp, session, used);
-        if (used == 0 && !is_all && session->scanned == input.len) {
-            limit = MC_GET_LINE_BYTES_MAX; /* one very long line */
-        } else if (used == 0 || session->input.chain.len == 0) {
+        bool is_long_line = used == 0 && !is_all && session->scanned == input.len;
+        if (!is_long_line && (used == 0 || session->input.chain.len == 0)) {
             break;
         }
     }
@@ -823,7 +827,9 @@ bool session_next_action(struct dataplane *dp, struct session *session,
         return false;
     }
     pop_written(dp, session);
-    if (has_more(session) && session->state != SESSION_CLOSING && !is_stopped(dp, session)) {
+    bool is_waiting = list_is_linked(&session->waiting); /* for memory: a tick takes it up again */
+    if (has_more(session) && session->state != SESSION_CLOSING && !is_waiting &&
+        !is_stopped(dp, session)) {
         session_resume(dp, session);
         pop_written(dp, session);
     }

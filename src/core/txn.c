@@ -48,16 +48,24 @@ static bool is_waiting(uint8_t state)
     return state == TXN_HELD || state == TXN_STRANDED || state == TXN_ASKED;
 }
 
+/* A write that some replica missed will be sent again, so it stalls before it is STRANDED, while
+ * other replicas still owe their answers: a later write of its client would be overtaken. */
+static void note_stalling(struct dataplane *dp, struct txn *txn)
+{
+    bool is_stalling = !txn->is_answered && (is_waiting(txn->state) || txn->missed != 0);
+    if (txn->session != NULL && is_stalling != txn->is_stalling) {
+        txn->is_stalling = is_stalling;
+        txn->session->stalled += is_stalling ? 1 : -1u;
+        session_touch(dp, txn->session);
+    }
+}
+
 void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to)
 {
     INVARIANT((txn_moves[txn->state] & 1u << to) != 0);
     int stalled = (int)is_waiting((uint8_t)to) - (int)is_waiting(txn->state);
     if (stalled != 0) {
         dp->stats.held = (uint64_t)((int64_t)dp->stats.held + stalled);
-        if (txn->session != NULL && !txn->is_answered) {
-            txn->session->stalled = (uint32_t)((int)txn->session->stalled + stalled);
-            session_touch(dp, txn->session);
-        }
         if (stalled < 0) {
             list_remove(&txn->held);
         }
@@ -66,6 +74,7 @@ void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to)
         }
     }
     txn->state = (uint8_t)to;
+    note_stalling(dp, txn);
 }
 
 /* In the order of creation (I2); what waits is nearly always the youngest. */
@@ -207,8 +216,18 @@ static void inflight_take(struct dataplane *dp, struct txn *txn)
 
 /* --- Answers --- */
 
+/* Its client may have got a part of the answer already: whatever comes later changes nothing. */
+static bool is_answer_fixed(const struct txn *txn)
+{
+    return txn->is_answered && txn->session != NULL;
+}
+
 void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply)
 {
+    if (is_answer_fixed(txn)) {
+        chain_drop(&dp->chunks, &reply);
+        return;
+    }
     chain_drop(&dp->chunks, &txn->reply);
     txn->reply = reply;
 }
@@ -241,10 +260,9 @@ static void release_answer(struct dataplane *dp, struct txn *txn)
         txn_set_reply(dp, txn, (struct chain){0});
         txn->reply_text_bytes = 0;
     }
-    bool was_stalling = txn->session != NULL && is_waiting(txn->state);
     txn->is_answered = true;
+    note_stalling(dp, txn);
     if (txn->session != NULL) {
-        txn->session->stalled -= was_stalling;
         txn->session->output_bytes += txn->reply.len + txn->reply_text_bytes;
         session_on_answer(dp, txn->session);
     }
@@ -252,6 +270,9 @@ static void release_answer(struct dataplane *dp, struct txn *txn)
 
 static void set_text(struct txn *txn, struct slice text, enum dataplane_outcome outcome)
 {
+    if (is_answer_fixed(txn)) {
+        return;
+    }
     txn->reply_text = text.ptr;
     txn->reply_text_bytes = (uint32_t)text.len;
     txn->outcome = (uint8_t)outcome;
@@ -417,7 +438,7 @@ static bool is_last_copy_gone(struct dataplane *dp, const struct txn *txn)
 static void answer_error(struct dataplane *dp, struct txn *txn, struct slice text)
 {
     txn_set_reply(dp, txn, (struct chain){0});
-    txn_answer(dp, txn, text, DATAPLANE_OUTCOME_SERVER_ERROR);
+    txn_answer(dp, txn, txn->is_part ? SLICE("") : text, DATAPLANE_OUTCOME_SERVER_ERROR);
 }
 
 /*
@@ -457,6 +478,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     txn->missed = 0;
     txn->cut = 0;
     txn->is_leader_in = false;
+    txn->is_leader_error = false;
     txn_set_reply(dp, txn, (struct chain){0});
     chain_drop(&dp->chunks, &txn->result);
     dp->stats.writes_rerun += txn->is_begun;
@@ -506,6 +528,12 @@ static node_set chain_targets(const struct dataplane *dp, const struct txn *txn)
     return targets;
 }
 
+/* What a lease that is over keeps from being sent must not be sent when there is a new one. */
+static bool may_send(const struct dataplane *dp, uint32_t node)
+{
+    return !dp->is_lapsed && link_is_usable(dp, node) && link_has_room(dp, 1);
+}
+
 /* All complete replicas have it; now, and not before, the filling ones get it. */
 static void chain_or_finish(struct dataplane *dp, struct txn *txn)
 {
@@ -519,12 +547,13 @@ static void chain_or_finish(struct dataplane *dp, struct txn *txn)
     dp->stats.writes_chained++;
     for (node_set left = targets; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
-        if (link_is_usable(dp, node) && link_has_room(dp, 1)) {
+        if (may_send(dp, node)) {
             send_to(dp, txn, node, FORM_LINE, spread_request(txn));
         } else {
             txn->missed |= node_set_of(node);
         }
     }
+    note_stalling(dp, txn);
     if (txn->legs == 0) {
         step_done(dp, txn);
     }
@@ -540,12 +569,13 @@ static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
     txn->step = STEP_SPREAD;
     for (node_set left = targets; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
-        if (link_is_usable(dp, node) && link_has_room(dp, 1)) {
+        if (may_send(dp, node)) {
             send_to(dp, txn, node, FORM_LINE, txn->result);
         } else {
             txn->missed |= node_set_of(node);
         }
     }
+    note_stalling(dp, txn);
     if (txn->legs == 0) {
         step_done(dp, txn);
     }
@@ -555,7 +585,7 @@ static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
 static struct chain plain_store_of(struct dataplane *dp, const struct txn *txn)
 {
     struct chain_builder store = {0};
-    char *head = dp->scratch + MC_GET_LINE_BYTES_MAX; /* a client's input may lie before it */
+    char *head = dp->scratch + SCRATCH_INPUT_BYTES; /* a client's input may lie before it */
     struct chain first = txn->command;
     first.len = first.len < COMMAND_HEAD_BYTES_MAX ? first.len : COMMAND_HEAD_BYTES_MAX;
     chain_copy(&first, head);
@@ -654,6 +684,8 @@ static void on_decided(struct dataplane *dp, struct txn *txn, struct leg *leg,
     }
     txn->outcome = (uint8_t)outcome;
     if (is_refusal(kind)) {
+        /* Refused perhaps because of its own first run, which then only this leader has. */
+        txn->is_doubtful = txn->is_doubtful || (txn->maybe_done & node_set_of(leg->node)) != 0;
         leg_drop(dp, leg);
         finish(dp, txn);
         return;
@@ -688,8 +720,8 @@ static void on_gat(struct dataplane *dp, struct txn *txn, struct leg *leg,
         set_text(txn, SLICE("SERVER_ERROR out of memory reading the value\r\n"),
                  DATAPLANE_OUTCOME_SERVER_ERROR);
     } else {
+        leg->reply.chain.len -= leg->has_end && txn->is_part ? 5 : 0;
         txn_set_reply(dp, txn, leg->reply.chain);
-        txn->reply.len -= leg->has_end && txn->is_part ? 5 : 0;
         bool has_end = leg->has_end || txn->is_part;
         leg->reply = (struct chain_builder){0};
         set_text(txn, has_end ? SLICE("") : SLICE("END\r\n"),
@@ -716,7 +748,7 @@ static bool clean_up(struct dataplane *dp, struct txn *txn, uint32_t node)
 {
     dp->stats.nodes[node].item_errors++;
     struct chain delete = delete_of(dp, txn_key(txn));
-    if (delete.head == NULL || !link_has_room(dp, 1)) {
+    if (delete.head == NULL || !may_send(dp, node)) {
         chain_drop(&dp->chunks, &delete);
         txn->is_doubtful = true;
         return false;
@@ -744,6 +776,7 @@ static void on_plain_leader(struct txn *txn, enum mc_reply_kind kind)
         set_text(txn, command_answer((enum mc_command)txn->command_type, kind, &outcome), outcome);
         return;
     }
+    txn->is_leader_error = !txn->is_internal;
     outcome = kind == MC_REPLY_CLIENT_ERROR ? DATAPLANE_OUTCOME_CLIENT_ERROR
                                             : DATAPLANE_OUTCOME_SERVER_ERROR;
     set_text(txn, txn->reply.head == NULL ? SLICE("SERVER_ERROR out of memory\r\n") : SLICE(""),
@@ -773,7 +806,8 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
     if (is_leader) {
         on_plain_leader(txn, kind);
         txn->was_done |= kind == MC_REPLY_HD ? node_set_of(node) : 0;
-    } else if (kind == MC_REPLY_SERVER_ERROR && !leg->is_cleanup) {
+    } else if (!leg->is_cleanup &&
+               (is_error(kind) || (leg_verb(leg) == 's' && kind != MC_REPLY_HD))) {
         (void)clean_up(dp, txn, node); /* if it can't, the key is in doubt, and noted so */
     } else if (kind == MC_REPLY_HD) {
         txn->was_done |= node_set_of(node);
@@ -795,12 +829,27 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
     txn->legs--;
     txn->waiting &= ~node_set_of(node);
     txn->missed |= node_set_of(node);
+    txn->acked &= ~node_set_of(node); /* it was to clean up what it had not taken */
+    note_stalling(dp, txn);
+    if (was_sent && txn->state == TXN_DECIDING && !txn->is_wrong_tag) {
+        txn->maybe_done |= node_set_of(node);
+    }
     if (was_sent && dp->links[node].last_end == WIRE_END_RESET) {
         txn->cut |= node_set_of(node);
     }
     leg_drop(dp, leg);
     if (txn->legs == 0) {
         step_done(dp, txn);
+    }
+}
+
+/* All complete replicas have answered. */
+static void all_have_it(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->step == STEP_WRITE && txn->is_leader_error) {
+        spread_delete(dp, txn);
+    } else {
+        chain_or_finish(dp, txn);
     }
 }
 
@@ -816,14 +865,7 @@ static void step_done(struct dataplane *dp, struct txn *txn)
         dp->is_recheck_due = true;
         return;
     }
-    bool is_leader_error = txn->state == TXN_WRITING &&
-                           txn->outcome == DATAPLANE_OUTCOME_SERVER_ERROR &&
-                           !txn->is_internal;
-    if (is_leader_error) {
-        spread_delete(dp, txn);
-        return;
-    }
-    chain_or_finish(dp, txn);
+    all_have_it(dp, txn);
 }
 
 /* --- Stranded writes --- */
@@ -856,7 +898,7 @@ static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
     if (txn->is_doubtful) {
         finish(dp, txn);
     } else if (is_answer_known && is_everywhere) {
-        chain_or_finish(dp, txn);
+        all_have_it(dp, txn);
     } else if (is_answer_known && (txn->step == STEP_SPREAD || txn->step == STEP_CHAIN)) {
         spread(dp, txn, t->complete & ~txn->acked);
     } else if (!write_begin(dp, txn)) {
@@ -921,7 +963,7 @@ static void expire(struct dataplane *dp, struct txn *txn)
 {
     bool is_read = command_is_read((enum mc_command)txn->command_type);
     struct slice text = SLICE("SERVER_ERROR timed out\r\n");
-    if (is_read && txn->is_part) {
+    if (txn->is_part) {
         text = SLICE("");
     } else if (is_read && dp->options.on_no_replica == DATAPLANE_ANSWER_MISS) {
         text = SLICE("END\r\n");
@@ -967,7 +1009,8 @@ void txn_expire(struct dataplane *dp)
 void txn_doubt_all(struct dataplane *dp)
 {
     for (struct list *at = dp->writes.next; at != &dp->writes; at = at->next) {
-        LIST_OWNER(at, struct txn, writes)->is_doubtful = true;
+        struct txn *txn = LIST_OWNER(at, struct txn, writes);
+        txn->is_doubtful = !txn->is_internal; /* those are sent again until all have them */
     }
 }
 

@@ -281,11 +281,14 @@ class LoadClient(threading.Thread):
 
     def check(self, what, got, want):
         if got != want:
-            text = "client %d %s: got %r, want %r" % (self.number, what, got, want)
+            text = "%.3f client %d %s: got %r, want %r" % (
+                time.monotonic(), self.number, what, got, want)
             self.faults.append(re.sub("x{20,}", "x..", text))
 
     def get(self, conn, keys):
-        found = conn.get(*keys)
+        self.compare(keys, conn.get(*keys))
+
+    def compare(self, keys, found):
         want = {k: (0 if k.endswith(b"#") else self.number, self.state[k])
                 for k in keys if self.state.get(k) is not None}
         self.check("get %r" % keys, found, want)

@@ -17,6 +17,7 @@ enum {
     CLIENT_PIECE_BYTES = 700, /* bytes of one read of the proxy: requests are cut */
     CLIENT_FLAGS_PER_CLIENT = 100000,
     CLIENT_NO_EPOCH = 0,
+    CLIENT_OPS_MAX = 3000, /* of a run: what the checker can judge in a moment */
 };
 
 static const char *const CLIENT_VERBS[] = {
@@ -72,7 +73,10 @@ static void client_put(struct world *world, struct client *c, enum segment_type 
 void client_open(struct world *world, uint32_t number)
 {
     struct client *c = &world->clients[number];
-    if (c->is_server_open) {
+    if (c->state == CLIENT_HERE) {
+        return;
+    }
+    if (c->is_server_open || c->to_server_us > world->now_us) {
         /* The old connection's slot is not free yet. */
         world_post(world, world->now_us + 10000, WORLD_CLIENT_OPEN, number, 0, 0);
         return;
@@ -80,6 +84,7 @@ void client_open(struct world *world, uint32_t number)
     c->generation++;
     c->state = CLIENT_HERE;
     c->is_paused = false;
+    c->next_send_us = 0;
     bytes_clear(&c->in);
     bytes_clear(&c->waiting);
     client_put(world, c, SEGMENT_SYN, SLICE(""));
@@ -110,14 +115,18 @@ void client_pump(struct world *world, uint32_t number)
     }
 }
 
-void client_to_server(struct world *world, uint32_t number, const struct segment *segment)
+void client_to_server(struct world *world, uint32_t number, uint32_t generation,
+                      const struct segment *segment)
 {
     struct client *c = &world->clients[number];
+    if (segment->type != SEGMENT_SYN && c->server_generation != generation) {
+        return;
+    }
     struct dataplane_event event = {.client = c->slot};
     switch (segment->type) {
     case SEGMENT_SYN:
         c->is_server_open = true;
-        c->server_generation = c->generation;
+        c->server_generation = generation;
         event.type = DATAPLANE_CLIENT_OPEN;
         proxy_dp_event(world, c->proxy, c->worker, &event);
         return;
@@ -347,14 +356,24 @@ static void client_leave(struct world *world, struct client *c)
     world_post(world, world->now_us + 10000, WORLD_CLIENT_OPEN, c->number, 0, 0);
 }
 
+/* Requests come in bursts; between them it is as quiet as the pace wants. */
+static uint64_t client_pause(struct world *world)
+{
+    if (world->now_us < world->busy_us) {
+        return 1 + world_below(world, 1000);
+    }
+    return 1 +
+           world_below(world, world_chance(world, 60) ? world->think_us / 20 : 5 * world->think_us);
+}
+
 void client_send(struct world *world, uint32_t number)
 {
     struct client *c = &world->clients[number];
-    if (c->state != CLIENT_HERE || world->is_resting || !world->is_started ||
-        world->steps_left == 0) {
-        if (!world->is_resting && world->steps_left > 0 && c->state == CLIENT_HERE) {
-            world_post(world, world->now_us + 50000, WORLD_CLIENT_SEND, number, c->generation, 0);
-        }
+    if (c->state != CLIENT_HERE || world->is_resting) {
+        return;
+    }
+    if (!world->is_started) {
+        world_post(world, world->now_us + 50000, WORLD_CLIENT_SEND, number, c->generation, 0);
         return;
     }
     if (world_chance(world, 1) && world_chance(world, 30)) {
@@ -363,9 +382,8 @@ void client_send(struct world *world, uint32_t number)
     }
     struct bytes out = {0};
     client_settle_noreply(world, c);
-    while (c->pending_count < c->depth && world->steps_left > 0) {
+    while (c->pending_count < c->depth && world->history.count < CLIENT_OPS_MAX) {
         client_ask(world, c, &out);
-        world->steps_left--;
         if (world_chance(world, 40)) {
             break;
         }
@@ -374,8 +392,11 @@ void client_send(struct world *world, uint32_t number)
         client_put(world, c, SEGMENT_DATA, bytes_slice(&out));
     }
     bytes_free(&out);
-    uint64_t pause_us = 1 + world_below(world, 2 * world->think_us);
-    world_post(world, world->now_us + pause_us, WORLD_CLIENT_SEND, number, c->generation, 0);
+    if (c->next_send_us > world->now_us) {
+        return; /* it was hurried, and its own turn still comes */
+    }
+    c->next_send_us = world->now_us + client_pause(world);
+    world_post(world, c->next_send_us, WORLD_CLIENT_SEND, number, c->generation, 0);
 }
 
 void client_read_all(struct world *world)
@@ -405,9 +426,8 @@ static void client_close_op(struct world *world, uint32_t number, enum history_r
     struct history_op *op = &world->history.ops[number];
     op->result = result;
     op->told_us = world->now_us;
-    op->is_cas_loose =
-        op->is_cas_loose || op->cas_epoch == CLIENT_NO_EPOCH ||
-        op->cas_epoch != client_epoch(world, &world->clients[op->client]);
+    op->is_cas_loose = op->is_cas_loose || op->cas_epoch == CLIENT_NO_EPOCH ||
+                       op->cas_epoch != client_epoch(world, &world->clients[op->client]);
     if (world->now_us - op->asked_us > WORLD_REQUEST_US + WORLD_SLACK_US) {
         world_broken(world, "C6", "client %u waited %llu us for %s %s", op->client,
                      (unsigned long long)(world->now_us - op->asked_us),

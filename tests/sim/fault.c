@@ -6,7 +6,10 @@
  */
 #include "sim/world.h"
 
-enum { FAULT_PEACE_US = 2000 * 1000 };
+enum {
+    FAULT_PEACE_US = 2000 * 1000,
+    FAULT_AFTER_US = 4000 * 1000, /* requests go on so long after the last: a fill */
+};
 
 void fault_plan(struct world *world)
 {
@@ -125,6 +128,19 @@ static void fault_cut(struct world *world, uint32_t number)
     }
 }
 
+static void fault_stall(struct world *world, uint32_t number)
+{
+    uint64_t pause_us = 1000 + world_below(world, world_chance(world, 50) ? 100000 : 1200000);
+    world_trace(world, "FAULT connections of node %u stall for up to %llu us", number,
+                (unsigned long long)pause_us);
+    for (uint32_t i = 0; i < world->conn_count; i++) {
+        struct conn *conn = world->conns[i];
+        if (conn->node == number && conn->is_node_open && world_chance(world, 60)) {
+            net_stall(world, conn, world_below(world, pause_us));
+        }
+    }
+}
+
 static void fault_command(struct world *world, uint32_t node)
 {
     enum control_command_type type = (enum control_command_type)world_below(world, 4);
@@ -153,18 +169,24 @@ void fault_strike(struct world *world)
         world_trace(world, "from here on losses are excused");
         world->loss_us = world->now_us;
     }
+    world_hurry(world, 3000);
     uint32_t dice = (uint32_t)world_below(world, 100);
     if (dice < 35) {
         fault_crash(world, node);
     } else if (dice < 60) {
         fault_freeze(world, node);
-    } else if (dice < 80) {
+    } else if (dice < 72) {
         fault_cut(world, node);
+    } else if (dice < 80) {
+        fault_stall(world, node);
     } else {
         fault_command(world, node);
     }
     world_note_fault(world);
     fault_plan(world);
+    if (world->faults_left == 0) {
+        world->end_us = world->now_us + FAULT_AFTER_US;
+    }
 }
 
 void fault_end(struct world *world)

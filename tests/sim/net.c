@@ -106,7 +106,8 @@ void net_close(struct world *world, struct conn *conn)
 static bool net_is_executing(const struct world *world, const struct conn *conn)
 {
     const struct node *node = &world->nodes[conn->node];
-    return conn->is_node_open && conn->node_run == node->run && node->is_up && !node->is_frozen;
+    return conn->is_node_open && conn->node_run == node->run && node->is_up && !node->is_frozen &&
+           conn->stalled_us <= world->now_us;
 }
 
 static void net_node_close(struct world *world, struct conn *conn, enum segment_type how)
@@ -138,6 +139,7 @@ void net_run(struct world *world, struct conn *conn)
     }
     bytes_clear(&conn->mc.out);
     if (conn->mc.is_dumping && !conn->has_rst) {
+        world_hurry(world, 200 + 40 * world->delay_us);
         world_post(world, world->now_us + 20 + world_below(world, 400), WORLD_NODE_RUN,
                    conn->number, 0, 0);
     } else if (conn->has_fin || conn->has_rst || conn->mc.is_closing) {
@@ -281,14 +283,19 @@ void net_thaw(struct world *world, uint32_t node)
     struct node *n = &world->nodes[node];
     n->is_frozen = false;
     n->generation++;
-    uint32_t count = world->conn_count;
-    uint32_t first = count == 0 ? 0 : (uint32_t)world_below(world, count);
-    for (uint32_t i = 0; i < count; i++) {
-        struct conn *conn = world->conns[(first + i) % count];
+    for (uint32_t i = 0; i < world->conn_count; i++) {
+        struct conn *conn = world->conns[i];
         if (conn->node == node && conn->is_node_open) {
-            net_run(world, conn);
+            /* Its threads come to their connections one after the other, or late. */
+            net_stall(world, conn, world_below(world, world_chance(world, 20) ? 50000 : 200));
         }
     }
+}
+
+void net_stall(struct world *world, struct conn *conn, uint64_t for_us)
+{
+    conn->stalled_us = world->now_us + for_us;
+    world_post(world, conn->stalled_us, WORLD_NODE_RUN, conn->number, 0, 0);
 }
 
 void net_cut(struct world *world, struct conn *conn)

@@ -176,6 +176,7 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
         proxy_wire_action(world, proxy, &action->wire);
         return;
     case CONTROL_ACTION_HOLD:
+        world_hurry(world, 2000);
         world_trace(world, "p%u hold for epoch %llu, serial %llu", proxy,
                     (unsigned long long)action->topology->epoch,
                     (unsigned long long)action->topology->serial);

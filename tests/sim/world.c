@@ -15,6 +15,8 @@ enum {
     WORLD_RUN_MAX_US = 60 * 1000 * 1000,  /* by then all requests were made */
     WORLD_REST_MAX_US = 30 * 1000 * 1000, /* by then all copies are equal */
     WORLD_CALM_US = 2500 * 1000,          /* whole for so long: nothing is under way any more */
+    WORLD_USUAL_US = 9 * 1000 * 1000,     /* a run's length, for the pace of requests */
+    WORLD_AFTER_US = 4 * 1000 * 1000,     /* requests go on so long after the last fault: a fill */
     WORLD_EVENTS_MAX = 3000000,           /* a loop in the world itself */
 };
 
@@ -88,6 +90,21 @@ void world_note_fault(struct world *world)
     world->fault_us[world->fault_count++ % 64] = world->now_us;
 }
 
+void world_hurry(struct world *world, uint64_t for_us)
+{
+    if (world->is_resting || !world->is_started) {
+        return;
+    }
+    bool is_calm = world->busy_us < world->now_us;
+    for_us = for_us + world_below(world, for_us);
+    world->busy_us =
+        world->busy_us < world->now_us + for_us ? world->now_us + for_us : world->busy_us;
+    for (uint32_t i = 0; is_calm && i < world->client_count; i++) {
+        world_post(world, world->now_us + world_below(world, for_us), WORLD_CLIENT_SEND, i,
+                   world->clients[i].generation, 0);
+    }
+}
+
 const char *world_key(uint32_t key)
 {
     static const char *const KEYS[WORLD_KEYS_MAX] = {"ka", "kb", "kc", "kd", "ke", "kf",
@@ -122,7 +139,6 @@ static void world_character(struct world *world)
 {
     world->is_wild = world_chance(world, 25);
     world->delay_us = 20 + world_below(world, world_chance(world, 30) ? 3000 : 200);
-    world->think_us = 2000 + world_below(world, world_chance(world, 50) ? 20000 : 200000);
     world->spike_percent = world_chance(world, 30) ? 3 : 0;
     world->faults_left = world_chance(world, 10) ? 0 : 1 + (uint32_t)world_below(world, 6);
     world->fault_pause_us = 200000 + world_below(world, 3000000);
@@ -136,7 +152,6 @@ static void world_init(struct world *world, const struct world_options *options)
     REQUIRE(options->nodes >= 1 && options->nodes <= WORLD_NODES_MAX);
     world->options = *options;
     world->prng.state = prng_mix(options->seed + 0x5eed);
-    world->steps_left = options->steps;
     world->now_us = 1;
     world_character(world);
     for (uint32_t i = 0; i < options->nodes; i++) {
@@ -151,7 +166,9 @@ static void world_init(struct world *world, const struct world_options *options)
     world->names = (struct view_names){
         .pool = SLICE_INIT("main"), .node_count = options->nodes, .nodes = world->node_names};
     uint32_t groups = options->is_shared ? 1 : options->proxies * options->workers;
-    world->key_count = WORLD_KEYS_MAX / groups < 4 ? WORLD_KEYS_MAX / groups * groups : 4 * groups;
+    uint32_t keys = 3 + (uint32_t)world_below(world, 6);
+    keys = keys > WORLD_KEYS_MAX / groups ? WORLD_KEYS_MAX / groups : keys;
+    world->key_count = keys * groups;
     for (uint32_t i = 0; i < options->proxies; i++) {
         proxy_init(world, i);
     }
@@ -159,6 +176,7 @@ static void world_init(struct world *world, const struct world_options *options)
     world->client_count = world->client_count < 4 ? 4 : world->client_count;
     world->client_count =
         world->client_count > WORLD_CLIENTS_MAX ? WORLD_CLIENTS_MAX : world->client_count;
+    world->think_us = (uint64_t)WORLD_USUAL_US * world->client_count / (options->steps + 1);
     for (uint32_t i = 0; i < world->client_count; i++) {
         client_init(world, i);
     }
@@ -224,6 +242,7 @@ static void world_watch(struct world *world)
         }
         if (world->is_started) {
             world_trace(world, "all proxies serve");
+            world->end_us = world->faults_left == 0 ? world->now_us + WORLD_AFTER_US : 0;
             fault_plan(world);
         } else if (world->now_us > WORLD_REST_MAX_US) {
             world_broken(world, "start", "a proxy does not serve after 30 s");
@@ -265,10 +284,7 @@ static void world_segment_event(struct world *world, const struct queue_event *e
     } else if (event->type == WORLD_TO_PROXY) {
         net_to_proxy(world, world->conns[event->a], segment);
     } else if (event->type == WORLD_TO_SERVER) {
-        if (segment->type == SEGMENT_SYN ||
-            world->clients[event->a].server_generation == event->b) {
-            client_to_server(world, event->a, segment);
-        }
+        client_to_server(world, event->a, event->b, segment);
     } else if (world->clients[event->a].generation == event->b) {
         client_to_client(world, event->a, segment);
     }
@@ -350,7 +366,7 @@ static void world_go(struct world *world, uint64_t until_us, bool (*is_over)(str
 
 static bool world_has_asked(struct world *world)
 {
-    return world->steps_left == 0 && world->faults_left == 0;
+    return world->end_us != 0 && world->now_us > world->end_us;
 }
 
 static bool world_is_calm(struct world *world)
@@ -379,7 +395,6 @@ bool world_run(const struct world_options *options, struct world_result *result)
     world_init(&world, options);
     world_go(&world, WORLD_RUN_MAX_US, world_has_asked);
     world_trace(&world, "rest");
-    world.steps_left = 0;
     world.is_resting = true;
     world.rest_us = world.now_us;
     fault_end(&world);

@@ -103,7 +103,8 @@ struct conn {
     bool has_fin;        /* the node has seen the proxy's end */
     bool has_rst;        /* and nobody listens to its answers */
     bool has_timer;
-    bool is_complete; /* from the last segment that arrived */
+    uint64_t stalled_us; /* until then its thread of the node does not get to it */
+    bool is_complete;    /* from the last segment that arrived */
     struct identity identity;
     uint64_t to_node_us; /* last arrival there: FIFO */
     uint64_t to_proxy_us;
@@ -169,6 +170,7 @@ struct client {
     uint32_t sequence;
     uint32_t key_first;
     uint32_t key_count;
+    uint64_t next_send_us;
     uint64_t to_server_us;
     uint64_t to_client_us;
     struct bytes waiting; /* arrived at the proxy's socket, not read */
@@ -203,10 +205,11 @@ struct world {
     bool is_wild;      /* several things fail at once: errors and losses are excused */
     uint64_t delay_us; /* typical, of a packet */
     uint64_t think_us;
+    uint64_t busy_us;       /* until then clients ask without a pause: something delicate goes on */
+    uint64_t end_us;        /* when clients stop asking; set when the last fault has struck */
     uint32_t spike_percent; /* packets that take up to 30 ms */
     uint32_t faults_left;
     uint64_t fault_pause_us;
-    uint64_t steps_left;
     bool is_resting;  /* no more faults or requests */
     bool is_started;  /* every proxy has served */
     uint64_t rest_us; /* since when */
@@ -250,6 +253,8 @@ uint64_t world_delay(struct world *world);
 bool world_chance(struct world *world, uint32_t percent);
 uint64_t world_below(struct world *world, uint64_t bound);
 void world_note_fault(struct world *world);
+/* Something delicate begins: clients ask more. */
+void world_hurry(struct world *world, uint64_t for_us);
 const char *world_key(uint32_t key);
 
 void net_node_time(struct world *world, uint32_t node);
@@ -267,6 +272,8 @@ void net_crash(struct world *world, uint32_t node);
 void net_start(struct world *world, uint32_t node);
 void net_thaw(struct world *world, uint32_t node);
 void net_cut(struct world *world, struct conn *conn);
+/* The node's thread that has this connection does nothing for a while. */
+void net_stall(struct world *world, struct conn *conn, uint64_t for_us);
 void net_fini(struct world *world);
 
 void proxy_init(struct world *world, uint32_t proxy);
@@ -285,8 +292,9 @@ void client_init(struct world *world, uint32_t client);
 void client_fini(struct world *world, uint32_t client);
 void client_open(struct world *world, uint32_t client);
 void client_send(struct world *world, uint32_t client);
-/* At the proxy's socket: bytes of the client, or its end. */
-void client_to_server(struct world *world, uint32_t client, const struct segment *segment);
+/* At the proxy's socket: bytes of the client's connection GENERATION, or its end. */
+void client_to_server(struct world *world, uint32_t client, uint32_t generation,
+                      const struct segment *segment);
 /* At the client: bytes of the proxy, or its end. */
 void client_to_client(struct world *world, uint32_t client, const struct segment *segment);
 /* The proxy's socket: what waits is read as far as the dataplane has room. */

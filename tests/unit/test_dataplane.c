@@ -3,20 +3,20 @@
  * The dataplane against scripted nodes: what each node is sent, and what the client gets back, byte by
  * byte. Nodes are played by the test; time is the test's.
  */
-#include "everwarm/core/dataplane.h"
+#include "../../src/core/dataplane_private.h"
 
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NODES = 2, CLIENTS = 4, TEXT_BYTES = 1 << 16 };
+enum { NODES = 2, CLIENTS = 4, TEXT_BYTES = 1 << 22, MEMORY_BYTES = 16 << 20, PIECES = 8 };
 
 static const struct slice node_names[NODES] = {SLICE_INIT("a"), SLICE_INIT("b")};
 
 struct bench {
     struct dataplane *dp;
     void *memory;
-    struct topology topology[8];
+    struct topology topology[16];
     uint64_t serial;
     uint64_t now_us;
     uint64_t lease_until_us;
@@ -26,7 +26,9 @@ struct bench {
     size_t to_client_bytes[CLIENTS];
     bool is_connecting[NODES];
     bool is_given_up[NODES];
+    uint32_t given_up[NODES]; /* not yet ended */
     bool is_closed[CLIENTS];
+    bool is_stuck[CLIENTS]; /* its socket takes nothing */
     struct control_report reports[64];
     size_t report_count;
 };
@@ -36,12 +38,15 @@ static struct bench b;
 static void run(void)
 {
     struct dataplane_action action;
-    struct slice iov[8];
+    struct slice iov[PIECES];
     while (dataplane_next_action(b.dp, &action)) {
         switch (action.type) {
         case DATAPLANE_CLIENT_WRITE: {
             size_t total = 0;
-            size_t count = dataplane_client_gather(b.dp, action.client, iov, 8);
+            if (b.is_stuck[action.client]) {
+                break;
+            }
+            size_t count = dataplane_client_gather(b.dp, action.client, iov, PIECES);
             for (size_t i = 0; i < count; i++) {
                 memcpy(b.to_client[action.client] + b.to_client_bytes[action.client], iov[i].ptr,
                        iov[i].len);
@@ -53,7 +58,7 @@ static void run(void)
         }
         case DATAPLANE_NODE_WRITE: {
             size_t total = 0;
-            size_t count = dataplane_node_gather(b.dp, action.node, iov, 8);
+            size_t count = dataplane_node_gather(b.dp, action.node, iov, PIECES);
             for (size_t i = 0; i < count; i++) {
                 memcpy(b.to_node[action.node] + b.to_node_bytes[action.node], iov[i].ptr,
                        iov[i].len);
@@ -78,6 +83,7 @@ static void run(void)
                                                                .end = WIRE_END_EOF});
             } else {
                 b.is_given_up[action.node] = true;
+                b.given_up[action.node]++;
             }
             break;
         case DATAPLANE_REPORT:
@@ -170,12 +176,12 @@ static void greet(uint32_t n, unsigned pid)
     node(n, text);
 }
 
-static void setup(void)
+static void start(size_t memory_bytes)
 {
     struct dataplane_options options = {
         .names = {.pool = SLICE("main"), .node_count = NODES, .nodes = node_names},
         .clients_max = CLIENTS,
-        .memory_bytes = 16 << 20,
+        .memory_bytes = memory_bytes,
         .item_bytes_max = 1 << 20,
         .pipeline_max = 256,
         .client_output_bytes_max = 16 << 20,
@@ -200,12 +206,94 @@ static void setup(void)
     }
 }
 
-static void teardown(void)
+static void setup(void)
 {
+    start(MEMORY_BYTES);
+}
+
+/* Answer everything that node N was sent as an empty node would. */
+static void obey(uint32_t n)
+{
+    static char in[TEXT_BYTES];
+    static char out[1 << 20];
+    size_t bytes = b.to_node_bytes[n];
+    size_t len = 0;
+    memcpy(in, b.to_node[n], bytes);
+    b.to_node_bytes[n] = 0;
+    for (size_t at = 0; at < bytes;) {
+        const char *line = in + at;
+        const char *end = memchr(line, '\n', bytes - at);
+        ck_assert_ptr_nonnull(end);
+        at += (size_t)(end - line) + 1;
+        const char *answer = "END\r\n";
+        if (line[0] == 'm') {
+            const char *behind = memchr(line + 3, ' ', (size_t)(end - line - 3));
+            bool is_read = line[1] == 'g' && behind != NULL && behind[1] != 'T';
+            answer = line[1] == 's' ? "HD\r\n" : line[1] == 'a' ? "NF\r\n" : "NF\r\n";
+            answer = line[1] == 'g' ? (is_read ? "EN\r\n" : "HD\r\n") : answer;
+            at += line[1] == 's' ? strtoul(behind, NULL, 10) + 2 : 0;
+        }
+        len += (size_t)sprintf(out + len, "%s", answer);
+    }
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of(out, len)});
+}
+
+static bool is_idle(void)
+{
+    return b.dp->txns.free_count == TXNS_MAX && b.dp->legs.free_count == LEGS_MAX;
+}
+
+/* All clients gone, node 0 alone left, fresh, and obedient: nothing may be held any more. */
+static void expect_nothing_left(void)
+{
+    b.lease_until_us = UINT64_MAX;
     for (uint32_t i = 0; i < CLIENTS; i++) {
         step(&(struct dataplane_event){.type = DATAPLANE_CLIENT_LOST, .client = i});
     }
+    struct topology *t = topology(1, 0);
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    for (uint32_t n = 0; n < NODES; n++) {
+        if (b.dp->links[n].state != LINK_CLOSED) {
+            b.is_connecting[n] = false;
+            step(&(struct dataplane_event){
+                .type = DATAPLANE_NODE_CLOSED, .node = n, .end = WIRE_END_EOF});
+        }
+        b.to_node_bytes[n] = 0;
+    }
+    for (uint32_t n = 0; n < NODES; n++) {
+        for (; b.given_up[n] > 0; b.given_up[n]--) {
+            step(&(struct dataplane_event){
+                .type = DATAPLANE_NODE_ENDED, .node = n, .end = WIRE_END_EOF});
+        }
+    }
+    for (int i = 0; i < 100 && !b.is_connecting[0]; i++) {
+        pass(100 * 1000);
+    }
+    greet(0, 100);
+    for (int i = 0; i < 10000 && !is_idle(); i++) {
+        pass(1000);
+        obey(0);
+    }
+    ck_assert(is_idle());
+    ck_assert_uint_eq(b.dp->inflight_count, 0);
+    ck_assert_uint_eq(b.dp->invalidations, 0);
+    const struct dataplane_stats *stats = dataplane_stats(b.dp);
+    ck_assert_uint_eq(stats->held, 0);
+    ck_assert_uint_eq(stats->clients, 0);
+    ck_assert_uint_le(stats->memory_bytes, 2 * CHUNK_BYTES);
+}
+
+static void teardown(void)
+{
+    expect_nothing_left();
     free(b.memory);
+}
+
+static void restart(size_t memory_bytes)
+{
+    free(b.memory);
+    start(memory_bytes);
 }
 
 /* Keys by their leader, found once. */
@@ -463,6 +551,7 @@ START_TEST(test_frozen_node)
     b.report_count = 0;
     step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
     ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
+    b.given_up[1]--;
     step(&(struct dataplane_event){
         .type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_EOF});
     ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
@@ -542,11 +631,466 @@ START_TEST(test_pipeline_limit)
 }
 END_TEST
 
+/* --- What neither clients nor nodes nor changes of view may do --- */
+
+static void hold_view(const struct topology *t)
+{
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+}
+
+static void adopt_view(const struct topology *t)
+{
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+}
+
+static void close_node(uint32_t n, enum wire_end end)
+{
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = n, .end = end});
+}
+
+static void client_bytes(uint32_t slot, const char *bytes, size_t len, size_t piece)
+{
+    for (size_t at = 0; at < len; at += piece) {
+        step(&(struct dataplane_event){
+            .type = DATAPLANE_CLIENT_BYTES,
+            .client = slot,
+            .bytes = slice_of(bytes + at, len - at < piece ? len - at : piece)});
+    }
+}
+
+/* COUNT keys of KEY_BYTES each. */
+static char *get_line(const char *word, int count, int key_bytes)
+{
+    char *line = malloc(strlen(word) + (size_t)count * ((size_t)key_bytes + 1) + 3);
+    ck_assert_ptr_nonnull(line);
+    size_t len = (size_t)sprintf(line, "%s", word);
+    for (int i = 0; i < count; i++) {
+        len += (size_t)sprintf(line + len, " %0*d", key_bytes, i);
+    }
+    sprintf(line + len, "\r\n");
+    return line;
+}
+
+static void obey_until_idle(void)
+{
+    for (int i = 0; i < 10000 && !is_idle(); i++) {
+        obey(0);
+        obey(1);
+    }
+    ck_assert(is_idle());
+}
+
+/* Longer than what is laid out in one go, so that it is looked at in parts. */
+START_TEST(test_long_line_in_pieces)
+{
+    char *line = get_line("get", 10000, 250);
+    client_bytes(0, line, strlen(line), 65535);
+    obey_until_idle();
+    expect_client(0, "END\r\n");
+    client_bytes(0, line, strlen(line), 1 << 18);
+    obey_until_idle();
+    expect_client(0, "END\r\n");
+    free(line);
+}
+END_TEST
+
+START_TEST(test_line_without_end)
+{
+    size_t len = MC_GET_LINE_BYTES_MAX + (1 << 19);
+    char *line = malloc(len);
+    ck_assert_ptr_nonnull(line);
+    memset(line, 'k', len);
+    memcpy(line, "get ", 4);
+    client_bytes(0, line, len, 1 << 18);
+    ck_assert(b.is_closed[0]);
+    free(line);
+}
+END_TEST
+
+/* The longest line that may be, which ends exactly at the bound. */
+START_TEST(test_longest_line)
+{
+    size_t len = MC_GET_LINE_BYTES_MAX + 1;
+    char *line = malloc(len);
+    ck_assert_ptr_nonnull(line);
+    memset(line, ' ', len);
+    memcpy(line, "get k l", 7);
+    line[len - 1] = '\n';
+    client_bytes(0, line, len, 1 << 18);
+    obey_until_idle();
+    expect_client(0, "END\r\n");
+    free(line);
+}
+END_TEST
+
+/* A multiget that does not fit beside what is held already is refused; nothing spins. */
+START_TEST(test_multiget_without_memory)
+{
+    restart(6 << 20);
+    char *line = get_line("get", 10000, 250);
+    client_bytes(0, line, strlen(line), 1 << 16);
+    size_t len = 2 << 20;
+    char *value = malloc(len);
+    ck_assert_ptr_nonnull(value);
+    memset(value, 'v', len);
+    client(1, "set k 0 0 1000000\r\n");
+    client_bytes(1, value, 900000, 1 << 16);
+    b.to_client_bytes[0] = 0;
+    client_bytes(0, line, strlen(line), 1 << 16);
+    for (int i = 0; i < 100; i++) {
+        obey(0);
+        obey(1);
+        pass(20 * 1000);
+    }
+    ck_assert_uint_gt(b.to_client_bytes[0], 0);
+    free(line);
+    free(value);
+}
+END_TEST
+
+/* Clients that stop in the middle of their stores don't take the others with them. */
+START_TEST(test_unfinished_stores_let_go)
+{
+    restart(3 << 20);
+    char *value = calloc(1, 1 << 20);
+    ck_assert_ptr_nonnull(value);
+    for (uint32_t i = 0; i < CLIENTS - 1; i++) {
+        client(i, "set k 0 0 1048570\r\n");
+    }
+    for (uint32_t i = 0; dataplane_client_room(b.dp) > 0; i = (i + 1) % (CLIENTS - 1)) {
+        client_bytes(i, value, 8192, 8192);
+    }
+    for (int i = 0; i < 200 && dataplane_client_room(b.dp) == 0; i++) {
+        pass(20 * 1000);
+    }
+    ck_assert_uint_gt(dataplane_client_room(b.dp), 0);
+    client(CLIENTS - 1, "version\r\n");
+    expect_client(CLIENTS - 1, "VERSION 1.6.38 everwarm/test\r\n");
+    free(value);
+}
+END_TEST
+
+/* A merge that runs out of memory in the middle of a value: one chunk is left, and the second block
+ * needs two. */
+START_TEST(test_merge_without_memory)
+{
+    enum { BIG = 100000 };
+    restart(2 << 20);
+    const char *x = key_of(0);
+    const char *y = key_of(1);
+    client(0, FORMAT("get %s %s %s %s\r\n", y, x, y, x));
+    char *reply = malloc(2 * BIG + 200);
+    ck_assert_ptr_nonnull(reply);
+    memset(reply, 'v', 2 * BIG + 200);
+    for (uint32_t n = 0; n < NODES; n++) {
+        for (int block = 0; block < 2; block++) {
+            char head[64];
+            int len = snprintf(head, sizeof(head), "VALUE %s 0 %d\r\n", n == 0 ? x : y, BIG);
+            memcpy(reply, head, (size_t)len);
+            memcpy(reply + len + BIG, "\r\n", 2);
+            step(&(struct dataplane_event){.type = DATAPLANE_NODE_BYTES,
+                                           .node = n,
+                                           .bytes = slice_of(reply, (size_t)len + BIG + 2)});
+            memset(reply, 'v', BIG + 200);
+        }
+    }
+    node(0, "END\r\n");
+    client(1, "set k 0 0 1048570\r\n");
+    while (b.dp->chunks.free_count > 1) {
+        client_bytes(1, reply, 1024, 1024);
+    }
+    free(reply);
+    node(1, "END\r\n");
+    expect_client(0, "SERVER_ERROR out of memory reading the value\r\n");
+}
+END_TEST
+
+/* One command, one reply, however many parts it went in. */
+START_TEST(test_gat_many_fails_once)
+{
+    struct topology *t = topology(3, 0);
+    hold_view(t);
+    client(0, "gat 60 k0 k1 k2\r\nversion\r\n");
+    for (int i = 0; i < 10; i++) {
+        pass(1600 * 1000);
+    }
+    expect_client(0, "SERVER_ERROR timed out\r\nVERSION 1.6.38 everwarm/test\r\n");
+}
+END_TEST
+
+/* What was answered stays as it was answered. */
+START_TEST(test_late_answer_changes_nothing)
+{
+    const char *k = key_of(0);
+    struct topology *t = topology(3, 0);
+    hold_view(t);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    pass(1000 * 1000);
+    adopt_view(t);
+    expect_node(0, FORMAT("ms %s 1\r\nv\r\n", k));
+    b.is_stuck[0] = true;
+    pass(510 * 1000); /* timed out, and not written */
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    b.is_stuck[0] = false;
+    dataplane_client_writable(b.dp, 0);
+    obey_until_idle();
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    client(0, "version\r\n");
+    expect_client(0, "VERSION 1.6.38 everwarm/test\r\n");
+}
+END_TEST
+
+START_TEST(test_late_number_changes_nothing)
+{
+    const char *k = key_of(0);
+    struct topology *t = topology(3, 0);
+    hold_view(t);
+    client(0, FORMAT("incr %s 1\r\n", k));
+    pass(1000 * 1000);
+    adopt_view(t);
+    b.is_stuck[0] = true;
+    pass(510 * 1000);
+    node(0, "VA 1\r\n7\r\nVA 1 f0 t-1\r\n7\r\n");
+    node(1, "HD\r\n");
+    b.is_stuck[0] = false;
+    dataplane_client_writable(b.dp, 0);
+    obey_until_idle();
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    client(0, "version\r\n");
+    expect_client(0, "VERSION 1.6.38 everwarm/test\r\n");
+}
+END_TEST
+
+/* A write that a replica missed is sent again to all, so a later one of its client must wait, also
+ * while another replica still owes an answer to the first. */
+START_TEST(test_later_write_waits_for_a_missed_one)
+{
+    client(0, "set k 0 0 1\r\n1\r\n");
+    b.to_node_bytes[0] = 0;
+    close_node(1, WIRE_END_EOF);
+    b.to_node_bytes[1] = 0;
+    greet(1, 101);
+    client(0, "set k 0 0 1\r\n2\r\n");
+    node(0, "HD\r\n");
+    expect_node(0, "ms k 1\r\n1\r\n");
+    expect_node(1, "ms k 1\r\n1\r\n");
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_node(0, "ms k 1\r\n2\r\n");
+    expect_node(1, "ms k 1\r\n2\r\n");
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\nSTORED\r\n");
+}
+END_TEST
+
+/* Whoever has said that it is drained begins nothing under the old view any more. */
+START_TEST(test_drained_is_still)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("incr %s 1\r\n", k));
+    b.to_node_bytes[0] = 0;
+    struct topology *t = topology(2, 0);
+    hold_view(t);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+    if (!b.is_given_up[0]) {
+        node(0, "VA 1\r\n7\r\nVA 1 f0 t-1\r\n7\r\n");
+    }
+    expect_node(1, "");
+    adopt_view(t);
+    expect_node(1, FORMAT("ma %s MI D1 v\r\nmg %s v f t u\r\n", k, k));
+    node(1, "VA 1\r\n7\r\nVA 1 f0 t-1\r\n7\r\n");
+    expect_client(0, "7\r\n");
+}
+END_TEST
+
+START_TEST(test_drained_chains_nothing)
+{
+    struct topology *t = topology(3, 0);
+    t->complete = t->leaders = 1;
+    t->chained = 2;
+    hold_view(t);
+    adopt_view(t);
+    client(0, "set k 0 0 1\r\nv\r\n");
+    expect_node(0, "ms k 1\r\nv\r\n");
+    b.report_count = 0;
+    t = topology(2, 0); /* the last copy is lost: the filling node is what there is */
+    hold_view(t);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+    if (!b.is_given_up[0]) {
+        node(0, "HD\r\n");
+    }
+    expect_node(1, "");
+}
+END_TEST
+
+/* A stranded write whose node comes back after DRAINED waits for the new view. */
+START_TEST(test_drained_brings_nothing_home)
+{
+    client(0, "set k 0 0 1\r\nv\r\n");
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    node(1, "HD\r\n");
+    close_node(0, WIRE_END_EOF);
+    struct topology *t = topology(2, 0);
+    hold_view(t);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+    greet(0, 100);
+    expect_node(0, "");
+    expect_node(1, "");
+}
+END_TEST
+
+/* A cas whose first run may have taken effect, and whose second is refused, is in doubt: what the
+ * leader alone may have is deleted everywhere. */
+START_TEST(test_refused_rerun_is_doubtful)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("add %s 0 0 1\r\nv\r\n", k));
+    b.to_node_bytes[0] = 0;
+    close_node(0, WIRE_END_EOF);
+    greet(0, 100);
+    expect_node(0, FORMAT("ms %s 1 ME\r\nv\r\n", k));
+    node(0, "NS\r\n");
+    expect_client(0, "NOT_STORED\r\n");
+    expect_node(0, FORMAT("md %s\r\n", k));
+    expect_node(1, FORMAT("md %s\r\n", k));
+}
+END_TEST
+
+/* A lease that is over: what the nodes still answer leads to nothing that is sent when it is back. */
+START_TEST(test_lapsed_sends_nothing_later)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("add %s 0 0 1\r\nv\r\n", k));
+    b.to_node_bytes[0] = 0;
+    b.lease_until_us = b.now_us;
+    pass(1000);
+    node(0, "HD\r\n");
+    b.lease_until_us = UINT64_MAX;
+    pass(1000);
+    expect_node(1, FORMAT("md %s\r\n", k));
+    expect_node(0, FORMAT("md %s\r\n", k));
+}
+END_TEST
+
+/* Nothing can be answered without a lease, so the connection ends with the deadline (C6). */
+START_TEST(test_lapsed_closes)
+{
+    client(0, "get k0\r\n");
+    b.lease_until_us = b.now_us;
+    pass(1000);
+    client(1, "set k0 0 0 1\r\nv\r\n");
+    for (int i = 0; i < 80; i++) {
+        pass(20 * 1000);
+    }
+    ck_assert(b.is_closed[0]);
+    ck_assert(b.is_closed[1]);
+    ck_assert(!b.is_closed[2]);
+    expect_client(0, "");
+    expect_client(1, "");
+}
+END_TEST
+
+/* The leader refused a store for its size while another replica got lost. */
+START_TEST(test_leader_error_with_a_missed_replica)
+{
+    const char *k = key_of(0);
+    struct topology *t = topology(3, 0);
+    adopt_view(t);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    close_node(1, WIRE_END_RESET);
+    node(0, "SERVER_ERROR object too large for cache\r\n");
+    t = topology(1, 2);
+    hold_view(t);
+    adopt_view(t);
+    expect_node(0, FORMAT("md %s\r\n", k));
+    node(0, "NF\r\n");
+    greet(1, 101);
+    expect_node(1, FORMAT("md %s\r\n", k));
+    node(1, "NF\r\n");
+    expect_client(0, "SERVER_ERROR object too large for cache\r\n");
+}
+END_TEST
+
+/* A replica that did not take the write is not one that has it, whatever words it has for that. */
+START_TEST(test_replica_refuses)
+{
+    const char *k = key_of(0);
+    static const char *const words[] = {"CLIENT_ERROR bad data chunk\r\n", "ERROR\r\n", "NS\r\n"};
+    for (size_t i = 0; i < 3; i++) {
+        client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+        b.to_node_bytes[0] = 0;
+        b.to_node_bytes[1] = 0;
+        node(0, "HD\r\n");
+        node(1, words[i]);
+        expect_node(1, FORMAT("md %s\r\n", k));
+        node(1, "NF\r\n");
+        expect_client(0, "STORED\r\n");
+    }
+}
+END_TEST
+
+/* A word that does not fit the command is as bad as another's reply. */
+START_TEST(test_words_that_do_not_fit)
+{
+    static const struct {
+        const char *command;
+        const char *reply;
+    } cases[] = {
+        {"incr %s 1\r\n", "HD\r\nEN\r\n"},
+        {"incr %s 1\r\n", "VA 4\r\n1\r\n2\r\nEN\r\n"},
+        {"incr %s 1\r\n", "VA 0\r\n\r\nEN\r\n"},
+        {"delete %s\r\n", "NS\r\n"},
+        {"touch %s 1\r\n", "NS\r\n"},
+        {"set %s 0 0 1\r\nv\r\n", "EN\r\n"},
+        {"gats 5 %s\r\n", "VALUE other 0 1 5\r\nv\r\nEND\r\n"},
+    };
+    const char *k = key_of(0);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        b.is_given_up[0] = false;
+        client(0, (snprintf(text, sizeof(text), cases[i].command, k), text));
+        node(0, cases[i].reply);
+        ck_assert_msg(b.is_given_up[0], "%s", cases[i].reply);
+        restart(MEMORY_BYTES);
+    }
+}
+END_TEST
+
+/* A delete in doubt is still a delete after a lapse. */
+START_TEST(test_invalidation_survives_a_lapse)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("add %s 0 0 1\r\nv\r\n", k));
+    b.lease_until_us = b.now_us;
+    pass(1000);
+    node(0, "HD\r\n");
+    b.lease_until_us = UINT64_MAX;
+    pass(1000);
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    /* The invalidation is out; a second lapse, and node 1 is lost before it has it. */
+    b.lease_until_us = b.now_us;
+    pass(1000);
+    node(0, "HD\r\n");
+    close_node(1, WIRE_END_EOF);
+    b.is_connecting[1] = false;
+    b.lease_until_us = UINT64_MAX;
+    pass(1000);
+    b.is_connecting[1] = true;
+    greet(1, 101);
+    expect_node(1, FORMAT("md %s\r\n", k));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("dataplane");
     tcase_add_checked_fixture(tcase, setup, teardown);
-    tcase_set_timeout(tcase, 60);
+    tcase_set_timeout(tcase, 20);
     tcase_add_test(tcase, test_get);
     tcase_add_test(tcase, test_set_goes_to_all);
     tcase_add_test(tcase, test_every_cut);
@@ -564,6 +1108,26 @@ int main(void)
     tcase_add_test(tcase, test_errors_of_clients);
     tcase_add_test(tcase, test_item_error_of_replica);
     tcase_add_test(tcase, test_pipeline_limit);
+    tcase_add_test(tcase, test_long_line_in_pieces);
+    tcase_add_test(tcase, test_line_without_end);
+    tcase_add_test(tcase, test_longest_line);
+    tcase_add_test(tcase, test_multiget_without_memory);
+    tcase_add_test(tcase, test_unfinished_stores_let_go);
+    tcase_add_test(tcase, test_merge_without_memory);
+    tcase_add_test(tcase, test_gat_many_fails_once);
+    tcase_add_test(tcase, test_late_answer_changes_nothing);
+    tcase_add_test(tcase, test_late_number_changes_nothing);
+    tcase_add_test(tcase, test_later_write_waits_for_a_missed_one);
+    tcase_add_test(tcase, test_drained_is_still);
+    tcase_add_test(tcase, test_drained_chains_nothing);
+    tcase_add_test(tcase, test_drained_brings_nothing_home);
+    tcase_add_test(tcase, test_refused_rerun_is_doubtful);
+    tcase_add_test(tcase, test_lapsed_sends_nothing_later);
+    tcase_add_test(tcase, test_lapsed_closes);
+    tcase_add_test(tcase, test_leader_error_with_a_missed_replica);
+    tcase_add_test(tcase, test_replica_refuses);
+    tcase_add_test(tcase, test_words_that_do_not_fit);
+    tcase_add_test(tcase, test_invalidation_survives_a_lapse);
     Suite *suite = suite_create("dataplane");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
