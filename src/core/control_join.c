@@ -170,14 +170,23 @@ static bool have_views(struct control *control, uint64_t since_us)
     return are_all;
 }
 
+/* The node's answer to a scan at SINCE_US or later tells: it was not emptied just before, as it
+ * said behind it. */
+static bool is_scanned(const struct probe *probe, uint64_t since_us)
+{
+    return probe->scan_full_us >= since_us && probe->identity_us >= probe->scan_full_us;
+}
+
 /* The same for all heartbeats. */
 static bool have_scans(struct control *control, uint64_t since_us)
 {
     bool are_all = true;
     for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
         struct probe *probe = &control->probes[node_set_first(left)];
-        if (probe->scan_full_us < since_us) {
+        if (!is_scanned(probe, since_us)) {
             are_all = false;
+        }
+        if (probe->scan_full_us < since_us) {
             control_peers_scan(control, probe, CONTROL_SCAN_ALL);
         }
     }
@@ -403,8 +412,34 @@ static void adopt(struct control *control)
     control_plan_on_effective(control, &before);
 }
 
+/*
+ * From when on the nodes that we hear show the heartbeats of all live proxies: a node that was
+ * emptied does so when each had the time to write again, and one such node is enough. While a flush
+ * is due nobody acts, whoever shows; and before our first view there is nothing to lose.
+ */
+static uint64_t remembered_us(const struct control *control)
+{
+    uint64_t earliest = UINT64_MAX;
+    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
+        uint64_t at_us = control->probes[node_set_first(left)].emptied_us;
+        earliest = at_us < earliest ? at_us : earliest;
+    }
+    bool is_exempt = control->effective.epoch == 0 || control->effective.flush_by != VIEW_NO_PROXY;
+    return earliest == UINT64_MAX || is_exempt || earliest == 0
+               ? 0
+               : earliest + control->options.lease_us;
+}
+
 static void poll(struct control *control)
 {
+    uint64_t told_us = remembered_us(control);
+    if (control->joined_us < told_us) {
+        if (control->now_us >= told_us) {
+            control->joined_us = control->now_us; /* all scans again */
+        }
+        control->poll_us = control->now_us + CONTROL_POLL_US;
+        return;
+    }
     if (control->now_us >= control->poll_us) {
         control->poll_us = control->now_us + CONTROL_POLL_US;
         if (have_scans(control, control->joined_us)) {
@@ -413,12 +448,12 @@ static void poll(struct control *control)
     }
     node_set heard = control_probe_heard(control);
     for (node_set left = heard; left != 0; left &= left - 1) {
-        if (control->probes[node_set_first(left)].scan_full_us < control->joined_us) {
+        if (!is_scanned(&control->probes[node_set_first(left)], control->joined_us)) {
             return;
         }
     }
     if (control->state == CONTROL_CHANGING && have_beats(control, control->joined_sequence) &&
-        control_peers_all_show(control, &control->target, 0)) {
+        control_peers_all_show(control, &control->target, control->fresh_us)) {
         adopt(control);
     }
 }
@@ -491,6 +526,8 @@ static void lapse_step(struct control *control)
         !control_peers_is_shown(control, &control->effective, control->regained_us)) {
         since_us += 2 * control->options.interval_us;
     }
+    uint64_t told_us = remembered_us(control);
+    since_us = since_us > told_us ? since_us : told_us;
     if (control->now_us < since_us) {
         return;
     }
@@ -506,6 +543,9 @@ static void lapse_step(struct control *control)
         }
         return;
     }
+    /* What was seen before the lapse is history. */
+    control->fresh_us = control->regained_us;
+    control->joined_us = since_us;
     control_tell(control, TRACE_LEASE_REGAINED, TRACE_NO_NODE, "");
     control_move(control, is_current ? CONTROL_SERVING : CONTROL_CHANGING);
 }

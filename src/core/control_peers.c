@@ -303,6 +303,9 @@ void control_peers_scan(struct control *control, struct probe *probe, enum contr
         probe->is_scan_owed = true;
         probe->requests += count;
         probe->is_scan_full = scan == CONTROL_SCAN_ALL;
+        if (probe->is_scan_full) {
+            control_probe_ask_stats(control, probe);
+        }
     }
 }
 

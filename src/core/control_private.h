@@ -149,6 +149,7 @@ struct probe {
     struct identity identity; /* latest read; unknown before the first */
     uint64_t identity_us;     /* when it was asked for */
     uint64_t curr_items;
+    uint64_t emptied_us; /* when it was last seen to have been started or flushed; 0: long ago */
 
     /* The view on the node, as last seen on this connection. */
     bool is_looked;
@@ -417,6 +418,7 @@ struct control {
     uint64_t hold_us;
     uint64_t poll_us;
     uint64_t glance_us;
+    uint64_t fresh_us; /* after a lapse: heartbeats seen earlier show nothing */
     uint64_t change_us;    /* first HOLD of the change under way */
     uint64_t effective_us; /* when the view in effect came to be so */
     struct topology topologies[CONTROL_TOPOLOGIES_MAX];
@@ -462,7 +464,6 @@ struct control {
     uint32_t traces_count;
 
     /* leave */
-    uint64_t leave_us;
     node_set farewells;
 
     struct control_snapshot counts; /* what has no other home: changes, fills, damage */

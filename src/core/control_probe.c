@@ -345,7 +345,7 @@ static void take_stat(struct probe *probe, const struct mc_reply *reply)
     }
 }
 
-static bool take_stats(struct probe *probe, uint64_t asked_us)
+static bool take_stats(const struct control *control, struct probe *probe, uint64_t asked_us)
 {
     bool is_whole = (probe->reading_seen & PROBE_SEEN_ALL) == PROBE_SEEN_ALL &&
                     probe->reading.pid != 0 && probe->reading_time_s >= probe->reading_uptime_s;
@@ -353,6 +353,13 @@ static bool take_stats(struct probe *probe, uint64_t asked_us)
         return false;
     }
     probe->reading.started_s = probe->reading_time_s - probe->reading_uptime_s;
+    if (!identity_is_equal(&probe->reading, &probe->identity)) {
+        uint64_t age_us = probe->reading_uptime_s * 1000000;
+        bool is_first = !identity_is_known(&probe->identity);
+        probe->emptied_us = !is_first                  ? control->now_us
+                            : age_us < control->now_us ? control->now_us - age_us
+                                                       : 0;
+    }
     probe->identity = probe->reading;
     probe->identity_us = asked_us;
     probe->reading = (struct identity){0};
@@ -448,7 +455,7 @@ static bool take_line(struct control *control, struct probe *probe, const struct
             take_stat(probe, reply);
             return true;
         }
-        if (kind != MC_REPLY_END || !take_stats(probe, want.sent_us)) {
+        if (kind != MC_REPLY_END || !take_stats(control, probe, want.sent_us)) {
             return false;
         }
         break;

@@ -144,8 +144,44 @@ static void close_overdue(struct dataplane *dp)
     }
 }
 
+/* What a session keeps for itself: input, and answers that its client does not take. */
+static uint64_t held_bytes(const struct session *session)
+{
+    return session->input.chain.len + session->store.chain.len + session->output_bytes;
+}
+
+/*
+ * No client is read for want of memory, and all that was in flight has had its time: what is left
+ * belongs to clients that stopped in the middle. The one that holds most is closed, one a tick.
+ */
+static void shed(struct dataplane *dp)
+{
+    if (dataplane_client_room(dp) > 0) {
+        dp->starved_us = 0;
+        return;
+    }
+    dp->starved_us = dp->starved_us == 0 ? dp->now_us : dp->starved_us;
+    if (dp->now_us - dp->starved_us < dp->options.request_timeout_us) {
+        return;
+    }
+    struct session *most = NULL;
+    for (uint32_t slot = 0; slot < dp->options.clients_max; slot++) {
+        struct session *session = &dp->sessions[slot];
+        if (session->state != SESSION_FREE &&
+            held_bytes(session) > (most == NULL ? 0 : held_bytes(most))) {
+            most = session;
+        }
+    }
+    if (most != NULL) {
+        dp->stats.shed++;
+        most->is_overdue = true;
+        session_touch(dp, most);
+    }
+}
+
 static void tick(struct dataplane *dp)
 {
+    shed(dp);
     if (dp->is_lapsed) {
         close_overdue(dp);
     }
@@ -159,7 +195,8 @@ uint64_t dataplane_next_deadline_us(const struct dataplane *dp)
 {
     uint64_t deadline_us = UINT64_MAX;
     bool is_cut_off = dp->is_lapsed && dp->stats.clients > 0;
-    if (is_cut_off || dp->pending > 0 || !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
+    bool is_starved = dataplane_client_room(dp) == 0;
+    if (is_cut_off || is_starved || dp->pending > 0 || !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
         deadline_us = dp->now_us + 20 * 1000;
     }
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
@@ -189,6 +226,7 @@ static void adopt(struct dataplane *dp, const struct topology *topology)
     if (dp->next != NULL && dp->next->serial <= topology->serial) {
         dp->next = NULL;
         dp->is_drain_due = false;
+        dp->is_sealed = false;
     }
     dp->adopt_serial = topology->serial;
     dp->is_adopt_due = true;
@@ -277,9 +315,28 @@ static bool next_flush(struct dataplane *dp, struct dataplane_action *out)
     return false;
 }
 
+/*
+ * From here on others may act under the next view: what a node that leaves would still answer must
+ * lead to no write under the old one.
+ */
+static void seal(struct dataplane *dp)
+{
+    node_set stay = dp->next->complete | dp->next->chained;
+    dp->is_sealed = true;
+    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
+        if ((stay & node_set_of(node)) == 0) {
+            link_give_up(dp, node, WIRE_END_OUT);
+        }
+    }
+}
+
 static bool next_report(struct dataplane *dp, struct dataplane_action *out)
 {
     uint32_t node;
+    bool is_drained = dp->next != NULL && dp->is_drain_due && txn_is_drained(dp);
+    if (is_drained && !dp->is_sealed) {
+        seal(dp);
+    }
     if (dp->is_adopt_due) {
         dp->is_adopt_due = false;
         report(dp, out, CONTROL_REPORT_ADOPTED);
@@ -292,7 +349,7 @@ static bool next_report(struct dataplane *dp, struct dataplane_action *out)
         out->report.count = dp->stats.nodes[node].given_up;
         return true;
     }
-    if (dp->next != NULL && dp->is_drain_due && txn_is_drained(dp)) {
+    if (is_drained) {
         dp->is_drain_due = false;
         report(dp, out, CONTROL_REPORT_DRAINED);
         out->report.serial = dp->drain_serial;

@@ -247,6 +247,7 @@ struct session {
     struct chain_builder store; /* DATA: the node command so far; KEYS: the line */
     uint64_t left;              /* DATA, SWALLOW: bytes to come, CRLF included */
     uint32_t keys_off;          /* KEYS: of store, dealt out */
+    uint64_t keys_since_us;     /* KEYS: when the request came */
     struct mc_request request;  /* DATA, KEYS: slices in it are dead */
     uint16_t key_off;
 };
@@ -266,6 +267,7 @@ struct dataplane {
     const struct topology *topology; /* NULL before the first */
     const struct topology *next;     /* HOLD: what comes; NULL otherwise */
     bool is_drain_due;               /* report once when drained */
+    bool is_sealed;                  /* drained: no write goes on before the next topology */
     bool is_adopt_due;
     uint64_t drain_serial;
     uint64_t adopt_serial;
@@ -291,6 +293,7 @@ struct dataplane {
     uint64_t ticket_told; /* last reported */
     uint32_t invalidations;
     uint32_t inflight_count;
+    uint64_t starved_us; /* since when no client is read for want of memory; 0: they are */
     struct prng prng;
     char view_key[POOL_NAME_BYTES_MAX + 32];
     size_t view_key_bytes;
@@ -354,6 +357,15 @@ struct slice txn_key(const struct txn *txn);
 /* The tag of replication.md section 3 that a CAS of NODE is shown with. */
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node);
 void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
+
+/* --- inflight.c --- */
+
+/* The write in flight to a key with this hash; NULL: none. */
+const struct txn *inflight_find(const struct dataplane *dp, uint64_t key_hash);
+/* No more may be put; later writes wait. */
+bool inflight_is_full(const struct dataplane *dp);
+void inflight_put(struct dataplane *dp, struct txn *txn);
+void inflight_take(struct dataplane *dp, struct txn *txn);
 
 /* --- multiget.c --- */
 

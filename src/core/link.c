@@ -747,8 +747,9 @@ static bool body_done(struct dataplane *dp, struct link *link)
         return true;
     case FORM_LINE:
     case FORM_STATS:
-        UNREACHABLE();
+        break;
     }
+    UNREACHABLE();
 }
 
 static void keep_body(struct dataplane *dp, struct link *link, struct slice bytes)

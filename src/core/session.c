@@ -79,16 +79,26 @@ static void session_free(struct dataplane *dp, struct session *session)
 
 /* --- Requests --- */
 
+/* When what is being consumed had come. */
+static uint64_t came_us(const struct dataplane *dp, const struct session *session)
+{
+    for (uint32_t i = 0; i < session->arrival_count; i++) {
+        if (session->arrivals[i].end > session->used_bytes + session->consuming) {
+            return session->arrivals[i].since_us;
+        }
+    }
+    return dp->now_us;
+}
+
 /* A txn in the session's order; without a slot the session waits for one. */
 static struct txn *new_txn(struct dataplane *dp, struct session *session, enum mc_command command)
 {
     struct txn *txn = txn_create(dp, session, command);
     INVARIANT(txn != NULL); /* is_stopped looked */
-    for (uint32_t i = 0; i < session->arrival_count; i++) {
-        if (session->arrivals[i].end > session->used_bytes + session->consuming) {
-            txn_set_since(dp, txn, session->arrivals[i].since_us);
-            break;
-        }
+    uint64_t since_us = session->state == SESSION_KEYS ? session->keys_since_us
+                                                       : came_us(dp, session);
+    if (since_us != txn->started_us) {
+        txn_set_since(dp, txn, since_us);
     }
     return txn;
 }
@@ -204,6 +214,7 @@ static bool put_keys_aside(struct dataplane *dp, struct session *session,
         }
     }
     session->keys_off = 0;
+    session->keys_since_us = came_us(dp, session);
     session->request = *request;
     session_move(session, SESSION_KEYS);
     return true;

@@ -157,63 +157,6 @@ uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node)
     return (prng_mix(mix) & 0x7fff) << 48;
 }
 
-/* --- Keys with a write of several steps in flight: linear probing, erased by moving back --- */
-
-static uint32_t inflight_slot(uint64_t key_hash)
-{
-    return (uint32_t)(key_hash & (INFLIGHT_SLOTS - 1));
-}
-
-static const struct txn *inflight_find(const struct dataplane *dp, uint64_t key_hash)
-{
-    if (dp->inflight_count == 0) {
-        return NULL;
-    }
-    uint32_t slot = inflight_slot(key_hash);
-    while (dp->inflight[slot] != NULL && dp->inflight[slot]->key_hash != key_hash) {
-        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
-    }
-    return dp->inflight[slot];
-}
-
-static void inflight_put(struct dataplane *dp, struct txn *txn)
-{
-    uint32_t slot = inflight_slot(txn->key_hash);
-    while (dp->inflight[slot] != NULL) {
-        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
-    }
-    dp->inflight[slot] = txn;
-    dp->inflight_count++;
-    txn->is_inflight = true;
-}
-
-static void inflight_take(struct dataplane *dp, struct txn *txn)
-{
-    uint32_t slot = inflight_slot(txn->key_hash);
-    while (dp->inflight[slot] != txn) {
-        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
-    }
-    uint32_t hole = slot;
-    for (;;) {
-        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
-        struct txn *other = dp->inflight[slot];
-        if (other == NULL) {
-            break;
-        }
-        uint32_t home = inflight_slot(other->key_hash);
-        bool is_reachable = ((slot - home) & (INFLIGHT_SLOTS - 1)) <
-                            ((slot - hole) & (INFLIGHT_SLOTS - 1));
-        if (!is_reachable) {
-            dp->inflight[hole] = other;
-            hole = slot;
-        }
-    }
-    dp->inflight[hole] = NULL;
-    dp->inflight_count--;
-    txn->is_inflight = false;
-    dp->is_recheck_due = true;
-}
-
 /* --- Answers --- */
 
 /* Its client may have got a part of the answer already: whatever comes later changes nothing. */
@@ -371,7 +314,13 @@ static void invalidate(struct dataplane *dp, const struct txn *txn)
 
 /* --- Writes --- */
 
-static void step_done(struct dataplane *dp, struct txn *txn);
+/* Some replica did not answer: wait until it is home or out of the view. */
+static void strand(struct dataplane *dp, struct txn *txn)
+{
+    txn_move(dp, txn, TXN_STRANDED);
+    wait_in_order(dp, txn);
+    dp->is_recheck_due = true;
+}
 
 /* The work is over: nothing more goes to any node. */
 static void finish(struct dataplane *dp, struct txn *txn)
@@ -419,7 +368,7 @@ static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set
 /* May a write touch nodes at all now? One that has begun may go on while a change of view waits. */
 static bool is_open_for_writes(const struct dataplane *dp, const struct txn *txn)
 {
-    return dp->topology != NULL && !dp->topology->is_holding && !dp->is_lapsed &&
+    return dp->topology != NULL && !dp->topology->is_holding && !dp->is_lapsed && !dp->is_sealed &&
            (dp->next == NULL || txn->is_begun);
 }
 
@@ -458,7 +407,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         return true;
     }
     const struct txn *other = inflight_find(dp, txn->key_hash);
-    bool is_full = dp->inflight_count >= INFLIGHT_SLOTS / 4 * 3 && !txn->is_inflight;
+    bool is_full = inflight_is_full(dp) && !txn->is_inflight;
     if (t->complete == 0 || (other != NULL && other != txn) || is_full ||
         !link_has_room(dp, 2 * NODES_MAX) || !all_usable(dp, txn, t->complete)) {
         return false;
@@ -505,11 +454,37 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     return true;
 }
 
+/* How a txn is answered whose deadline is over: as a read that no replica answers, or by an error. */
+static void late_answer(const struct dataplane *dp, const struct txn *txn, struct slice *text,
+                        enum dataplane_outcome *outcome)
+{
+    bool is_read = command_is_read((enum mc_command)txn->command_type);
+    bool is_unreadable = dp->topology != NULL && dp->next == NULL; /* not: the view was changing */
+    bool is_miss =
+        is_read && (txn->is_part ||
+                    (is_unreadable && dp->options.on_no_replica == DATAPLANE_ANSWER_MISS));
+    *outcome = is_miss ? DATAPLANE_OUTCOME_MISS : DATAPLANE_OUTCOME_SERVER_ERROR;
+    if (txn->is_part) {
+        *text = SLICE("");
+    } else {
+        *text = is_miss ? SLICE("END\r\n") : SLICE("SERVER_ERROR timed out\r\n");
+    }
+}
+
 void txn_begin(struct dataplane *dp, struct txn *txn)
 {
     bool is_read = command_is_read((enum mc_command)txn->command_type);
-    if (!(is_read ? multiget_begin(dp, txn) : write_begin(dp, txn))) {
-        hold(dp, txn);
+    if (is_read ? multiget_begin(dp, txn) : write_begin(dp, txn)) {
+        return;
+    }
+    hold(dp, txn);
+    bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us;
+    if (is_late && !txn->is_internal && !dp->is_lapsed) {
+        /* One of many keys' parts, whose others have waited so long. */
+        struct slice text;
+        enum dataplane_outcome outcome;
+        late_answer(dp, txn, &text, &outcome);
+        txn_answer(dp, txn, text, outcome);
     }
 }
 
@@ -542,6 +517,9 @@ static void chain_or_finish(struct dataplane *dp, struct txn *txn)
         finish(dp, txn);
         return;
     }
+    if (!txn->is_inflight && inflight_find(dp, txn->key_hash) == NULL && !inflight_is_full(dp)) {
+        inflight_put(dp, txn); /* begun when no node was filling: a later write must not pass it */
+    }
     txn_move(dp, txn, TXN_CHAINING);
     txn->step = STEP_CHAIN;
     dp->stats.writes_chained++;
@@ -555,7 +533,7 @@ static void chain_or_finish(struct dataplane *dp, struct txn *txn)
     }
     note_stalling(dp, txn);
     if (txn->legs == 0) {
-        step_done(dp, txn);
+        strand(dp, txn);
     }
 }
 
@@ -577,7 +555,7 @@ static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
     }
     note_stalling(dp, txn);
     if (txn->legs == 0) {
-        step_done(dp, txn);
+        strand(dp, txn);
     }
 }
 
@@ -783,6 +761,26 @@ static void on_plain_leader(struct txn *txn, enum mc_reply_kind kind)
              outcome);
 }
 
+/* All complete replicas have answered. */
+static void all_have_it(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->step == STEP_WRITE && txn->is_leader_error) {
+        spread_delete(dp, txn);
+    } else {
+        chain_or_finish(dp, txn);
+    }
+}
+
+/* All legs of a step are in or lost. */
+static void step_done(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->missed != 0) {
+        strand(dp, txn);
+        return;
+    }
+    all_have_it(dp, txn);
+}
+
 void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
 {
     struct txn *txn = leg->txn;
@@ -843,31 +841,6 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
     }
 }
 
-/* All complete replicas have answered. */
-static void all_have_it(struct dataplane *dp, struct txn *txn)
-{
-    if (txn->step == STEP_WRITE && txn->is_leader_error) {
-        spread_delete(dp, txn);
-    } else {
-        chain_or_finish(dp, txn);
-    }
-}
-
-/* All legs of a step are in or lost. */
-static void step_done(struct dataplane *dp, struct txn *txn)
-{
-    if (txn->missed != 0) {
-        if (txn->state == TXN_STRANDED) {
-            return;
-        }
-        txn_move(dp, txn, TXN_STRANDED);
-        wait_in_order(dp, txn);
-        dp->is_recheck_due = true;
-        return;
-    }
-    all_have_it(dp, txn);
-}
-
 /* --- Stranded writes --- */
 
 /* Is the node back, so that what it missed can be sent again? A cut connection may still be executed
@@ -896,6 +869,12 @@ static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
     bool is_answer_known = txn->is_leader_in && txn->step != STEP_DECIDE;
     bool is_everywhere = (t->complete & ~txn->acked) == 0;
     if (txn->is_doubtful) {
+        if (!txn->is_answered) {
+            txn_set_reply(dp, txn, (struct chain){0});
+            set_text(txn,
+                     txn->is_part ? SLICE("") : SLICE("SERVER_ERROR the write is in doubt\r\n"),
+                     DATAPLANE_OUTCOME_SERVER_ERROR);
+        }
         finish(dp, txn);
     } else if (is_answer_known && is_everywhere) {
         all_have_it(dp, txn);
@@ -920,7 +899,7 @@ static void recheck_stranded(struct dataplane *dp, struct txn *txn)
             away |= node_set_of(node);
         }
     }
-    if (away == 0 && !dp->is_lapsed) {
+    if (away == 0 && !dp->is_lapsed && !dp->is_sealed) {
         unstrand(dp, txn, home);
     }
 }
@@ -961,26 +940,42 @@ void txn_recheck(struct dataplane *dp)
 
 static void expire(struct dataplane *dp, struct txn *txn)
 {
-    bool is_read = command_is_read((enum mc_command)txn->command_type);
-    struct slice text = SLICE("SERVER_ERROR timed out\r\n");
-    if (txn->is_part) {
-        text = SLICE("");
-    } else if (is_read && dp->options.on_no_replica == DATAPLANE_ANSWER_MISS) {
-        text = SLICE("END\r\n");
-    }
+    struct slice text;
+    enum dataplane_outcome outcome;
+    late_answer(dp, txn, &text, &outcome);
     if (txn->state == TXN_HELD || txn->state == TXN_ASKED) {
-        txn_answer(dp, txn, text,
-                   text.ptr[0] == 'S' ? DATAPLANE_OUTCOME_SERVER_ERROR : DATAPLANE_OUTCOME_MISS);
+        txn_answer(dp, txn, text, outcome);
         return;
     }
     txn_set_reply(dp, txn, (struct chain){0});
-    set_text(txn, text,
-             text.len > 0 && text.ptr[0] == 'S' ? DATAPLANE_OUTCOME_SERVER_ERROR
-                                                : DATAPLANE_OUTCOME_MISS);
-    txn->is_doubtful = !is_read;
+    set_text(txn, text, outcome);
+    txn->is_doubtful = !command_is_read((enum mc_command)txn->command_type);
     release_answer(dp, txn);
     if (txn->state == TXN_STRANDED) {
         finish(dp, txn);
+    }
+}
+
+/* End what is overdue in a slot. Others may lie there too: put in while the wheel stood still, for a
+ * later turn of it. */
+static void expire_slot(struct dataplane *dp, struct list *slot)
+{
+    struct list *at = slot->next;
+    while (at != slot) {
+        struct txn *txn = LIST_OWNER(at, struct txn, age);
+        if (dp->now_us < txn->started_us + dp->options.request_timeout_us) {
+            at = at->next;
+            continue;
+        }
+        if (dp->is_lapsed && txn->session != NULL) {
+            /* Without the lease nothing may be answered: the client learns by the close. */
+            txn->session->is_overdue = true;
+            session_touch(dp, txn->session);
+            forget_deadline(dp, txn);
+        } else {
+            expire(dp, txn);
+        }
+        at = slot->next;
     }
 }
 
@@ -991,18 +986,7 @@ void txn_expire(struct dataplane *dp)
         dp->deadline_at = now - DEADLINE_SLOTS;
     }
     for (; dp->deadline_at < now; dp->deadline_at++) {
-        struct list *slot = &dp->deadlines[dp->deadline_at % DEADLINE_SLOTS];
-        while (!list_is_empty(slot)) {
-            struct txn *txn = LIST_OWNER(slot->next, struct txn, age);
-            if (dp->is_lapsed && txn->session != NULL) {
-                /* Without the lease nothing may be answered: the client learns by the close. */
-                txn->session->is_overdue = true;
-                session_touch(dp, txn->session);
-                forget_deadline(dp, txn);
-            } else {
-                expire(dp, txn);
-            }
-        }
+        expire_slot(dp, &dp->deadlines[dp->deadline_at % DEADLINE_SLOTS]);
     }
 }
 

@@ -297,8 +297,8 @@ static void client_ask(struct world *world, struct client *c, struct bytes *out)
     static const struct {
         enum history_kind kind;
         uint32_t weight;
-    } MIX[] = {{HISTORY_GET, 40},   {HISTORY_SET, 18},    {HISTORY_ADD, 6}, {HISTORY_REPLACE, 4},
-               {HISTORY_APPEND, 4}, {HISTORY_PREPEND, 2}, {HISTORY_CAS, 6}, {HISTORY_DELETE, 8},
+    } MIX[] = {{HISTORY_GET, 36},   {HISTORY_SET, 18},    {HISTORY_ADD, 6}, {HISTORY_REPLACE, 4},
+               {HISTORY_APPEND, 4}, {HISTORY_PREPEND, 2}, {HISTORY_CAS, 6}, {HISTORY_DELETE, 12},
                {HISTORY_DELTA, 10}, {HISTORY_TOUCH, 2}};
     uint32_t dice = (uint32_t)world_below(world, 100);
     size_t i = 0;
@@ -360,7 +360,7 @@ static void client_leave(struct world *world, struct client *c)
 static uint64_t client_pause(struct world *world)
 {
     if (world->now_us < world->busy_us) {
-        return 1 + world_below(world, 1000);
+        return 1 + world_below(world, 2500);
     }
     return 1 +
            world_below(world, world_chance(world, 60) ? world->think_us / 20 : 5 * world->think_us);

@@ -130,7 +130,7 @@ static void fault_cut(struct world *world, uint32_t number)
 
 static void fault_stall(struct world *world, uint32_t number)
 {
-    uint64_t pause_us = 1000 + world_below(world, world_chance(world, 50) ? 100000 : 1200000);
+    uint64_t pause_us = world_chance(world, 50) ? 50000 : 1400000;
     world_trace(world, "FAULT connections of node %u stall for up to %llu us", number,
                 (unsigned long long)pause_us);
     for (uint32_t i = 0; i < world->conn_count; i++) {
@@ -151,9 +151,15 @@ static void fault_command(struct world *world, uint32_t node)
     proxy_command(world, proxy, &command);
 }
 
-void fault_strike(struct world *world)
+void fault_strike(struct world *world, uint32_t phase)
 {
     if (world->is_resting) {
+        return;
+    }
+    if (phase == 0) {
+        /* It meets clients at work. */
+        world_hurry(world, 6000);
+        world_post(world, world->now_us + world_below(world, 8000), WORLD_FAULT, 1, 0, 0);
         return;
     }
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
@@ -169,7 +175,6 @@ void fault_strike(struct world *world)
         world_trace(world, "from here on losses are excused");
         world->loss_us = world->now_us;
     }
-    world_hurry(world, 3000);
     uint32_t dice = (uint32_t)world_below(world, 100);
     if (dice < 35) {
         fault_crash(world, node);

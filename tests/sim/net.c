@@ -27,6 +27,9 @@ static void net_put(struct world *world, struct conn *conn, enum world_event way
 {
     uint64_t *last_us = way == WORLD_TO_NODE ? &conn->to_node_us : &conn->to_proxy_us;
     uint64_t at_us = world->now_us + world_delay(world);
+    if (!conn->is_link) {
+        at_us += world_below(world, world->wire_us);
+    }
     at_us = at_us < *last_us ? *last_us : at_us;
     *last_us = at_us;
     world_post(world, at_us, way, conn->number, 0, (uint64_t)(uintptr_t)segment);
@@ -73,6 +76,9 @@ struct conn *net_connect(struct world *world, const struct conn *like)
 
 void net_send(struct world *world, struct conn *conn, struct slice bytes)
 {
+    if (!conn->is_link && conn->wire >= world->options.nodes) {
+        world_hurry(world, 3 * (world->wire_us + world->delay_us)); /* a fill copies */
+    }
     if (conn->side == CONN_OPEN) {
         net_put_bytes(world, conn, WORLD_TO_NODE, bytes);
     }
@@ -303,7 +309,9 @@ void net_cut(struct world *world, struct conn *conn)
     const struct node *node = &world->nodes[conn->node];
     bool is_late = world->options.has_late_packets && world_chance(world, 30);
     if (is_late && conn->side == CONN_OPEN) {
-        /* Something on the way resets both ends; what is in flight comes first (N3). */
+        /* Something on the way resets both ends; what is in flight comes first (N3), and may be
+         * sent again a few times before it arrives. */
+        net_stall(world, conn, world_below(world, 100000));
         net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_RST, SLICE("")));
         net_lose(world, conn, WIRE_END_RESET);
         return;

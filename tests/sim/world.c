@@ -107,10 +107,9 @@ void world_hurry(struct world *world, uint64_t for_us)
 
 const char *world_key(uint32_t key)
 {
-    static const char *const KEYS[WORLD_KEYS_MAX] = {"ka", "kb", "kc", "kd", "ke", "kf",
-                                                     "kg", "kh", "ki", "kj", "kk", "kl",
-                                                     "km", "kn", "ko", "kp"};
-    return KEYS[key];
+    static char names[WORLD_KEYS_MAX][8];
+    snprintf(names[key], sizeof(names[key]), "k%02u", key);
+    return names[key];
 }
 
 /* C8, at the node: who reads there must mean this run of it, and know it complete. */
@@ -139,6 +138,7 @@ static void world_character(struct world *world)
 {
     world->is_wild = world_chance(world, 25);
     world->delay_us = 20 + world_below(world, world_chance(world, 30) ? 3000 : 200);
+    world->wire_us = world_chance(world, 50) ? 1 + world_below(world, 12000) : 1;
     world->spike_percent = world_chance(world, 30) ? 3 : 0;
     world->faults_left = world_chance(world, 10) ? 0 : 1 + (uint32_t)world_below(world, 6);
     world->fault_pause_us = 200000 + world_below(world, 3000000);
@@ -166,7 +166,7 @@ static void world_init(struct world *world, const struct world_options *options)
     world->names = (struct view_names){
         .pool = SLICE_INIT("main"), .node_count = options->nodes, .nodes = world->node_names};
     uint32_t groups = options->is_shared ? 1 : options->proxies * options->workers;
-    uint32_t keys = 3 + (uint32_t)world_below(world, 6);
+    uint32_t keys = 3 + (uint32_t)world_below(world, 12);
     keys = keys > WORLD_KEYS_MAX / groups ? WORLD_KEYS_MAX / groups : keys;
     world->key_count = keys * groups;
     for (uint32_t i = 0; i < options->proxies; i++) {
@@ -341,7 +341,7 @@ static void world_step(struct world *world, const struct queue_event *event)
         client_open(world, event->a);
         return;
     case WORLD_FAULT:
-        fault_strike(world);
+        fault_strike(world, event->a);
         return;
     case WORLD_WATCH:
         world_watch(world);

@@ -27,7 +27,7 @@ enum {
     WORLD_WORKERS_MAX = 3,
     WORLD_NODES_MAX = 5,
     WORLD_CLIENTS_MAX = 16,
-    WORLD_KEYS_MAX = 16,
+    WORLD_KEYS_MAX = 48,
     WORLD_PENDING_MAX = 16, /* requests of one client in flight */
     WORLD_WIRES_MAX = WORLD_NODES_MAX + FILL_WIRE_COUNT,
 
@@ -64,8 +64,8 @@ enum world_event {
     WORLD_CLIENT_OPEN,  /* a: client */
     WORLD_TO_SERVER,    /* a: client, b: generation, c: segment: client's bytes to its proxy */
     WORLD_TO_CLIENT,    /* a: client, b: generation, c: segment */
-    WORLD_FAULT,
-    WORLD_WATCH, /* deadlines of requests (C6) and what is seen from outside */
+    WORLD_FAULT,        /* a: 0 it comes, 1 it is here */
+    WORLD_WATCH,        /* deadlines of requests (C6) and what is seen from outside */
 };
 
 /* Bytes on their way, or the end of a direction. */
@@ -207,6 +207,7 @@ struct world {
     uint64_t think_us;
     uint64_t busy_us;       /* until then clients ask without a pause: something delicate goes on */
     uint64_t end_us;        /* when clients stop asking; set when the last fault has struck */
+    uint64_t wire_us;       /* what packets of control and fill take longer, at most */
     uint32_t spike_percent; /* packets that take up to 30 ms */
     uint32_t faults_left;
     uint64_t fault_pause_us;
@@ -306,7 +307,7 @@ struct client *client_at(struct world *world, uint32_t proxy, uint32_t worker, u
 void client_read_all(struct world *world);
 
 void fault_plan(struct world *world);
-void fault_strike(struct world *world);
+void fault_strike(struct world *world, uint32_t phase);
 /* Mend everything. */
 void fault_end(struct world *world);
 /* An operator wishes all nodes ready. */

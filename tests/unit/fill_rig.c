@@ -422,6 +422,8 @@ static bool execute_one(struct rig *rig, uint32_t wire)
         return false;
     }
     if (wire != FILL_WIRE_DUMP && fill_state(rig->fill) == FILL_COPYING) {
+        rig->line = slice_of(conn->in.ptr,
+                             (size_t)((char *)memchr(conn->in.ptr, '\r', bytes) - conn->in.ptr));
         if (rig->before != NULL) {
             rig->before(rig, rig->argument);
         }
@@ -466,6 +468,27 @@ static bool deliver(struct rig *rig, uint32_t wire)
     return true;
 }
 
+static bool write_some(struct rig *rig, uint32_t wire)
+{
+    struct rig_conn *conn = &rig->conns[wire];
+    struct slice slices[SLICES];
+    if (!conn->is_open || !conn->is_writing) {
+        return false;
+    }
+    size_t count = fill_gather(rig->fill, wire, slices, SLICES);
+    size_t total = 0;
+    for (size_t i = 0; i < count && total < rig->write_max; i++) {
+        size_t room = rig->write_max - total;
+        size_t taken = slices[i].len < room ? slices[i].len : room;
+        bytes_add(&conn->in, slices[i].ptr, taken);
+        total += taken;
+    }
+    HOLDS(total > 0);
+    conn->is_writing = false; /* until the fill says so again */
+    step(rig, &(struct wire_event){.type = WIRE_WROTE, .wire = wire, .wrote = (uint32_t)total});
+    return true;
+}
+
 void rig_act(struct rig *rig)
 {
     struct wire_action action;
@@ -475,6 +498,7 @@ void rig_act(struct rig *rig)
         case WIRE_CONNECT:
             HOLDS(!conn->is_wanted && !conn->is_open);
             conn->is_wanted = true;
+            conn->is_writing = false;
             conn->node = action.node;
             conn->in.len = 0;
             conn->out.len = 0;
@@ -484,37 +508,30 @@ void rig_act(struct rig *rig)
             conn->is_wanted = false;
             conn->is_open = false;
             break;
-        case WIRE_WRITE: {
+        case WIRE_WRITE:
             HOLDS(conn->is_open);
-            struct slice slices[SLICES];
-            size_t count = fill_gather(rig->fill, action.wire, slices, SLICES);
-            size_t total = 0;
-            for (size_t i = 0; i < count; i++) {
-                bytes_add(&conn->in, slices[i].ptr, slices[i].len);
-                total += slices[i].len;
-            }
-            HOLDS(total > 0);
-            struct wire_event event = {
-                .type = WIRE_WROTE,
-                .wire = action.wire,
-                .wrote = (uint32_t)total,
-            };
-            fill_step(rig->fill, &event, rig->now_us);
+            conn->is_writing = true;
             break;
-        }
         }
     }
 }
 
 static bool try_thing(struct rig *rig, uint32_t thing)
 {
-    uint32_t wire = thing / 2;
-    return thing % 2 == 0 ? deliver(rig, wire) : execute_one(rig, wire);
+    uint32_t wire = thing / 3;
+    switch (thing % 3) {
+    case 0:
+        return deliver(rig, wire);
+    case 1:
+        return write_some(rig, wire);
+    default:
+        return execute_one(rig, wire);
+    }
 }
 
 void rig_turn(struct rig *rig)
 {
-    const uint32_t things = 2 * FILL_WIRE_COUNT;
+    const uint32_t things = 3 * FILL_WIRE_COUNT;
     uint32_t first = rig->is_shuffled ? (uint32_t)prng_below(&rig->prng, things) : 0;
     for (uint32_t i = 0; i < things; i++) {
         if (try_thing(rig, (first + i) % things)) {
@@ -581,6 +598,7 @@ struct rig *rig_create(const struct fill_options *options)
     rig->now_us = 1000000;
     rig->prng.state = 1;
     rig->tick_us = RIG_TICK_US;
+    rig->write_max = SIZE_MAX;
     rig->topology = (struct topology){
         .node_count = RIG_NODES,
         .complete = node_set_of(RIG_DONOR),

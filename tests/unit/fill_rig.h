@@ -58,6 +58,7 @@ struct rig_node {
 struct rig_conn {
     bool is_wanted;
     bool is_open;
+    bool is_writing; /* the fill has bytes for it */
     uint32_t node;
     struct rig_bytes in;  /* commands */
     struct rig_bytes out; /* replies */
@@ -73,6 +74,7 @@ struct rig {
     struct prng prng;
     uint64_t now_us;
     size_t chunk;           /* bytes that reach the fill at once; 0: random */
+    size_t write_max;       /* bytes that a socket takes at once */
     bool is_shuffled;       /* turns in random order */
     uint64_t executed;      /* commands, on all wires */
     uint64_t copied;        /* commands, on TARGET and DONOR while copying */
@@ -80,9 +82,10 @@ struct rig {
     uint64_t answer_us;     /* each command takes so long */
     uint32_t in_flight_max; /* reads at the donor not answered, lately */
 
-    /* Called before each command on TARGET and DONOR while copying; copied tells which. */
+    /* Called before each command on TARGET and DONOR while copying; copied counts them. */
     void (*before)(struct rig *rig, void *argument);
     void *argument;
+    struct slice line; /* that command's, without its end */
     /* The reply to command number tamper_at (of executed) becomes this. */
     uint64_t tamper_at;
     struct slice tamper_with;

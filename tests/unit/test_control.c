@@ -24,7 +24,7 @@ enum {
     HOP_US = 100, /* one way between a proxy and a node */
     WORKER_US = 30,
     WALL_S = 1700000000,
-    CHAOS_SEEDS = 40,
+    CHAOS_SEEDS = 30,
     STEPS_MAX = 20000000, /* of one story; more is a loop without time */
 };
 
@@ -49,6 +49,7 @@ enum event_type {
 struct conn {
     bool is_used;
     uint64_t number;
+    uint64_t open_us; /* 0: not yet */
     uint32_t node;
     struct model_conn peer;
     struct bytes out; /* on its way to the node */
@@ -80,6 +81,7 @@ static struct world {
     struct model model[NODES];
     bool is_node_alive[NODES];
     bool is_node_frozen[NODES];
+    uint64_t node_since_us[NODES]; /* when it was started or thawed */
     uint64_t node_commands[NODES];
     struct queue queue;
     uint64_t conns;
@@ -205,6 +207,7 @@ static void node_start(uint32_t node)
 {
     model_start(&world.model[node], ++world.pids, WALL_S + (int64_t)(world.now_us / 1000000) - 100);
     world.is_node_alive[node] = true;
+    world.node_since_us[node] = world.now_us;
 }
 
 static void conn_drop(struct conn *conn)
@@ -237,7 +240,11 @@ static void node_freeze(uint32_t node)
 
 static void node_thaw(uint32_t node)
 {
+    if (!world.is_node_frozen[node]) {
+        return;
+    }
     world.is_node_frozen[node] = false;
+    world.node_since_us[node] = world.now_us;
     for (uint32_t p = 0; p < PROXIES; p++) {
         for (uint32_t wire = 0; wire < WIRES; wire++) {
             struct conn *conn = &world.proxy[p].conns[wire];
@@ -422,6 +429,7 @@ static void run_wire_event(const struct queue_event *event)
     switch ((enum event_type)event->type) {
     case EVENT_OPEN:
         out.type = world.is_node_alive[node] ? WIRE_OPEN : WIRE_CLOSED;
+        conn->open_us = world.now_us;
         out.end = WIRE_END_REFUSED;
         break;
     case EVENT_TO_NODE:
@@ -497,6 +505,26 @@ static void proxy_resume(uint32_t p)
     bytes_free(&backlog);
 }
 
+static bool is_common(const struct conn *conn, uint64_t since_us)
+{
+    uint64_t old_us = world.now_us - 1000000; /* a lease ago */
+    return conn->open_us != 0 && conn->open_us <= old_us && since_us <= old_us;
+}
+
+/* Proxies that have reached no node in common for a lease are on two sides of a split: nothing is
+ * promised. */
+static bool is_split(const struct proxy *a, const struct proxy *b)
+{
+    for (uint32_t node = 0; node < world.nodes; node++) {
+        if (world.is_node_alive[node] && !world.is_node_frozen[node] &&
+            is_common(&a->conns[node], world.node_since_us[node]) &&
+            is_common(&b->conns[node], world.node_since_us[node])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* What must hold at every moment: whoever may act acts on the same view, or others hold. */
 static void check_always(void)
 {
@@ -508,7 +536,7 @@ static void check_always(void)
         for (uint32_t q = 0; q < p; q++) {
             const struct proxy *b = &world.proxy[q];
             if (!b->is_alive || control_lease_until_us(b->control) <= world.now_us ||
-                a->adopted.epoch == b->adopted.epoch) {
+                a->adopted.epoch == b->adopted.epoch || is_split(a, b)) {
                 continue;
             }
             const struct proxy *older = a->adopted.epoch < b->adopted.epoch ? a : b;

@@ -202,6 +202,33 @@ START_TEST(copies_values_of_any_size)
 }
 END_TEST
 
+/* Sockets that take little at a time, dumps that lie: values share the ring, and none is lost. */
+START_TEST(shares_its_memory_among_values)
+{
+    enum { LARGEST = 100000, COUNT = 300 };
+    struct fill_options options = rig_options();
+    options.item_bytes_max = LARGEST;
+    struct rig *rig = rig_create(&options);
+    rig->prng.state = (uint64_t)_i;
+    rig->is_shuffled = true;
+    rig->chunk = 20000;
+    rig->write_max = 5000;
+    rig->nodes[RIG_DONOR].dump_size_bytes = _i % 2 == 0 ? 1 : 0;
+    char *value = calloc(1, LARGEST);
+    ck_assert_ptr_nonnull(value);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        size_t len = prng_below(&rig->prng, LARGEST + 1);
+        (void)rig_store(rig, RIG_DONOR, key_of(i), slice_of(value, len));
+    }
+    rig_start(rig);
+    rig_run(rig);
+    assert_done(rig);
+    rig_assert_copied(rig);
+    free(value);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(skips_what_the_target_refuses)
 {
     struct fill_options options = rig_options();
@@ -372,6 +399,40 @@ START_TEST(keeps_chained_writes_in_all_interleavings)
 }
 END_TEST
 
+/*
+ * What becomes of an item that can't be copied (too large for the target, or marked), and of a
+ * write that replaces it meanwhile: clearing the target must not cost that write.
+ */
+START_TEST(clears_without_loss)
+{
+    struct fill_options options = rig_options();
+    static char large[100];
+    struct slice key = key_of(0);
+    struct rig *rig = rig_create(&options);
+    rig->nodes[RIG_TARGET].store_bytes_max = sizeof large - 1;
+    for (uint64_t donor = 0; donor <= HOT_STEPS; donor++) {
+        for (uint64_t target = donor; target <= HOT_STEPS; target++) {
+            struct story story = {
+                .writes = {{.act = ACT_SET, .at = {donor, target}, .version = 1}},
+            };
+            struct rig_item *item = rig_store(rig, RIG_DONOR, key, slice_of(large, sizeof large));
+            item->is_stale = _i == 1;
+            rig->before = apply_due;
+            rig->argument = &story;
+            rig->copied = 0;
+            rig_start(rig);
+            rig_run(rig);
+            assert_done(rig);
+            rig->copied = UINT64_MAX;
+            apply_due(rig, &story);
+            ck_assert_ptr_null(rig_difference(rig, RIG_DONOR, RIG_TARGET, key));
+            rig_delete(rig, RIG_TARGET, key);
+        }
+    }
+    rig_destroy(rig);
+}
+END_TEST
+
 /* The donor loses the key (eviction); nothing is chained. */
 START_TEST(undoes_what_the_donor_lost)
 {
@@ -408,6 +469,56 @@ START_TEST(gives_up_on_a_key_that_never_holds_still)
 }
 END_TEST
 
+static bool is_line(const struct rig *rig, const char *verb, struct slice key, const char *flags)
+{
+    char line[64];
+    (void)snprintf(line, sizeof line, "%s %.*s%s", verb, (int)key.len, key.ptr, flags);
+    return slice_has_prefix(rig->line, slice_of_string(line));
+}
+
+/* Two writes in each try, one on each side of our copy; the second reaches the target just before
+ * the undo. */
+static void always_overtaking(struct rig *rig, void *argument)
+{
+    uint32_t *version = argument;
+    struct slice key = key_of(0);
+    if (is_line(rig, "mg", key, " v")) {
+        rig_delete(rig, RIG_TARGET, key);
+        (void)rig_store(rig, RIG_DONOR, key, value_of(0, ++*version));
+    } else if (is_line(rig, "mg", key, " c")) {
+        (void)rig_store(rig, RIG_DONOR, key, value_of(0, ++*version));
+    } else if (is_line(rig, "md", key, "")) {
+        (void)rig_store(rig, RIG_TARGET, key, value_of(0, *version));
+    }
+}
+
+/* The last undo of all leaves what a chained write has put in our copy's place. */
+START_TEST(undoes_only_its_own)
+{
+    struct fill_options options = rig_options();
+    struct rig *rig = loaded(&options, 1);
+    uint32_t version = 0;
+    rig->before = always_overtaking;
+    rig->argument = &version;
+    rig_start(rig);
+    rig_run(rig);
+    assert_done(rig);
+    ck_assert_uint_eq(fill_progress(rig->fill, rig->now_us).items_skipped, 1);
+    ck_assert_ptr_null(rig_difference(rig, RIG_DONOR, RIG_TARGET, key_of(0)));
+    rig_destroy(rig);
+}
+END_TEST
+
+static void name_what_is_replaced(struct rig *rig, void *argument)
+{
+    if (is_line(rig, "ms", key_of(0), "")) {
+        struct rig_item *item = rig_find(rig, RIG_TARGET, key_of(0));
+        char flag[32];
+        int len = snprintf(flag, sizeof flag, " C%" PRIu64 " ", item->cas);
+        *(uint32_t *)argument += memmem(rig->line.ptr, rig->line.len, flag, (size_t)len) != NULL;
+    }
+}
+
 /* The target holds something else, that no chained write will replace: the donor's wins. */
 START_TEST(replaces_what_differs)
 {
@@ -422,7 +533,11 @@ START_TEST(replaces_what_differs)
         struct rig_item *item = rig_store(rig, RIG_TARGET, key_of(0), value_of(0, what == 0));
         item->flags = what == 1;
         rig_expire(rig, RIG_TARGET, key_of(0), what == 2 ? 50 : 0);
+        uint32_t named = 0;
+        rig->before = name_what_is_replaced;
+        rig->argument = &named;
         rig_run(rig);
+        ck_assert_uint_eq(named, what < 3);
         assert_done(rig);
         rig_assert_copied(rig);
         ck_assert_uint_eq(fill_progress(rig->fill, rig->now_us).items_copied, what < 3);
@@ -910,11 +1025,14 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, keeps_keys_of_any_bytes);
     tcase_add_test(tcase, keeps_expiry_across_clocks);
     tcase_add_test(tcase, copies_values_of_any_size);
+    tcase_add_loop_test(tcase, shares_its_memory_among_values, 0, 10);
     tcase_add_test(tcase, skips_what_the_target_refuses);
     tcase_add_test(tcase, never_copies_marked_items);
     tcase_add_loop_test(tcase, takes_replies_cut_anywhere, 1, 40);
     tcase_add_loop_test(tcase, keeps_chained_writes_in_all_interleavings, 0,
                         (ACT_COUNT - 1) * ACT_COUNT);
+    tcase_add_loop_test(tcase, clears_without_loss, 0, 2);
+    tcase_add_test(tcase, undoes_only_its_own);
     tcase_add_test(tcase, undoes_what_the_donor_lost);
     tcase_add_test(tcase, gives_up_on_a_key_that_never_holds_still);
     tcase_add_test(tcase, replaces_what_differs);

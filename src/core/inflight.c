@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Keys with a write of several steps in flight: a hash table with linear probing, from which entries
+ * are erased by moving back those behind. Keys are told apart by their hash alone; that two share one
+ * only makes a write wait for no need.
+ */
+#include "dataplane_private.h"
+
+static uint32_t slot_of(uint64_t key_hash)
+{
+    return (uint32_t)(key_hash & (INFLIGHT_SLOTS - 1));
+}
+
+const struct txn *inflight_find(const struct dataplane *dp, uint64_t key_hash)
+{
+    if (dp->inflight_count == 0) {
+        return NULL;
+    }
+    uint32_t slot = slot_of(key_hash);
+    while (dp->inflight[slot] != NULL && dp->inflight[slot]->key_hash != key_hash) {
+        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+    }
+    return dp->inflight[slot];
+}
+
+bool inflight_is_full(const struct dataplane *dp)
+{
+    return dp->inflight_count >= INFLIGHT_SLOTS / 4 * 3;
+}
+
+void inflight_put(struct dataplane *dp, struct txn *txn)
+{
+    uint32_t slot = slot_of(txn->key_hash);
+    while (dp->inflight[slot] != NULL) {
+        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+    }
+    dp->inflight[slot] = txn;
+    dp->inflight_count++;
+    txn->is_inflight = true;
+}
+
+void inflight_take(struct dataplane *dp, struct txn *txn)
+{
+    uint32_t slot = slot_of(txn->key_hash);
+    while (dp->inflight[slot] != txn) {
+        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+    }
+    uint32_t hole = slot;
+    for (;;) {
+        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+        struct txn *other = dp->inflight[slot];
+        if (other == NULL) {
+            break;
+        }
+        uint32_t from_home = (slot - slot_of(other->key_hash)) & (INFLIGHT_SLOTS - 1);
+        uint32_t from_hole = (slot - hole) & (INFLIGHT_SLOTS - 1);
+        if (from_home >= from_hole) {
+            dp->inflight[hole] = other;
+            hole = slot;
+        }
+    }
+    dp->inflight[hole] = NULL;
+    dp->inflight_count--;
+    txn->is_inflight = false;
+    dp->is_recheck_due = true;
+}
