@@ -339,13 +339,24 @@ static void tell_peer(struct control *control, enum trace_type type, uint32_t id
     control_trace(control, &event);
 }
 
+static void peer_move(struct peer *peer, enum peer_state to)
+{
+    static const bool moves[3][3] = {
+        [PEER_UNKNOWN] = {[PEER_LIVE] = true},
+        [PEER_LIVE] = {[PEER_GONE] = true},
+        [PEER_GONE] = {[PEER_LIVE] = true},
+    };
+    INVARIANT(moves[peer->state][to]);
+    peer->state = to;
+}
+
 static void grow(struct control *control, uint32_t id, const struct heartbeat *beat)
 {
     struct peer *peer = &control->peers[id];
     if (peer->nonce == beat->nonce && peer->epoch > 0 && beat->epoch == 0) {
         peer->sequence = beat->sequence;
         if (peer->state == PEER_LIVE) {
-            peer->state = PEER_GONE;
+            peer_move(peer, PEER_GONE);
             tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
         }
         return;
@@ -364,7 +375,7 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     peer->stale_on = 0;
     peer->missing_us = 0;
     if (peer->state != PEER_LIVE) {
-        peer->state = PEER_LIVE;
+        peer_move(peer, PEER_LIVE);
         tell_peer(control, TRACE_PROXY_SEEN, id, "");
     }
     if (!was_mismatched && peer->config_hash != control->options.config_hash) {
@@ -507,7 +518,7 @@ static bool bury(struct control *control)
             continue;
         }
         if (heard != 0 && (heard & ~peer->stale_on) == 0) {
-            peer->state = PEER_GONE;
+            peer_move(peer, PEER_GONE);
             tell_peer(control, TRACE_PROXY_GONE, id, "lease");
         } else if (peer->stale_on != 0 || peer->missing_us != 0 ||
                    control->now_us >= peer->growth_us + control->options.lease_us) {

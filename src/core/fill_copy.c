@@ -124,6 +124,29 @@ static uint16_t slot_index(const struct fill *fill, const struct fill_slot *slot
     return (uint16_t)(slot - fill->copy.slots);
 }
 
+/* What each state may turn to. */
+static const uint16_t slot_moves[] = {
+    [FILL_SLOT_FREE] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_WAIT,
+    [FILL_SLOT_WAIT] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_COMPARE,
+    [FILL_SLOT_READ] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE |
+                       1u << FILL_SLOT_WAIT,
+    [FILL_SLOT_STORE] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_PEEK | 1u << FILL_SLOT_WAIT |
+                        1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE,
+    [FILL_SLOT_PEEK] = 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE,
+    [FILL_SLOT_COMPARE] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_CLEAR |
+                          1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE,
+    [FILL_SLOT_LOOK] = 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_UNDO | 1u << FILL_SLOT_WAIT |
+                       1u << FILL_SLOT_CLEAR,
+    [FILL_SLOT_UNDO] = 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_CLEAR,
+    [FILL_SLOT_CLEAR] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_WAIT,
+};
+
+static void slot_move(struct fill_slot *slot, enum fill_slot_state to)
+{
+    INVARIANT((slot_moves[slot->state] & 1u << to) != 0);
+    slot->state = to;
+}
+
 static void send_donor(struct fill *fill, struct fill_slot *slot, enum fill_slot_state state)
 {
     char line[FILL_LINE_BYTES];
@@ -131,7 +154,7 @@ static void send_donor(struct fill *fill, struct fill_slot *slot, enum fill_slot
     mc_write(&w, SLICE("mg "));
     mc_write(&w, slot->key);
     mc_write(&w, state == FILL_SLOT_LOOK ? SLICE(" c t u\r\n") : SLICE(" v f t c u\r\n"));
-    slot->state = state;
+    slot_move(slot, state);
     if (fill_wire_send(fill, FILL_WIRE_DONOR, slice_of(line, w.len))) {
         queue_put(&fill->copy.at_donor, slot_index(fill, slot));
     }
@@ -159,7 +182,7 @@ static void send_target_now(struct fill *fill, uint16_t index)
 
 static void send_target(struct fill *fill, struct fill_slot *slot, enum fill_slot_state state)
 {
-    slot->state = state;
+    slot_move(slot, state);
     if (fill->copy.value == FILL_VALUE_PLACED) {
         queue_put(&fill->copy.held, slot_index(fill, slot));
     } else {
@@ -195,7 +218,7 @@ static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome 
         break;
     }
     reserve(fill, slot, 0);
-    slot->state = FILL_SLOT_FREE;
+    slot_move(slot, FILL_SLOT_FREE);
     fill->copy.busy--;
     queue_put(&fill->copy.free, slot_index(fill, slot));
 }
@@ -203,7 +226,7 @@ static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome 
 static void wait(struct fill *fill, struct fill_slot *slot, enum fill_slot_state reread)
 {
     reserve(fill, slot, FILL_LINE_BYTES);
-    slot->state = FILL_SLOT_WAIT;
+    slot_move(slot, FILL_SLOT_WAIT);
     slot->reread = reread;
     queue_put(&fill->copy.waiting, slot_index(fill, slot));
 }
@@ -483,7 +506,7 @@ static void end_placed(struct fill *fill, struct fill_slot *slot)
     }
     fill->streams[FILL_WIRE_TARGET].hidden = 0;
     slot->outcome = FILL_OUTCOME_COPIED;
-    slot->state = FILL_SLOT_STORE;
+    slot_move(slot, FILL_SLOT_STORE);
     queue_put(&fill->copy.at_target, slot_index(fill, slot));
 }
 

@@ -881,8 +881,11 @@ static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
     } else if (is_answer_known && (txn->step == STEP_SPREAD || txn->step == STEP_CHAIN)) {
         spread(dp, txn, t->complete & ~txn->acked);
     } else if (!write_begin(dp, txn)) {
-        /* It waits on as stranded; nothing is missed, so any change takes it up again. */
+        /* It waits on as stranded, any change takes it up again; nodes that are back may or may not
+         * have done it, so they have still missed it. */
         INVARIANT(txn->state == TXN_STRANDED);
+        txn->missed = home;
+        dp->stats.writes_brought_home -= home != 0;
     }
 }
 
@@ -998,6 +1001,16 @@ void txn_doubt_all(struct dataplane *dp)
     }
 }
 
+/* To be run again, and on some of the nodes that stay only: the next leader may be one without it,
+ * after this one has shown it. What all of them have, or none, is run again under the next view; it
+ * must not hold up the very change that it may be waiting for. */
+static bool is_half_done(const struct dataplane *dp, const struct txn *txn)
+{
+    node_set done = (txn->acked | txn->was_done) & dp->next->complete;
+    return txn->state == TXN_STRANDED && txn->missed == 0 && done != 0 &&
+           done != dp->next->complete;
+}
+
 bool txn_is_drained(const struct dataplane *dp)
 {
     node_set stay = dp->next->complete | dp->next->chained;
@@ -1008,8 +1021,7 @@ bool txn_is_drained(const struct dataplane *dp)
     }
     for (struct list *at = dp->writes.next; at != &dp->writes; at = at->next) {
         const struct txn *txn = LIST_OWNER(at, struct txn, writes);
-        if (((txn->waiting | txn->missed) & stay) != 0 ||
-            (txn->state == TXN_STRANDED && txn->missed == 0)) {
+        if (((txn->waiting | txn->missed) & stay) != 0 || is_half_done(dp, txn)) {
             return false;
         }
     }

@@ -315,6 +315,17 @@ static void client_ask(struct world *world, struct client *c, struct bytes *out)
     }
 }
 
+/* Something failed while OP was under way, or just before: it shows itself for as long as a request
+ * may last. */
+static void client_note_faults(const struct world *world, struct history_op *op)
+{
+    for (uint64_t i = 0; i < world->fault_count && i < 64; i++) {
+        uint64_t at_us = world->fault_us[i];
+        op->is_near_fault = op->is_near_fault ||
+                            (at_us <= op->told_us && at_us + 2 * WORLD_REQUEST_US >= op->asked_us);
+    }
+}
+
 /* A noreply that is the last of the queue has nothing behind it that proves it was done. */
 static void client_settle_noreply(struct world *world, struct client *c)
 {
@@ -328,6 +339,7 @@ static void client_settle_noreply(struct world *world, struct client *c)
         op->result = HISTORY_UNKNOWN;
         op->is_optional = true;
         op->told_us = world->now_us + 2 * WORLD_REQUEST_US;
+        client_note_faults(world, op);
     }
     c->pending_count = kept;
 }
@@ -433,12 +445,7 @@ static void client_close_op(struct world *world, uint32_t number, enum history_r
                      (unsigned long long)(world->now_us - op->asked_us),
                      history_kind_word(op->kind), world_key(op->key));
     }
-    for (uint64_t i = 0; i < world->fault_count && i < 64; i++) {
-        /* A fault shows itself for as long as a request may last. */
-        uint64_t at_us = world->fault_us[i];
-        op->is_near_fault = op->is_near_fault ||
-                            (at_us <= op->told_us && at_us + 2 * WORLD_REQUEST_US >= op->asked_us);
-    }
+    client_note_faults(world, op);
 }
 
 static void client_pop(struct client *c)
