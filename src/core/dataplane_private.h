@@ -360,8 +360,8 @@ void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
 
 /* --- inflight.c --- */
 
-/* The write in flight to a key with this hash; NULL: none. */
-const struct txn *inflight_find(const struct dataplane *dp, uint64_t key_hash);
+/* The oldest write in flight to a key with this hash; NULL: none. */
+const struct txn *inflight_oldest(const struct dataplane *dp, uint64_t key_hash);
 /* No more may be put; later writes wait. */
 bool inflight_is_full(const struct dataplane *dp);
 void inflight_put(struct dataplane *dp, struct txn *txn);

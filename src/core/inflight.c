@@ -11,16 +11,20 @@ static uint32_t slot_of(uint64_t key_hash)
     return (uint32_t)(key_hash & (INFLIGHT_SLOTS - 1));
 }
 
-const struct txn *inflight_find(const struct dataplane *dp, uint64_t key_hash)
+const struct txn *inflight_oldest(const struct dataplane *dp, uint64_t key_hash)
 {
+    const struct txn *oldest = NULL;
     if (dp->inflight_count == 0) {
         return NULL;
     }
-    uint32_t slot = slot_of(key_hash);
-    while (dp->inflight[slot] != NULL && dp->inflight[slot]->key_hash != key_hash) {
-        slot = (slot + 1) & (INFLIGHT_SLOTS - 1);
+    for (uint32_t slot = slot_of(key_hash); dp->inflight[slot] != NULL;
+         slot = (slot + 1) & (INFLIGHT_SLOTS - 1)) {
+        const struct txn *txn = dp->inflight[slot];
+        if (txn->key_hash == key_hash && (oldest == NULL || txn->serial < oldest->serial)) {
+            oldest = txn;
+        }
     }
-    return dp->inflight[slot];
+    return oldest;
 }
 
 bool inflight_is_full(const struct dataplane *dp)

@@ -141,9 +141,22 @@ static bool begin_many(struct dataplane *dp, struct txn *txn)
     return true;
 }
 
+static bool has_unfinished_write_before(const struct txn *txn)
+{
+    if (txn->session == NULL) {
+        return false;
+    }
+    for (const struct txn *t = txn->session->head; t != NULL && t != txn; t = t->next) {
+        if (!t->is_answered && !command_is_read((enum mc_command)t->command_type)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool multiget_begin(struct dataplane *dp, struct txn *txn)
 {
-    if (!link_has_room(dp, NODES_MAX)) {
+    if (!link_has_room(dp, NODES_MAX) || (txn->tries > 0 && has_unfinished_write_before(txn))) {
         return false;
     }
     if (txn->tries >= TXN_TRIES_MAX) {
@@ -354,19 +367,6 @@ void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
         txn->waiting = 0;
         finish(dp, txn);
     }
-}
-
-static bool has_unfinished_write_before(const struct txn *txn)
-{
-    if (txn->session == NULL) {
-        return false;
-    }
-    for (const struct txn *t = txn->session->head; t != NULL && t != txn; t = t->next) {
-        if (!t->is_answered && !command_is_read((enum mc_command)t->command_type)) {
-            return true;
-        }
-    }
-    return false;
 }
 
 void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg)

@@ -15,8 +15,8 @@
  *     may still see bytes of it, or owes it an answer (txn_is_drained).
  * I2. Stranded and held txns are tried in the order of their creation, so that two writes of one
  *     client are not turned round.
- * I3. A key with a write of several steps in flight is in dp->inflight, and no other write to it
- *     begins.
+ * I3. A key with a write of several steps in flight, or with a stranded one, is in dp->inflight, and
+ *     no younger write to it begins.
  */
 #include "dataplane_private.h"
 
@@ -319,6 +319,9 @@ static void strand(struct dataplane *dp, struct txn *txn)
 {
     txn_move(dp, txn, TXN_STRANDED);
     wait_in_order(dp, txn);
+    if (!txn->is_inflight && !inflight_is_full(dp)) {
+        inflight_put(dp, txn); /* what came after it must not be run again before it */
+    }
     dp->is_recheck_due = true;
 }
 
@@ -406,9 +409,10 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         answer_error(dp, txn, SLICE("SERVER_ERROR no complete replica is reachable\r\n"));
         return true;
     }
-    const struct txn *other = inflight_find(dp, txn->key_hash);
+    const struct txn *oldest = inflight_oldest(dp, txn->key_hash);
+    bool is_behind = oldest != NULL && oldest != txn && oldest->serial < txn->serial;
     bool is_full = inflight_is_full(dp) && !txn->is_inflight;
-    if (t->complete == 0 || (other != NULL && other != txn) || is_full ||
+    if (t->complete == 0 || is_behind || is_full ||
         !link_has_room(dp, 2 * NODES_MAX) || !all_usable(dp, txn, t->complete)) {
         return false;
     }
@@ -517,7 +521,7 @@ static void chain_or_finish(struct dataplane *dp, struct txn *txn)
         finish(dp, txn);
         return;
     }
-    if (!txn->is_inflight && inflight_find(dp, txn->key_hash) == NULL && !inflight_is_full(dp)) {
+    if (!txn->is_inflight && inflight_oldest(dp, txn->key_hash) == NULL && !inflight_is_full(dp)) {
         inflight_put(dp, txn); /* begun when no node was filling: a later write must not pass it */
     }
     txn_move(dp, txn, TXN_CHAINING);

@@ -63,6 +63,10 @@ class ChaosProxy(Everwarm):
         else:
             self.process.send_signal(number)
 
+    def start_over(self):
+        self.start()
+        self.heal()
+
     def go_on(self):
         self.process.send_signal(signal.SIGCONT)
         self.heal()
@@ -259,7 +263,7 @@ class Chaos:
     def proxy_killed(self, i):
         proxy = self.proxies[i]
         return [(0, "kill -9 of proxy %d" % i, lambda: proxy.harm(signal.SIGKILL)),
-                (self.random.uniform(0, 2), "start proxy %d" % i, proxy.start)]
+                (self.random.uniform(0, 2), "start proxy %d" % i, proxy.start_over)]
 
     def proxy_stopped(self, i):
         proxy = self.proxies[i]

@@ -88,6 +88,25 @@ static bool verdict_is_write(const struct history_op *op)
     return op->kind != HISTORY_GET && op->kind != HISTORY_TOUCH;
 }
 
+/*
+ * A read that was sent on to another replica may have seen a write that the leader has not done yet,
+ * and be newer than the next read: it says nothing while that write was under way.
+ */
+static bool verdict_is_early_read(const struct world *world, const struct history_op *read)
+{
+    if (read->kind != HISTORY_GET || !read->is_near_fault) {
+        return false;
+    }
+    for (uint32_t i = 0; i < world->history.count; i++) {
+        const struct history_op *op = &world->history.ops[i];
+        if (op->key == read->key && verdict_is_write(op) && op->asked_us < read->told_us &&
+            op->told_us > read->told_us && op->result != HISTORY_NO) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void verdict_collect(const struct world *world, struct verdict_case *c, uint32_t key,
                             bool is_excused)
 {
@@ -103,6 +122,9 @@ static void verdict_collect(const struct world *world, struct verdict_case *c, u
         }
         if (is_expiring && op->result == HISTORY_NO) {
             continue; /* copies may expire two seconds apart, so a miss says nothing */
+        }
+        if (is_excused && verdict_is_early_read(world, op)) {
+            continue;
         }
         verdict_add(c, op);
         if (is_excused && verdict_is_write(op) && op->is_near_fault) {

@@ -28,7 +28,7 @@ enum {
     WORLD_NODES_MAX = 5,
     WORLD_CLIENTS_MAX = 16,
     WORLD_KEYS_MAX = 48,
-    WORLD_PENDING_MAX = 16, /* requests of one client in flight */
+    WORLD_PENDING_MAX = 32, /* requests of one client in flight: its own, and the last reads */
     WORLD_WIRES_MAX = WORLD_NODES_MAX + FILL_WIRE_COUNT,
 
     WORLD_INTERVAL_US = 200 * 1000,
