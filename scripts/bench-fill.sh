@@ -86,9 +86,10 @@ def check(port):
             good_ttl = ttl == -1 if exptime(i) == 0 else exptime(i) - 600 < ttl <= exptime(i)
             wrong += body != value(i) or head[2] != b"f%d" % flags(i) or not good_ttl
         c.sendall(b"stats\r\n")
-        held = [line.split()[2] for line in iter(replies.readline, b"END\r\n") if b" curr_items " in line]
-    if wrong or int(held[0]) != keys:
-        sys.exit("bench-fill: %d of the sample differ, %d of %d keys held" % (wrong, int(held[0]), keys))
+        stats = dict(line.split()[1:3] for line in iter(replies.readline, b"END\r\n"))
+    held = int(stats[b"curr_items"])
+    if wrong or held != keys:
+        sys.exit("bench-fill: %d of the sample differ, %d of %d keys held" % (wrong, held, keys))
 
 
 processes = []

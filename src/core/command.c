@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * From a client's command to the nodes' text and back. Reads stay classic, so that a node's reply is
- * the client's; everything that writes is a meta command, because only those tell what they did in a
- * form that can be copied to other replicas (replication.md section 5).
+ * From a client's command to the nodes' text and back. Reads stay classic, so that a node's reply
+ * is the client's; everything that writes is a meta command, because only those tell what they did
+ * in a form that can be copied to other replicas (replication.md section 5).
  */
 #include "dataplane_private.h"
 

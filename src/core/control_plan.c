@@ -73,8 +73,8 @@ static bool has_changed(const struct control *control, const struct plan *plan, 
            !identity_is_equal(&probe->identity, &control->effective.nodes[node].identity);
 }
 
-/* Does it fail its health checks, and answers no requests either? A machine that is too busy for the
- * checks in time is not helped by losing a node. */
+/* Does it fail its health checks, and answers no requests either? A machine that is too busy for
+ * the checks in time is not helped by losing a node. */
 static bool is_down(const struct control *control, uint32_t node)
 {
     const struct control_options *o = &control->options;
@@ -155,10 +155,9 @@ static bool is_sound(const struct control *control, uint32_t node)
     return state == FILL_DUMPING || state == FILL_COPYING || state == FILL_CHECKING;
 }
 
-/* A node of FILLING that goes on without its donor. Its filler alone knows what is on it, so as long
- * as that lives it is the filler's to say. */
-static bool has_successor(const struct control *control, const struct plan *plan,
-                          node_set filling)
+/* A node of FILLING that goes on without its donor. Its filler alone knows what is on it, so as
+ * long as that lives it is the filler's to say. */
+static bool has_successor(const struct control *control, const struct plan *plan, node_set filling)
 {
     for (; filling != 0; filling &= filling - 1) {
         uint16_t filler = plan->next.nodes[node_set_first(filling)].filler;
@@ -182,9 +181,9 @@ static void plan_failures(struct control *control, struct plan *plan)
         node_set kept = survivor_of(control, plan, complete);
         bool is_kept_up = kept != 0 && !is_down(control, node_set_first(kept));
         uint32_t node;
-        bool is_lost = kept == 0 && ((filling & ~bad) != 0
-                                         ? has_successor(control, plan, filling & ~bad)
-                                         : find_rescue(control, plan, &node));
+        bool is_lost =
+            kept == 0 && ((filling & ~bad) != 0 ? has_successor(control, plan, filling & ~bad)
+                                                : find_rescue(control, plan, &node));
         out = is_lost || is_kept_up ? complete & ~kept : 0;
     }
     for (; out != 0; out &= out - 1) {
@@ -206,8 +205,8 @@ static void plan_failures(struct control *control, struct plan *plan)
     }
 }
 
-/* Nothing is left to serve from: what was being filled becomes complete as it is, or the node that was
- * found begins anew. */
+/* Nothing is left to serve from: what was being filled becomes complete as it is, or the node that
+ * was found begins anew. */
 static void plan_rescue(struct control *control, struct plan *plan)
 {
     uint32_t node;
@@ -466,8 +465,7 @@ void control_plan_command(struct control *control, const struct control_command 
         answer(wish, is_ready ? CONTROL_RESULT_UNCHANGED : CONTROL_RESULT_LAST_COPY);
     } else if (control->effective.epoch == 0) {
         answer(wish, CONTROL_RESULT_STARTING);
-    } else if (is_fulfilled(&control->effective, command) &&
-               is_fulfilled(&control->top, command)) {
+    } else if (is_fulfilled(&control->effective, command) && is_fulfilled(&control->top, command)) {
         answer(wish, CONTROL_RESULT_UNCHANGED);
     } else if (is_refused(control, &control->effective, command)) {
         answer(wish, CONTROL_RESULT_LAST_COPY);

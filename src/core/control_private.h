@@ -221,8 +221,8 @@ struct peer {
     node_set given_up;
     uint64_t missing_us; /* since when some node did not have it, and none showed growth; 0: not */
     uint64_t missing_asked_us; /* when that was last asked */
-    uint64_t growth_us;  /* when the sequence was last seen to grow */
-    node_set stale_on;   /* nodes that showed no growth when asked `lease` after that, or later */
+    uint64_t growth_us;        /* when the sequence was last seen to grow */
+    node_set stale_on; /* nodes that showed no growth when asked `lease` after that, or later */
 };
 
 enum id_state {
@@ -418,7 +418,7 @@ struct control {
     uint64_t hold_us;
     uint64_t poll_us;
     uint64_t glance_us;
-    uint64_t fresh_us; /* after a lapse: heartbeats seen earlier show nothing */
+    uint64_t fresh_us;     /* after a lapse: heartbeats seen earlier show nothing */
     uint64_t change_us;    /* first HOLD of the change under way */
     uint64_t effective_us; /* when the view in effect came to be so */
     struct topology topologies[CONTROL_TOPOLOGIES_MAX];

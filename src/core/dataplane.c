@@ -3,8 +3,8 @@
  * The dataplane's public face: memory, the step, and the order in which its wishes come out. What a
  * request does is told in dataplane_private.h.
  *
- * Wishes are not queued: a session or link that may want something is in a list of touched ones, and
- * is asked what it wants now. So nothing here can overflow.
+ * Wishes are not queued: a session or link that may want something is in a list of touched ones,
+ * and is asked what it wants now. So nothing here can overflow.
  */
 #include "dataplane_private.h"
 
@@ -92,8 +92,8 @@ struct dataplane *dataplane_init(void *memory, const struct dataplane_options *o
 
 /* --- Time --- */
 
-/* The lease is over: nothing leaves, what was not sent yet never will, and what was sent a moment ago
- * may have been too late (replication.md section 4, Lease). */
+/* The lease is over: nothing leaves, what was not sent yet never will, and what was sent a moment
+ * ago may have been too late (replication.md section 4, Lease). */
 static void lapse(struct dataplane *dp)
 {
     dp->is_lapsed = true;
@@ -196,7 +196,8 @@ uint64_t dataplane_next_deadline_us(const struct dataplane *dp)
     uint64_t deadline_us = UINT64_MAX;
     bool is_cut_off = dp->is_lapsed && dp->stats.clients > 0;
     bool is_starved = dataplane_client_room(dp) == 0;
-    if (is_cut_off || is_starved || dp->pending > 0 || !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
+    if (is_cut_off || is_starved || dp->pending > 0 || !list_is_empty(&dp->held) ||
+        !list_is_empty(&dp->waiting)) {
         deadline_us = dp->now_us + 20 * 1000;
     }
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
@@ -412,8 +413,8 @@ bool dataplane_next_action(struct dataplane *dp, struct dataplane_action *out)
     /* Requests first: the nodes work while the clients' replies are written. A step of any of these
      * may give work to the others, so it is asked in this order again each time. */
     txn_recheck(dp);
-    return next_link_action(dp, out) || next_session_action(dp, out) ||
-           next_link_action(dp, out) || next_report(dp, out);
+    return next_link_action(dp, out) || next_session_action(dp, out) || next_link_action(dp, out) ||
+           next_report(dp, out);
 }
 
 /* --- What is seen from outside --- */

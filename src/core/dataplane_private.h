@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The dataplane's inside, shared by its files only: session.c (clients), txn.c (one command over the
- * replicas), multiget.c, link.c (nodes), command.c (protocol text), dataplane.c (the public face).
+ * The dataplane's inside, shared by its files only: session.c (clients), txn.c (one command over
+ * the replicas), multiget.c, link.c (nodes), command.c (protocol text), dataplane.c (the public
+ * face).
  *
  * The way of a request, with its two queues:
  *
@@ -11,11 +12,11 @@
  *
  * I1. A session's txns stand in the order of its requests; only answered ones at the front are
  *     written, so replies leave in order whatever the nodes' order was.
- * I2. A link's legs stand in the order in which their bytes are written; the first one owns the next
- *     reply. A reply that comes before its leg was sent whole is nonsense.
- * I3. A leg never outlives its place in a link's queue: when a link is given up all its legs fail at
- *     once, and no later byte from that connection is looked at (C1).
- * I4. A txn is freed when its work is over and its answer is written or nobody wants it.
+ * I2. A link's legs stand in the order in which their bytes are written; the first one owns the
+ * next reply. A reply that comes before its leg was sent whole is nonsense. I3. A leg never
+ * outlives its place in a link's queue: when a link is given up all its legs fail at once, and no
+ * later byte from that connection is looked at (C1). I4. A txn is freed when its work is over and
+ * its answer is written or nobody wants it.
  */
 #ifndef EVERWARM_CORE_DATAPLANE_PRIVATE_H
 #define EVERWARM_CORE_DATAPLANE_PRIVATE_H
@@ -35,8 +36,8 @@ enum {
     COMMAND_HEAD_BYTES_MAX = MC_KEY_BYTES_MAX + 128,
     /* "mg", key, its flags, CRLF. */
     COMMAND_TAIL_BYTES_MAX = MC_KEY_BYTES_MAX + 32,
-    /* A reply of a value that is this long with its head is packed into the journal; longer ones get
-     * chunks of their own, so that they don't leave holes in it. */
+    /* A reply of a value that is this long with its head is packed into the journal; longer ones
+     * get chunks of their own, so that they don't leave holes in it. */
     JOURNAL_REPLY_BYTES_MAX = 8192,
     /* A client's input that is laid out in one piece: the longest line with its end, and one byte
      * that tells a longer one. Behind it is room for what is made of it meanwhile. */
@@ -74,9 +75,9 @@ struct txn {
     struct list writes;      /* in dp->writes from the first byte sent to the end of its work */
     uint64_t started_us;
     uint64_t key_hash;
-    struct chain command; /* what the nodes are sent; reads of many keys: "get k1 k2 ..\r\n" */
-    struct chain result;  /* decided: what the other replicas are sent */
-    struct chain reply;   /* to the client, then reply_text */
+    struct chain command;   /* what the nodes are sent; reads of many keys: "get k1 k2 ..\r\n" */
+    struct chain result;    /* decided: what the other replicas are sent */
+    struct chain reply;     /* to the client, then reply_text */
     const char *reply_text; /* static */
     uint32_t reply_text_bytes;
     uint32_t reply_sent; /* bytes of text and chain written */
@@ -99,22 +100,23 @@ struct txn {
     uint8_t leader;       /* node that decides or decided */
     uint8_t outcome;      /* enum dataplane_outcome */
     bool is_noreply;
-    bool is_answered;   /* its reply may be written */
-    bool is_stalling;   /* counted in its session's stalled */
-    bool is_part;       /* of a longer multiget: its END is not its own */
-    bool is_inflight;   /* its key is in the in-flight table */
-    bool is_uncounted;  /* the answer to a command that was none */
-    bool is_internal;   /* an invalidation: no client, no deadline */
-    bool is_doubtful;   /* answered by an error, or the lease ended: its key is deleted at the end */
-    bool is_leader_in;  /* the leader has answered; reply and outcome are its */
+    bool is_answered;  /* its reply may be written */
+    bool is_stalling;  /* counted in its session's stalled */
+    bool is_part;      /* of a longer multiget: its END is not its own */
+    bool is_inflight;  /* its key is in the in-flight table */
+    bool is_uncounted; /* the answer to a command that was none */
+    bool is_internal;  /* an invalidation: no client, no deadline */
+    bool is_doubtful;  /* answered by an error, or the lease ended: its key is deleted at the end */
+    bool is_leader_in; /* the leader has answered; reply and outcome are its */
     bool is_leader_error; /* with an error, to a plain write: the key is deleted everywhere */
-    bool is_too_large;  /* a delete in place of a store that was refused for its size */
-    bool is_wrong_tag;  /* a cas with a CAS of another node or run: only asks whether the key exists */
-    bool is_restart;    /* reads: begin again when all legs are in */
-    bool is_begun;      /* bytes of it may have been sent */
-    int64_t exptime_s;  /* gat */
-    uint64_t cas;       /* cas, as the client wrote it */
-    uint64_t ticket;    /* ASKED */
+    bool is_too_large;    /* a delete in place of a store that was refused for its size */
+    bool is_wrong_tag; /* a cas with a CAS of another node or run: only asks whether the key exists
+                        */
+    bool is_restart;   /* reads: begin again when all legs are in */
+    bool is_begun;     /* bytes of it may have been sent */
+    int64_t exptime_s; /* gat */
+    uint64_t cas;      /* cas, as the client wrote it */
+    uint64_t ticket;   /* ASKED */
 };
 
 /* What a leg expects back. */
@@ -129,22 +131,22 @@ enum leg_form {
 };
 
 struct leg {
-    struct txn *txn; /* NULL: the link's own greeting */
+    struct txn *txn;  /* NULL: the link's own greeting */
     struct leg *next; /* in the link's queue; later in txn->parts */
     uint64_t since_us;
     struct chain request;
     struct chain_builder reply;
-    node_set tried;       /* reads: nodes that failed */
-    uint32_t key_cursor;  /* many keys: offset in request of what is not matched yet */
+    node_set tried;      /* reads: nodes that failed */
+    uint32_t key_cursor; /* many keys: offset in request of what is not matched yet */
     uint8_t node;
-    uint8_t form;         /* enum leg_form */
-    bool has_end;         /* reply ends with END already */
-    uint8_t replies;      /* lines of a two-reply form already in */
-    bool is_cleanup;      /* deletes the key on a replica that had no room */
+    uint8_t form;    /* enum leg_form */
+    bool has_end;    /* reply ends with END already */
+    uint8_t replies; /* lines of a two-reply form already in */
+    bool is_cleanup; /* deletes the key on a replica that had no room */
     bool is_out_of_memory;
     /* What the node said. */
-    uint8_t kind;         /* enum mc_reply_kind of the (first) line */
-    bool has_item;        /* the read-back found the item */
+    uint8_t kind;  /* enum mc_reply_kind of the (first) line */
+    bool has_item; /* the read-back found the item */
     uint32_t hits;
 };
 
@@ -155,15 +157,15 @@ static inline char leg_verb(const struct leg *leg)
 }
 
 enum link_state {
-    LINK_CLOSED,     /* waits until connect_at_us, or is not wanted */
+    LINK_CLOSED, /* waits until connect_at_us, or is not wanted */
     LINK_CONNECTING,
-    LINK_GREETING,   /* identity and view are being read */
+    LINK_GREETING, /* identity and view are being read */
     LINK_OPEN,
 };
 
 struct link {
     uint32_t node;
-    uint8_t state; /* enum link_state; link_move alone writes it */
+    uint8_t state;  /* enum link_state; link_move alone writes it */
     bool is_wanted; /* complete or chained in the topology */
     bool wants_connect;
     bool wants_give_up;
@@ -176,21 +178,21 @@ struct link {
     struct link *touched_next;
     struct leg *head;
     struct leg *tail;
-    struct leg *unsent;     /* first leg not written whole */
-    uint32_t unsent_off;    /* bytes of it written */
-    size_t offered;         /* bytes gathered last */
-    uint64_t since_us;      /* CONNECTING: when it began; CLOSED: when it was lost */
+    struct leg *unsent;  /* first leg not written whole */
+    uint32_t unsent_off; /* bytes of it written */
+    size_t offered;      /* bytes gathered last */
+    uint64_t since_us;   /* CONNECTING: when it began; CLOSED: when it was lost */
     uint64_t connect_at_us;
-    uint32_t failures;      /* attempts in a row */
+    uint32_t failures; /* attempts in a row */
     struct identity identity;
     uint64_t clock_offset_s; /* node's time less our monotonic seconds, at the greeting */
-    uint64_t seen_epoch;    /* of the view found at the greeting */
-    uint32_t ending;        /* connections given up, not yet ended */
-    bool is_unproven;       /* one of them timed out: its end proves nothing */
+    uint64_t seen_epoch;     /* of the view found at the greeting */
+    uint32_t ending;         /* connections given up, not yet ended */
+    bool is_unproven;        /* one of them timed out: its end proves nothing */
     uint64_t unproven_until_us;
     struct identity unproven_identity;
     /* The reply that is coming in. */
-    uint64_t body_left;     /* bytes of a data block, CRLF included */
+    uint64_t body_left; /* bytes of a data block, CRLF included */
     bool is_body_kept;
     uint32_t partial_bytes; /* of a line */
     char partial[MC_REPLY_LINE_BYTES_MAX];
@@ -201,8 +203,8 @@ struct link {
     char greeting_view[VIEW_BYTES_MAX];
 };
 
-/* Times of arrival that are told apart in a client's waiting input; the last one stands for all that
- * came after it. */
+/* Times of arrival that are told apart in a client's waiting input; the last one stands for all
+ * that came after it. */
 enum { SESSION_ARRIVALS = 4 };
 
 enum session_state {
@@ -219,10 +221,10 @@ struct session {
     uint8_t state; /* enum session_state; session_move alone writes it */
     bool is_touched;
     bool is_paused;
-    bool is_blocked;   /* the socket took less than it was offered */
-    bool is_eof;       /* the client sends no more */
-    bool is_overdue;   /* it can't be answered in time: it is closed */
-    bool is_bad_data;  /* DATA: the block does not end with CRLF */
+    bool is_blocked;       /* the socket took less than it was offered */
+    bool is_eof;           /* the client sends no more */
+    bool is_overdue;       /* it can't be answered in time: it is closed */
+    bool is_bad_data;      /* DATA: the block does not end with CRLF */
     bool is_out_of_memory; /* DATA: the block is swallowed */
     struct session *touched_next;
     struct list waiting;
@@ -231,15 +233,15 @@ struct session {
     uint32_t in_flight; /* txns in the queue */
     uint32_t stalled;   /* of them: HELD, STRANDED or ASKED, or about to be: nothing after them may
                            begin */
-    uint64_t output_bytes; /* answered and not yet written */
-    size_t offered;        /* bytes gathered last */
-    uint64_t progress_us;  /* when the client last took bytes */
+    uint64_t output_bytes;      /* answered and not yet written */
+    size_t offered;             /* bytes gathered last */
+    uint64_t progress_us;       /* when the client last took bytes */
     struct chain_builder input; /* unconsumed */
     uint64_t input_bytes;       /* ever received */
     uint64_t used_bytes;        /* of them consumed, and dropped */
     size_t consuming;           /* bytes behind that which are being consumed */
     struct {
-        uint64_t end;     /* input_bytes when it had come */
+        uint64_t end; /* input_bytes when it had come */
         uint64_t since_us;
     } arrivals[SESSION_ARRIVALS]; /* of what is unconsumed, oldest first */
     uint32_t arrival_count;
@@ -263,7 +265,7 @@ struct dataplane {
     struct link *links;
     uint64_t now_us;
     bool is_lapsed;
-    bool is_recheck_due; /* something changed that held txns wait for */
+    bool is_recheck_due;             /* something changed that held txns wait for */
     const struct topology *topology; /* NULL before the first */
     const struct topology *next;     /* HOLD: what comes; NULL otherwise */
     bool is_drain_due;               /* report once when drained */
@@ -286,10 +288,10 @@ struct dataplane {
     uint64_t pending;                      /* txns in them */
     struct list held;
     struct list writes;
-    struct list waiting; /* sessions that wait for memory */
-    struct list asked;   /* txns in ASKED, by ticket */
-    uint64_t serial;     /* of the last txn */
-    uint64_t ticket;     /* last given out */
+    struct list waiting;  /* sessions that wait for memory */
+    struct list asked;    /* txns in ASKED, by ticket */
+    uint64_t serial;      /* of the last txn */
+    uint64_t ticket;      /* last given out */
     uint64_t ticket_told; /* last reported */
     uint32_t invalidations;
     uint32_t inflight_count;
@@ -338,7 +340,8 @@ void txn_begin(struct dataplane *dp, struct txn *txn);
 /* Answer without asking a node. TEXT is static. */
 void txn_answer(struct dataplane *dp, struct txn *txn, struct slice text,
                 enum dataplane_outcome outcome);
-/* A leg's answer is complete; the leg is out of its link's queue, and txn's (or freed) from here. */
+/* A leg's answer is complete; the leg is out of its link's queue, and txn's (or freed) from here.
+ */
 void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply);
 /* The leg's link was given up. */
 void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent);
@@ -357,6 +360,16 @@ struct slice txn_key(const struct txn *txn);
 /* The tag of replication.md section 3 that a CAS of NODE is shown with. */
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node);
 void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
+
+/* --- compose.c: all return an empty chain when there is no memory --- */
+
+struct chain compose_delete(struct dataplane *dp, struct slice key);
+/* Asks for no more than whether the key is there. */
+struct chain compose_exists(struct dataplane *dp, struct slice key);
+/* The data of TXN's command (add, replace, cas) under the head of a plain store. */
+struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn);
+/* TXN is a gat or gats: its expiry alone. */
+struct chain compose_touch(struct dataplane *dp, const struct txn *txn);
 
 /* --- inflight.c --- */
 

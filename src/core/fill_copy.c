@@ -128,15 +128,15 @@ static uint16_t slot_index(const struct fill *fill, const struct fill_slot *slot
 static const uint16_t slot_moves[] = {
     [FILL_SLOT_FREE] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_WAIT,
     [FILL_SLOT_WAIT] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_COMPARE,
-    [FILL_SLOT_READ] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE |
-                       1u << FILL_SLOT_WAIT,
+    [FILL_SLOT_READ] =
+        1u << FILL_SLOT_STORE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_WAIT,
     [FILL_SLOT_STORE] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_PEEK | 1u << FILL_SLOT_WAIT |
                         1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE,
     [FILL_SLOT_PEEK] = 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE,
     [FILL_SLOT_COMPARE] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_CLEAR |
                           1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE,
-    [FILL_SLOT_LOOK] = 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_UNDO | 1u << FILL_SLOT_WAIT |
-                       1u << FILL_SLOT_CLEAR,
+    [FILL_SLOT_LOOK] =
+        1u << FILL_SLOT_FREE | 1u << FILL_SLOT_UNDO | 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR,
     [FILL_SLOT_UNDO] = 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_CLEAR,
     [FILL_SLOT_CLEAR] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_WAIT,
 };

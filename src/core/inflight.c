@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keys with a write of several steps in flight: a hash table with linear probing, from which entries
- * are erased by moving back those behind. Keys are told apart by their hash alone; that two share one
- * only makes a write wait for no need.
+ * Keys with a write of several steps in flight: a hash table with linear probing, from which
+ * entries are erased by moving back those behind. Keys are told apart by their hash alone; that two
+ * share one only makes a write wait for no need.
  */
 #include "dataplane_private.h"
 

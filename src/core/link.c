@@ -3,10 +3,11 @@
  * A link: this worker's connection to one node. Requests of all clients are written to it one after
  * the other, and replies belong to them in that order.
  *
- * A new connection first asks who the node is and which view lies there; nothing else is sent before
- * both are known (replication.md section 4, Identity). Any doubt about a reply - a word that does not
- * fit the request, another key, bytes nobody asked for - ends in link_give_up: all legs fail, the
- * shell half-closes the connection and reads it to its end, and no byte of it is looked at again (C1).
+ * A new connection first asks who the node is and which view lies there; nothing else is sent
+ * before both are known (replication.md section 4, Identity). Any doubt about a reply - a word that
+ * does not fit the request, another key, bytes nobody asked for - ends in link_give_up: all legs
+ * fail, the shell half-closes the connection and reads it to its end, and no byte of it is looked
+ * at again (C1).
  */
 #include "dataplane_private.h"
 
@@ -383,9 +384,8 @@ static void greeted(struct dataplane *dp, struct link *link)
 {
     struct view view;
     link->identity = link->greeting;
-    if (link->greeting_bytes > 0 &&
-        view_parse(slice_of(link->greeting_view, link->greeting_bytes), &dp->options.names,
-                   &view)) {
+    if (link->greeting_bytes > 0 && view_parse(slice_of(link->greeting_view, link->greeting_bytes),
+                                               &dp->options.names, &view)) {
         link->seen_epoch = view.epoch;
     }
     link->has_failed = false;
@@ -393,8 +393,7 @@ static void greeted(struct dataplane *dp, struct link *link)
         /* Another process never saw the old connection; the same one has by then read what was on
          * its way, as it answers a connection that was made later. */
         bool is_other = !identity_is_same_process(&link->identity, &link->unproven_identity);
-        link->unproven_until_us =
-            dp->now_us + (is_other ? 0 : dp->options.request_timeout_us);
+        link->unproven_until_us = dp->now_us + (is_other ? 0 : dp->options.request_timeout_us);
     }
     link_move(dp, link, LINK_OPEN);
     check_identity(dp, link);
@@ -417,8 +416,7 @@ static void take_stat(struct link *link, const struct mc_reply *reply)
 
 static bool is_error(enum mc_reply_kind kind)
 {
-    return kind == MC_REPLY_ERROR || kind == MC_REPLY_CLIENT_ERROR ||
-           kind == MC_REPLY_SERVER_ERROR;
+    return kind == MC_REPLY_ERROR || kind == MC_REPLY_CLIENT_ERROR || kind == MC_REPLY_SERVER_ERROR;
 }
 
 /* The head leg has all it waited for. */
@@ -502,8 +500,8 @@ static void keep_gets_line(struct dataplane *dp, struct leg *leg, const struct m
 }
 
 /*
- * VALUE blocks and END. A small value that lies in the input whole is copied into the journal in one
- * piece: the usual case.
+ * VALUE blocks and END. A small value that lies in the input whole is copied into the journal in
+ * one piece: the usual case.
  *
  * Returns  bytes of INPUT used; 0: nonsense.
  */
@@ -546,7 +544,8 @@ static size_t take_get(struct dataplane *dp, struct link *link, const struct mc_
     return reply->line_bytes;
 }
 
-/* Begin the store that gives other replicas the item of a read-back (replication.md section 2: t). */
+/* Begin the store that gives other replicas the item of a read-back (replication.md section 2: t).
+ */
 static void keep_item_head(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
 {
     enum { RELATIVE_S_MAX = 60 * 60 * 24 * 30 };
@@ -645,8 +644,8 @@ static bool is_number_text(const struct chain *chain)
 static size_t take_line(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
 {
     struct leg *leg = link->head;
-    bool is_number = leg->form == FORM_NUMBER_ITEM && reply->kind == MC_REPLY_VA &&
-                     reply->value_bytes <= 20;
+    bool is_number =
+        leg->form == FORM_NUMBER_ITEM && reply->kind == MC_REPLY_VA && reply->value_bytes <= 20;
     if (!is_number && !is_answer_to(leg_verb(leg), reply->kind) && !is_error(reply->kind)) {
         return 0;
     }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reads. Each key is read from its leader; a read of many keys is one request to each leader, and the
- * answers are put together in the order of the keys.
+ * Reads. Each key is read from its leader; a read of many keys is one request to each leader, and
+ * the answers are put together in the order of the keys.
  *
- * A read that a lost link leaves behind goes to another complete replica at once, without waiting for
- * a change of view (replication.md section 6), with one exception: behind an unfinished write of the
- * same client it waits, so that a client's pipeline sees its own writes.
+ * A read that a lost link leaves behind goes to another complete replica at once, without waiting
+ * for a change of view (replication.md section 6), with one exception: behind an unfinished write
+ * of the same client it waits, so that a client's pipeline sees its own writes.
  */
 #include "dataplane_private.h"
 
@@ -14,7 +14,8 @@ enum { READER_HOLD = -1, READER_NONE = -2 };
 /*
  * Who reads a key now: a node, or READER_HOLD (a change of view or a connection is under way), or
  * READER_NONE. While a change is under way a key is read where both views agree, or from its new
- * leader once the old one can't be reached: it is complete in both, and holds what was acknowledged.
+ * leader once the old one can't be reached: it is complete in both, and holds what was
+ * acknowledged.
  */
 static int choose(const struct dataplane *dp, uint64_t key_hash, node_set tried)
 {
@@ -183,7 +184,8 @@ bool multiget_begin(struct dataplane *dp, struct txn *txn)
     return true;
 }
 
-/* The head line of the VALUE block at the start of REPLY, whose blocks were checked as they came. */
+/* The head line of the VALUE block at the start of REPLY, whose blocks were checked as they came.
+ */
 static struct slice head_line(const struct chain *reply, char *to, size_t capacity)
 {
     size_t len = reply->len < capacity ? reply->len : capacity;
@@ -343,7 +345,8 @@ void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
                      const struct mc_reply *reply)
 {
     bool is_error = reply->kind != MC_REPLY_END || leg->is_out_of_memory;
-    if (txn->legs == 1 && txn->parts == NULL && !txn->is_answered && !txn->is_restart && !is_error) {
+    if (txn->legs == 1 && txn->parts == NULL && !txn->is_answered && !txn->is_restart &&
+        !is_error) {
         if (!ask_another(dp, txn, leg)) {
             txn->legs = 0;
             txn->waiting = 0;

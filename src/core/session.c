@@ -2,13 +2,14 @@
 /*
  * A session: what one client has sent and is still owed.
  *
- * Input is parsed where it lies when all before it is consumed, which is the usual case; what can't be
- * consumed yet is kept in chunks, so that an idle client holds none. A command is begun only when the
- * one before it has been begun: a held write stops the parse, so the nodes see a client's commands in
- * its order, and the shell stops reading when input is left over (backpressure, no queue of ours).
+ * Input is parsed where it lies when all before it is consumed, which is the usual case; what can't
+ * be consumed yet is kept in chunks, so that an idle client holds none. A command is begun only
+ * when the one before it has been begun: a held write stops the parse, so the nodes see a client's
+ * commands in its order, and the shell stops reading when input is left over (backpressure, no
+ * queue of ours).
  *
- * A store's data block is gathered behind the node command's head as it arrives; no byte of it reaches
- * a node before its last has come and its end was right.
+ * A store's data block is gathered behind the node command's head as it arrives; no byte of it
+ * reaches a node before its last has come and its end was right.
  */
 #include "dataplane_private.h"
 
@@ -55,8 +56,8 @@ void session_open(struct dataplane *dp, uint32_t slot)
     bool is_touched = session->is_touched; /* still in the list from its last life */
     struct session *touched_next = session->touched_next;
     REQUIRE(session->state == SESSION_FREE);
-    *session = (struct session){
-        .slot = slot, .is_touched = is_touched, .touched_next = touched_next};
+    *session =
+        (struct session){.slot = slot, .is_touched = is_touched, .touched_next = touched_next};
     session_move(session, SESSION_LINE);
     dp->stats.clients++;
     dp->stats.clients_total++;
@@ -95,8 +96,8 @@ static struct txn *new_txn(struct dataplane *dp, struct session *session, enum m
 {
     struct txn *txn = txn_create(dp, session, command);
     INVARIANT(txn != NULL); /* is_stopped looked */
-    uint64_t since_us = session->state == SESSION_KEYS ? session->keys_since_us
-                                                       : came_us(dp, session);
+    uint64_t since_us =
+        session->state == SESSION_KEYS ? session->keys_since_us : came_us(dp, session);
     if (since_us != txn->started_us) {
         txn_set_since(dp, txn, since_us);
     }
@@ -340,8 +341,7 @@ static void gather_store(struct dataplane *dp, struct session *session,
     size_t len = command_store_head(request, node_cas(request), head, &session->key_off);
     session->store = (struct chain_builder){0};
     session->is_bad_data = false;
-    session->is_out_of_memory =
-        !chain_append(&dp->chunks, &session->store, slice_of(head, len));
+    session->is_out_of_memory = !chain_append(&dp->chunks, &session->store, slice_of(head, len));
     session->request = *request;
     session->left = request->value_bytes + 2;
     session_move(session, SESSION_DATA);
@@ -773,7 +773,8 @@ size_t dataplane_client_gather(struct dataplane *dp, uint32_t slot, struct slice
 static void pop_written(struct dataplane *dp, struct session *session)
 {
     while (session->head != NULL && session->head->is_answered &&
-           session->head->reply_sent == session->head->reply.len + session->head->reply_text_bytes) {
+           session->head->reply_sent ==
+               session->head->reply.len + session->head->reply_text_bytes) {
         struct txn *txn = session->head;
         session->head = txn->next;
         if (session->head == NULL) {
@@ -855,8 +856,7 @@ bool session_next_action(struct dataplane *dp, struct session *session,
         out->type = DATAPLANE_CLIENT_WRITE;
         return true;
     }
-    bool is_done =
-        session->state == SESSION_CLOSING || (session->is_eof && !has_more(session));
+    bool is_done = session->state == SESSION_CLOSING || (session->is_eof && !has_more(session));
     if (is_done && session->head == NULL) {
         session_free(dp, session);
         out->type = DATAPLANE_CLIENT_CLOSE;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Who is the leader of a key. A mirror's replicas are all its nodes; rendezvous hashing gives every
- * key its own order of them, so that leaders are spread evenly, and a node that leaves hands its keys
- * to all others alike while nobody else's leader moves.
+ * key its own order of them, so that leaders are spread evenly, and a node that leaves hands its
+ * keys to all others alike while nobody else's leader moves.
  */
 #include "everwarm/core/topology.h"
 

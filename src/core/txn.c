@@ -11,12 +11,11 @@
  * node is home (a new connection to the same run, the old one read to its end) and gets the write
  * again, or a view without the node is in effect and the write goes on without it.
  *
- * I1. A txn in dp->writes keeps this dataplane from being drained as long as a node of the next view
- *     may still see bytes of it, or owes it an answer (txn_is_drained).
- * I2. Stranded and held txns are tried in the order of their creation, so that two writes of one
- *     client are not turned round.
- * I3. A key with a write of several steps in flight, or with a stranded one, is in dp->inflight, and
- *     no younger write to it begins.
+ * I1. A txn in dp->writes keeps this dataplane from being drained as long as a node of the next
+ * view may still see bytes of it, or owes it an answer (txn_is_drained). I2. Stranded and held txns
+ * are tried in the order of their creation, so that two writes of one client are not turned round.
+ * I3. A key with a write of several steps in flight, or with a stranded one, is in dp->inflight,
+ * and no younger write to it begins.
  */
 #include "dataplane_private.h"
 
@@ -137,7 +136,8 @@ void txn_set_since(struct dataplane *dp, struct txn *txn, uint64_t since_us)
     forget_deadline(dp, txn);
     txn->started_us = since_us;
     uint64_t slot = (since_us + dp->options.request_timeout_us) / dp->deadline_slot_us;
-    slot = slot < dp->deadline_at ? dp->deadline_at : slot; /* overdue: the next one to be looked at */
+    slot =
+        slot < dp->deadline_at ? dp->deadline_at : slot; /* overdue: the next one to be looked at */
     list_append(&dp->deadlines[slot % DEADLINE_SLOTS], &txn->age);
     dp->pending++;
 }
@@ -259,33 +259,6 @@ void txn_orphan(struct dataplane *dp, struct txn *txn)
 
 /* --- Invalidation: when in doubt, a miss --- */
 
-/* "WORD KEY END" for the nodes; empty without memory. */
-static struct chain short_of(struct dataplane *dp, struct slice word, struct slice key,
-                             struct slice end)
-{
-    size_t len = word.len + key.len + end.len;
-    char *to = journal_reserve(&dp->requests, &dp->chunks, len);
-    if (to == NULL) {
-        return (struct chain){0};
-    }
-    struct mc_writer w = mc_writer_of(to, len);
-    mc_write(&w, word);
-    mc_write(&w, key);
-    mc_write(&w, end);
-    return journal_commit(&dp->requests, len);
-}
-
-static struct chain delete_of(struct dataplane *dp, struct slice key)
-{
-    return short_of(dp, SLICE("md "), key, SLICE("\r\n"));
-}
-
-/* Asks for no more than whether the key is there. */
-static struct chain exists_of(struct dataplane *dp, struct slice key)
-{
-    return short_of(dp, SLICE("mg "), key, SLICE(" u\r\n"));
-}
-
 /* Delete TXN's key on all replicas, as soon as all that may still write it has come to its end. */
 static void invalidate(struct dataplane *dp, const struct txn *txn)
 {
@@ -298,7 +271,7 @@ static void invalidate(struct dataplane *dp, const struct txn *txn)
         return;
     }
     dp->invalidations++;
-    delete->command = delete_of(dp, txn_key(txn));
+    delete->command = compose_delete(dp, txn_key(txn));
     if (delete->command.head == NULL) {
         dp->stats.shed++;
         txn_move(dp, delete, TXN_OVER);
@@ -412,8 +385,8 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     const struct txn *oldest = inflight_oldest(dp, txn->key_hash);
     bool is_behind = oldest != NULL && oldest != txn && oldest->serial < txn->serial;
     bool is_full = inflight_is_full(dp) && !txn->is_inflight;
-    if (t->complete == 0 || is_behind || is_full ||
-        !link_has_room(dp, 2 * NODES_MAX) || !all_usable(dp, txn, t->complete)) {
+    if (t->complete == 0 || is_behind || is_full || !link_has_room(dp, 2 * NODES_MAX) ||
+        !all_usable(dp, txn, t->complete)) {
         return false;
     }
     uint32_t leader = topology_leader(t, txn->key_hash);
@@ -421,7 +394,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     txn->is_wrong_tag =
         command == MC_CAS && (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader);
     if (txn->is_wrong_tag) {
-        first = exists_of(dp, txn_key(txn));
+        first = compose_exists(dp, txn_key(txn));
         if (first.head == NULL) {
             return false;
         }
@@ -458,15 +431,16 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     return true;
 }
 
-/* How a txn is answered whose deadline is over: as a read that no replica answers, or by an error. */
+/* How a txn is answered whose deadline is over: as a read that no replica answers, or by an error.
+ */
 static void late_answer(const struct dataplane *dp, const struct txn *txn, struct slice *text,
                         enum dataplane_outcome *outcome)
 {
     bool is_read = command_is_read((enum mc_command)txn->command_type);
     bool is_unreadable = dp->topology != NULL && dp->next == NULL; /* not: the view was changing */
     bool is_miss =
-        is_read && (txn->is_part ||
-                    (is_unreadable && dp->options.on_no_replica == DATAPLANE_ANSWER_MISS));
+        is_read &&
+        (txn->is_part || (is_unreadable && dp->options.on_no_replica == DATAPLANE_ANSWER_MISS));
     *outcome = is_miss ? DATAPLANE_OUTCOME_MISS : DATAPLANE_OUTCOME_SERVER_ERROR;
     if (txn->is_part) {
         *text = SLICE("");
@@ -563,55 +537,6 @@ static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
     }
 }
 
-/* The leader's item as a plain store: the command's own data under a plain head. */
-static struct chain plain_store_of(struct dataplane *dp, const struct txn *txn)
-{
-    struct chain_builder store = {0};
-    char *head = dp->scratch + SCRATCH_INPUT_BYTES; /* a client's input may lie before it */
-    struct chain first = txn->command;
-    first.len = first.len < COMMAND_HEAD_BYTES_MAX ? first.len : COMMAND_HEAD_BYTES_MAX;
-    chain_copy(&first, head);
-    const char *end = memchr(head, '\n', first.len);
-    INVARIANT(end != NULL);
-    size_t head_bytes = (size_t)(end - head) + 1;
-    struct slice words = slice_of(head, head_bytes - 2);
-    bool is_fine = true;
-    for (struct slice word = mc_next_word(&words); word.len > 0; word = mc_next_word(&words)) {
-        bool is_condition = word.ptr > head + txn->key_off + txn->key_bytes &&
-                            (word.ptr[0] == 'M' || word.ptr[0] == 'C');
-        if (!is_condition) {
-            is_fine = is_fine && (word.ptr == head || chain_append(&dp->chunks, &store, SLICE(" ")));
-            is_fine = is_fine && chain_append(&dp->chunks, &store, word);
-        }
-    }
-    is_fine = is_fine && chain_append(&dp->chunks, &store, SLICE("\r\n"));
-    struct slice pieces[16];
-    uint32_t from = (uint32_t)head_bytes;
-    while (is_fine && from < txn->command.len) {
-        size_t count = chain_slices(&txn->command, from, pieces, 16);
-        for (size_t i = 0; i < count && is_fine; i++) {
-            is_fine = chain_append(&dp->chunks, &store, pieces[i]);
-            from += (uint32_t)pieces[i].len;
-        }
-    }
-    if (!is_fine) {
-        chain_drop(&dp->chunks, &store.chain);
-    }
-    return store.chain;
-}
-
-static struct chain touch_of(struct dataplane *dp, const struct txn *txn)
-{
-    struct mc_request request = {.command = MC_TOUCH, .exptime_s = txn->exptime_s};
-    uint16_t key_off = 0;
-    char *to =
-        journal_reserve(&dp->requests, &dp->chunks, COMMAND_HEAD_BYTES_MAX + COMMAND_TAIL_BYTES_MAX);
-    if (to == NULL) {
-        return (struct chain){0};
-    }
-    return journal_commit(&dp->requests, command_single(&request, txn_key(txn), to, &key_off));
-}
-
 static bool is_refusal(enum mc_reply_kind kind)
 {
     return kind == MC_REPLY_NS || kind == MC_REPLY_EX || kind == MC_REPLY_NF || kind == MC_REPLY_EN;
@@ -626,7 +551,7 @@ static bool is_error(enum mc_reply_kind kind)
 static void spread_delete(struct dataplane *dp, struct txn *txn)
 {
     chain_drop(&dp->chunks, &txn->result);
-    txn->result = delete_of(dp, txn_key(txn));
+    txn->result = compose_delete(dp, txn_key(txn));
     txn->acked = 0;
     if (txn->result.head == NULL) {
         txn->is_doubtful = true;
@@ -674,12 +599,12 @@ static void on_decided(struct dataplane *dp, struct txn *txn, struct leg *leg,
     }
     bool is_plain = command == MC_ADD || command == MC_REPLACE || command == MC_CAS;
     if (is_plain) {
-        txn->result = plain_store_of(dp, txn);
+        txn->result = compose_plain_store(dp, txn);
     } else if (leg->has_item && !leg->is_out_of_memory && reply->kind == MC_REPLY_VA) {
         txn->result = leg->reply.chain;
         leg->reply = (struct chain_builder){0};
     } else {
-        txn->result = delete_of(dp, txn_key(txn));
+        txn->result = compose_delete(dp, txn_key(txn));
     }
     leg_drop(dp, leg);
     if (txn->result.head == NULL || is_number_lost) {
@@ -716,7 +641,7 @@ static void on_gat(struct dataplane *dp, struct txn *txn, struct leg *leg,
         finish(dp, txn);
         return;
     }
-    txn->result = touch_of(dp, txn);
+    txn->result = compose_touch(dp, txn);
     if (txn->result.head == NULL) {
         txn->is_doubtful = true;
         finish(dp, txn);
@@ -729,7 +654,7 @@ static void on_gat(struct dataplane *dp, struct txn *txn, struct leg *leg,
 static bool clean_up(struct dataplane *dp, struct txn *txn, uint32_t node)
 {
     dp->stats.nodes[node].item_errors++;
-    struct chain delete = delete_of(dp, txn_key(txn));
+    struct chain delete = compose_delete(dp, txn_key(txn));
     if (delete.head == NULL || !may_send(dp, node)) {
         chain_drop(&dp->chunks, &delete);
         txn->is_doubtful = true;
@@ -847,8 +772,9 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
 
 /* --- Stranded writes --- */
 
-/* Is the node back, so that what it missed can be sent again? A cut connection may still be executed
- * on the other side, so only a pool of one node, which has no other copy to differ from, tries. */
+/* Is the node back, so that what it missed can be sent again? A cut connection may still be
+ * executed on the other side, so only a pool of one node, which has no other copy to differ from,
+ * tries. */
 static bool is_home(struct dataplane *dp, const struct txn *txn, uint32_t node)
 {
     bool is_cut = (txn->cut & node_set_of(node)) != 0 && !dp->topology->is_lone;
@@ -857,7 +783,8 @@ static bool is_home(struct dataplane *dp, const struct txn *txn, uint32_t node)
     }
     const struct link *link = &dp->links[node];
     bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2;
-    if (is_cut || link->has_failed || is_late || (link->state == LINK_OPEN && !link_is_usable(dp, node))) {
+    if (is_cut || link->has_failed || is_late ||
+        (link->state == LINK_OPEN && !link_is_usable(dp, node))) {
         link_report_missed(dp, node, is_cut ? WIRE_END_RESET : link->last_end);
     }
     return false;
@@ -922,7 +849,8 @@ static bool recheck_all(struct dataplane *dp)
             recheck_stranded(dp, txn);
         } else {
             bool is_read = command_is_read((enum mc_command)txn->command_type);
-            (void)(is_read ? multiget_begin(dp, txn) : write_begin(dp, txn)); /* false: it waits on */
+            (void)(is_read ? multiget_begin(dp, txn)
+                           : write_begin(dp, txn)); /* false: it waits on */
         }
         if (next != &dp->held && !list_is_linked(next)) {
             return false;
@@ -963,8 +891,8 @@ static void expire(struct dataplane *dp, struct txn *txn)
     }
 }
 
-/* End what is overdue in a slot. Others may lie there too: put in while the wheel stood still, for a
- * later turn of it. */
+/* End what is overdue in a slot. Others may lie there too: put in while the wheel stood still, for
+ * a later turn of it. */
 static void expire_slot(struct dataplane *dp, struct list *slot)
 {
     struct list *at = slot->next;

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What "stats" on this worker's connections tells of the whole process: the other workers' figures as
- * they last published them. */
+/* What "stats" on this worker's connections tells of the whole process: the other workers' figures
+ * as they last published them. */
 static void tell_others(struct worker_pool *pool)
 {
     const struct worker *worker = pool->worker;

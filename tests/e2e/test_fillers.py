@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Two proxies, one empty node: exactly one fills. When that one is killed with -9 in the middle, the
-other takes over. How long a change of view holds writes is measured with 1, 2 and 8 proxies."""
+"""Two proxies, one empty node: exactly one fills. When that one is killed with -9 in the middle,
+the other takes over. How long a change of view holds writes is measured with 1, 2 and 8 proxies."""
 from harness import Everwarm, Memcached, Raw, differences, running, say, wait_until
 
 KEYS = 8000

@@ -90,7 +90,8 @@ class Liar(threading.Thread):
 
 def nonsense():
     for words in (b"WHAT\r\n", b"VALUE other 0 3\r\nabc\r\nEND\r\n", b"VALUE k 0 99999999999\r\n",
-                  b"VALUE k 0 -1\r\n\r\nEND\r\n", b"END\r\nEND\r\n", b"\0" * 4096, b"VALUE " * 4000):
+                  b"VALUE k 0 -1\r\n\r\nEND\r\n", b"END\r\nEND\r\n", b"\0" * 4096,
+                  b"VALUE " * 4000):
         say("a node that answers %r" % words[:24])
         liar = Liar(words)
         liar.start()

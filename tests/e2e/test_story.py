@@ -34,7 +34,8 @@ $cache->addServer('127.0.0.1', (int)$argv[1]);
 if ($cache->get($argv[2]) !== $argv[3]) { fwrite(STDERR, "php: wrong value\n"); exit(1); }
 if (!$cache->set('php:x', ['a' => 1.5], 300)) { exit(2); }
 if ($cache->get('php:x') !== ['a' => 1.5]) { exit(3); }
-if ($cache->get('php:n') !== false || $cache->getResultCode() !== Memcached::RES_NOTFOUND) { exit(4); }
+if ($cache->get('php:n') !== false) { exit(4); }
+if ($cache->getResultCode() !== Memcached::RES_NOTFOUND) { exit(4); }
 if (!$cache->add('php:n', 5)) { exit(5); }
 if ($cache->increment('php:n', 2) !== 7) { exit(6); }
 if (!$cache->deleteMulti(['php:x', 'php:n'])) { exit(7); }

@@ -89,8 +89,8 @@ static bool verdict_is_write(const struct history_op *op)
 }
 
 /*
- * A read that was sent on to another replica may have seen a write that the leader has not done yet,
- * and be newer than the next read: it says nothing while that write was under way.
+ * A read that was sent on to another replica may have seen a write that the leader has not done
+ * yet, and be newer than the next read: it says nothing while that write was under way.
  */
 static bool verdict_is_early_read(const struct world *world, const struct history_op *read)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The dataplane against scripted nodes: what each node is sent, and what the client gets back, byte by
- * byte. Nodes are played by the test; time is the test's.
+ * The dataplane against scripted nodes: what each node is sent, and what the client gets back, byte
+ * by byte. Nodes are played by the test; time is the test's.
  */
 #include "../../src/core/dataplane_private.h"
 
@@ -233,7 +233,9 @@ static void obey(uint32_t n)
             answer = line[1] == 'g' ? (is_read ? "EN\r\n" : "HD\r\n") : answer;
             at += line[1] == 's' ? strtoul(behind, NULL, 10) + 2 : 0;
         }
-        len += (size_t)sprintf(out + len, "%s", answer);
+        size_t answer_bytes = strlen(answer);
+        memcpy(out + len, answer, answer_bytes);
+        len += answer_bytes;
     }
     step(&(struct dataplane_event){
         .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of(out, len)});
@@ -448,8 +450,7 @@ START_TEST(test_dead_leader)
     client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
     client(1, FORMAT("get %s\r\n", k));
     node(1, "HD\r\n");
-    step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_EOF});
     b.to_node_bytes[0] = 0;
     b.to_node_bytes[1] = 0;
     ck_assert(b.is_connecting[0]);
@@ -483,8 +484,7 @@ START_TEST(test_brought_home)
     client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
     expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
     node(0, "HD\r\n");
-    step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_EOF});
     greet(1, 101);
     b.to_node_bytes[0] = 0;
     expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
@@ -499,8 +499,7 @@ START_TEST(test_restart_is_no_home)
 {
     client(0, "set k 0 0 1\r\nv\r\n");
     node(0, "HD\r\n");
-    step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_EOF});
     b.to_node_bytes[1] = 0;
     greet(1, 999);
     expect_node(1, "");
@@ -552,8 +551,7 @@ START_TEST(test_frozen_node)
     step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
     ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
     b.given_up[1]--;
-    step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_EOF});
     ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
 }
 END_TEST
@@ -653,9 +651,9 @@ END_TEST
 
 START_TEST(test_pipeline_limit)
 {
-    char many[8192] = {0};
+    char many[300 * 7 + 1] = {0};
     for (int i = 0; i < 300; i++) {
-        strcat(many, "get k\r\n");
+        memcpy(many + i * 7, "get k\r\n", 7);
     }
     client(0, many);
     uint32_t leader = topology_leader(&b.topology[1], topology_hash(SLICE("k")));
@@ -699,13 +697,14 @@ static void client_bytes(uint32_t slot, const char *bytes, size_t len, size_t pi
 /* COUNT keys of KEY_BYTES each. */
 static char *get_line(const char *word, int count, int key_bytes)
 {
-    char *line = malloc(strlen(word) + (size_t)count * ((size_t)key_bytes + 1) + 3);
+    size_t room = strlen(word) + (size_t)count * ((size_t)key_bytes + 1) + 3;
+    char *line = malloc(room);
     ck_assert_ptr_nonnull(line);
-    size_t len = (size_t)sprintf(line, "%s", word);
+    size_t len = (size_t)snprintf(line, room, "%s", word);
     for (int i = 0; i < count; i++) {
-        len += (size_t)sprintf(line + len, " %0*d", key_bytes, i);
+        len += (size_t)snprintf(line + len, room - len, " %0*d", key_bytes, i);
     }
-    sprintf(line + len, "\r\n");
+    snprintf(line + len, room - len, "\r\n");
     return line;
 }
 
@@ -993,7 +992,8 @@ START_TEST(test_refused_rerun_is_doubtful)
 }
 END_TEST
 
-/* A lease that is over: what the nodes still answer leads to nothing that is sent when it is back. */
+/* A lease that is over: what the nodes still answer leads to nothing that is sent when it is back.
+ */
 START_TEST(test_lapsed_sends_nothing_later)
 {
     const char *k = key_of(0);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The dataplane in a storm: random clients with pipelines against model nodes, with bytes cut
- * anywhere, sockets that take little, connections that end in every way, nodes that freeze, restart,
- * leave and come back, views that change and a lease that lapses.
+ * anywhere, sockets that take little, connections that end in every way, nodes that freeze,
+ * restart, leave and come back, views that change and a lease that lapses.
  *
- * Each key has one writer, which numbers its values, so that every value read tells whether it may be
- * seen: it was asked for, and it is not older than what its writer was told before the read was sent,
- * unless it belongs to a write that ended in an error (which may still happen once). At rest all
- * complete nodes hold the same, and the dataplane holds nothing.
+ * Each key has one writer, which numbers its values, so that every value read tells whether it may
+ * be seen: it was asked for, and it is not older than what its writer was told before the read was
+ * sent, unless it belongs to a write that ended in an error (which may still happen once). At rest
+ * all complete nodes hold the same, and the dataplane holds nothing.
  *
  *   test_dataplane_random [first seed] [seeds]
  */
@@ -19,11 +19,11 @@
 enum {
     NODES = 3,
     CLIENTS = 5,
-    KEYS = 20,          /* single writers: client = key % CLIENTS */
-    NUMBERS = 3,        /* incr and decr by anyone */
-    APPENDS = 3,        /* append and prepend by anyone */
+    KEYS = 20,   /* single writers: client = key % CLIENTS */
+    NUMBERS = 3, /* incr and decr by anyone */
+    APPENDS = 3, /* append and prepend by anyone */
     ITEMS = KEYS + NUMBERS + APPENDS,
-    ASKED_MAX = 64,     /* requests of one client under way */
+    ASKED_MAX = 64, /* requests of one client under way */
     ASKED_KEYS_MAX = 400,
     SEQUENCES = 1 << 16,
     GHOSTS = 8,
@@ -123,7 +123,7 @@ struct client {
     struct buffer pending; /* asked, not given to the dataplane */
     size_t asked_bytes;
     size_t given_bytes;
-    struct buffer in;      /* replies, not parsed */
+    struct buffer in; /* replies, not parsed */
     struct asked asked[ASKED_MAX];
     uint32_t asked_first;
     uint32_t asked_count;
@@ -186,7 +186,10 @@ static const char *key_name(uint32_t item)
     if (names[item][0] == 0) {
         size_t len = item % 7 == 3 ? MC_KEY_BYTES_MAX : 4;
         memset(names[item], 'k', len);
-        snprintf(names[item], 4, "%c%02u", item < KEYS ? 'k' : item < KEYS + NUMBERS ? 'n' : 'a',
+        snprintf(names[item], 4, "%c%02u",
+                 item < KEYS             ? 'k'
+                 : item < KEYS + NUMBERS ? 'n'
+                                         : 'a',
                  item);
         names[item][3] = 'k';
     }
@@ -238,8 +241,9 @@ static void node_get(struct node *node, struct slice word, struct slice keys, st
         }
         item->ttl_s = is_touch ? ttl_s : item->ttl_s;
         char head[MC_KEY_BYTES_MAX + 100];
-        snprintf(head, sizeof(head), has_cas ? "VALUE %.*s %u %zu %llu\r\n" : "VALUE %.*s %u %zu\r\n",
-                 (int)key.len, key.ptr, item->flags, item->len, (unsigned long long)item->cas);
+        snprintf(head, sizeof(head),
+                 has_cas ? "VALUE %.*s %u %zu %llu\r\n" : "VALUE %.*s %u %zu\r\n", (int)key.len,
+                 key.ptr, item->flags, item->len, (unsigned long long)item->cas);
         put_text(out, head);
         put(out, item->data, item->len);
         put_text(out, "\r\n");
@@ -701,8 +705,8 @@ static size_t parse_line(struct client *client, const struct asked *asked)
     size_t bytes = (size_t)(end - client->in.ptr) + 1;
     struct slice line = slice_of(client->in.ptr, bytes - 2);
     uint64_t number;
-    bool is_number = (asked->command == MC_INCR || asked->command == MC_DECR) &&
-                     mc_read_u64(line, &number);
+    bool is_number =
+        (asked->command == MC_INCR || asked->command == MC_DECR) && mc_read_u64(line, &number);
     bool is_error = slice_has_prefix(line, SLICE("SERVER_ERROR "));
     w.errors += is_error;
     if (!is_number && !is_error && !is_one_of(line, answers_to((enum mc_command)asked->command))) {
@@ -1280,8 +1284,8 @@ static void begin(uint64_t seed)
 
 static bool is_at_rest(void)
 {
-    bool is_busy = w.next != NULL || w.dp->txns.free_count != TXNS_MAX ||
-                   w.dp->legs.free_count != LEGS_MAX;
+    bool is_busy =
+        w.next != NULL || w.dp->txns.free_count != TXNS_MAX || w.dp->legs.free_count != LEGS_MAX;
     for (uint32_t slot = 0; slot < CLIENTS; slot++) {
         skip_noreply(&w.clients[slot]);
         is_busy = is_busy || w.clients[slot].asked_count > 0;
@@ -1310,8 +1314,8 @@ static void check_rest(void)
             if (a->is_there != b->is_there || a->len != b->len || a->flags != b->flags ||
                 (a->is_there && memcmp(a->data, b->data, a->len) != 0)) {
                 FAIL("at rest: %s is %.*s on node %u and %.*s on node %u", key_name(i),
-                     a->is_there ? 12 : 1, a->is_there ? a->data : "-", first,
-                     b->is_there ? 12 : 1, b->is_there ? b->data : "-", n);
+                     a->is_there ? 12 : 1, a->is_there ? a->data : "-", first, b->is_there ? 12 : 1,
+                     b->is_there ? b->data : "-", n);
             }
         }
         for (uint32_t i = 0; i < KEYS; i++) {
@@ -1354,8 +1358,15 @@ static void run_seed(uint64_t seed)
         turn();
     }
     if (!is_at_rest()) {
-        FAIL("no rest: next %p, %zu txns, %zu legs", (const void *)w.next,
-             TXNS_MAX - w.dp->txns.free_count, LEGS_MAX - w.dp->legs.free_count);
+        for (uint32_t n = 0; n < NODES; n++) {
+            const struct link *link = &w.dp->links[n];
+            fprintf(stderr, "node %u: link %u, %u ending%s\n", n, link->state, link->ending,
+                    link->is_unproven ? ", unproven" : "");
+        }
+        FAIL("no rest: complete %x chained %x, then %x %x, %zu txns, %zu legs", w.now->complete,
+             w.now->chained, w.next == NULL ? 0 : w.next->complete,
+             w.next == NULL ? 0 : w.next->chained, TXNS_MAX - w.dp->txns.free_count,
+             LEGS_MAX - w.dp->legs.free_count);
     }
     for (uint32_t slot = 0; slot < CLIENTS; slot++) {
         step(&(struct dataplane_event){.type = DATAPLANE_CLIENT_LOST, .client = slot});

@@ -385,8 +385,8 @@ START_TEST(keeps_chained_writes_in_all_interleavings)
     struct fill_options options = rig_options();
     struct rig *rig = rig_create(&options);
     struct story story = {.writes = {
-                              {.act = ACT_NONE + 1 + _i / ACT_COUNT, .version = 1},
-                              {.act = _i % ACT_COUNT, .version = 2},
+                              {.act = (enum act)(ACT_NONE + 1 + _i / ACT_COUNT), .version = 1},
+                              {.act = (enum act)(_i % ACT_COUNT), .version = 2},
                           }};
     for (uint64_t donor = 0; donor <= HOT_STEPS; donor++) {
         for (uint64_t target = donor; target <= HOT_STEPS; target++) {
@@ -439,7 +439,7 @@ START_TEST(undoes_what_the_donor_lost)
     struct fill_options options = rig_options();
     for (uint64_t at = 0; at <= 2; at++) {
         struct rig *rig = rig_create(&options);
-        struct story story = {.writes = {{.act = ACT_DELETE, .at = {at, UINT64_MAX}}, {ACT_NONE}}};
+        struct story story = {.writes = {{.act = ACT_DELETE, .at = {at, UINT64_MAX}}}};
         tell(rig, &story);
         rig_destroy(rig);
     }

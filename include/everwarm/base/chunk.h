@@ -14,7 +14,7 @@
 
 struct chunk {
     uint32_t refs;
-    uint32_t used; /* bytes of data taken */
+    uint32_t used;      /* bytes of data taken */
     struct chunk *next; /* the rest of a chain that is longer than one chunk, owned; or free list */
     char data[];
 };

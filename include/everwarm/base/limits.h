@@ -11,10 +11,11 @@ enum {
     /* A multiget of 10,000 keys of full length fits; more is answered as memcached answers a line
      * that never ends. */
     MC_GET_LINE_BYTES_MAX = 4 << 20,
-    /* The largest value that is read from a node, whatever the proxy's own item limit: memcached's -I
-     * goes up to 1 GiB, ours to 128 MiB. */
+    /* The largest value that is read from a node, whatever the proxy's own item limit: memcached's
+     * -I goes up to 1 GiB, ours to 128 MiB. */
     MC_VALUE_BYTES_MAX = 128 << 20,
-    /* A node's reply line: VALUE, a key, flags, bytes, cas; STAT lines are shorter than this too. */
+    /* A node's reply line: VALUE, a key, flags, bytes, cas; STAT lines are shorter than this too.
+     */
     MC_REPLY_LINE_BYTES_MAX = 2048,
 
     /* Buffers are cut from chunks of this size: a small item fits in one, an idle client holds
@@ -46,8 +47,8 @@ enum {
     TXNS_MAX = 65536,
     /* Node requests of one dataplane in flight. */
     LEGS_MAX = 131072,
-    /* Keys of one dataplane with a write of several steps in flight (a power of two); three quarters
-     * are used, later writes wait. */
+    /* Keys of one dataplane with a write of several steps in flight (a power of two); three
+     * quarters are used, later writes wait. */
     INFLIGHT_SLOTS = 65536,
     /* Keys to be deleted everywhere because a write of theirs ended in doubt; past it the oldest is
      * left to the comparison of copies. */

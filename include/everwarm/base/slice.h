@@ -13,8 +13,11 @@ struct slice {
 };
 
 /* The slice of a string literal, without its final zero; also valid as a static initialiser. */
-#define SLICE_INIT(literal) {(literal), sizeof(literal) - 1}
-#define SLICE(literal)      ((struct slice)SLICE_INIT(literal))
+#define SLICE_INIT(literal)                                                                        \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
+#define SLICE(literal) ((struct slice)SLICE_INIT(literal))
 
 static inline struct slice slice_of(const char *ptr, size_t len)
 {

@@ -4,8 +4,8 @@
  * pure object. Source: replication.md sections 4, 6 and 7.
  *
  * One thread owns it. Time comes in with each call; what it wants done comes out through
- * control_next_action. It changes the view by telling every dataplane to hold, hearing that each has
- * drained, joining, waiting for the other proxies, and giving out the new topology.
+ * control_next_action. It changes the view by telling every dataplane to hold, hearing that each
+ * has drained, joining, waiting for the other proxies, and giving out the new topology.
  */
 #ifndef EVERWARM_CORE_CONTROL_H
 #define EVERWARM_CORE_CONTROL_H
@@ -20,17 +20,17 @@
 #include <stdint.h>
 
 struct control_options {
-    struct view_names names;      /* borrowed for the life of the control */
-    uint32_t worker_count;        /* dataplanes of this proxy, 1..WORKERS_MAX */
-    uint64_t nonce;               /* random, not 0: tells this run of this proxy from all others */
-    uint64_t config_hash;         /* of the pool's configuration, as all proxies must have it */
-    uint64_t interval_us;         /* of rounds */
-    uint64_t timeout_us;          /* of one round's answers; at most half the interval */
+    struct view_names names; /* borrowed for the life of the control */
+    uint32_t worker_count;   /* dataplanes of this proxy, 1..WORKERS_MAX */
+    uint64_t nonce;          /* random, not 0: tells this run of this proxy from all others */
+    uint64_t config_hash;    /* of the pool's configuration, as all proxies must have it */
+    uint64_t interval_us;    /* of rounds */
+    uint64_t timeout_us;     /* of one round's answers; at most half the interval */
     uint64_t lease_us;
     uint64_t request_timeout_us;
     uint64_t hold_down_max_us;
-    uint32_t fall;                /* failed rounds in a row until a node is down */
-    uint32_t rise;                /* good rounds in a row until it is up */
+    uint32_t fall; /* failed rounds in a row until a node is down */
+    uint32_t rise; /* good rounds in a row until it is up */
     struct fill_options fill;
 };
 
@@ -69,9 +69,9 @@ enum control_command_type {
 
 struct control_command {
     enum control_command_type type;
-    uint64_t ticket;   /* of the asker; comes back in the action DONE */
+    uint64_t ticket; /* of the asker; comes back in the action DONE */
     uint32_t node;
-    bool is_forced;    /* even if no readable copy is left */
+    bool is_forced; /* even if no readable copy is left */
 };
 
 enum control_result {
@@ -118,7 +118,8 @@ void control_command(struct control *control, const struct control_command *comm
 void control_tick(struct control *control, uint64_t now_us);
 uint64_t control_next_deadline_us(const struct control *control);
 
-/* Leave: a farewell is written to all nodes; call control_is_gone until true, or give up waiting. */
+/* Leave: a farewell is written to all nodes; call control_is_gone until true, or give up waiting.
+ */
 void control_leave(struct control *control, uint64_t now_us);
 bool control_is_gone(const struct control *control);
 
@@ -142,20 +143,20 @@ struct control_node_snapshot {
     uint64_t admin_since_us; /* monotonic, like all times here */
     uint64_t oper_since_us;
     uint64_t data_since_us;
-    uint32_t transitions_1h;    /* of oper */
-    uint64_t hold_down_until_us;/* 0: not held down */
+    uint32_t transitions_1h;     /* of oper */
+    uint64_t hold_down_until_us; /* 0: not held down */
     bool is_filled_by_us;
     enum fill_state fill_state;
-    struct fill_progress fill;  /* if is_filled_by_us */
-    uint16_t filler;            /* proxy id, VIEW_NO_PROXY */
+    struct fill_progress fill; /* if is_filled_by_us */
+    uint16_t filler;           /* proxy id, VIEW_NO_PROXY */
     bool is_check_ok;
-    uint64_t check_us;          /* how long the last round took */
+    uint64_t check_us; /* how long the last round took */
     uint64_t check_at_us;
-    char check_text[80];        /* "VERSION 1.6.18", or what went wrong */
+    char check_text[80]; /* "VERSION 1.6.18", or what went wrong */
     uint64_t checks_ok;
     uint64_t checks_failed;
-    uint64_t curr_items;        /* from the last stats */
-    uint64_t round_requests;    /* commands that rounds and heartbeats sent to this node */
+    uint64_t curr_items;     /* from the last stats */
+    uint64_t round_requests; /* commands that rounds and heartbeats sent to this node */
     uint64_t round_bytes;
 };
 
@@ -175,15 +176,15 @@ struct control_snapshot {
     uint64_t epoch;    /* in effect */
     uint64_t view_hash;
     bool is_young;
-    uint64_t view_changes;       /* that took effect */
-    uint64_t change_last_us;     /* how long the last one held writes here */
+    uint64_t view_changes;   /* that took effect */
+    uint64_t change_last_us; /* how long the last one held writes here */
     uint64_t change_max_us;
     uint64_t change_sum_us;
-    uint64_t fills_done;         /* by this proxy */
+    uint64_t fills_done; /* by this proxy */
     uint64_t fills_failed;
-    uint64_t fill_last_items;    /* the last finished fill's figures */
+    uint64_t fill_last_items; /* the last finished fill's figures */
     uint64_t fill_last_us;
-    uint64_t fill_items_copied;  /* of all fills of this proxy */
+    uint64_t fill_items_copied; /* of all fills of this proxy */
     uint64_t fill_bytes_copied;
     uint64_t views_damaged;
     uint64_t leases_lapsed;
@@ -191,7 +192,6 @@ struct control_snapshot {
     struct control_node_snapshot nodes[NODES_MAX];
 };
 
-void control_snapshot(const struct control *control, struct control_snapshot *out,
-                      uint64_t now_us);
+void control_snapshot(const struct control *control, struct control_snapshot *out, uint64_t now_us);
 
 #endif

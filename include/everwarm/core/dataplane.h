@@ -4,12 +4,13 @@
  * pool; pure, owned by one thread. Source: replication.md sections 5, 6 and 8; architecture.md "The
  * step", "Memory", "The hot path".
  *
- * A turn of the shell: dataplane_turn with the time, then events, then dataplane_next_action until it
- * says false; each action *_WRITE is served by gather, one gathered write, and dataplane_wrote.
+ * A turn of the shell: dataplane_turn with the time, then events, then dataplane_next_action until
+ * it says false; each action *_WRITE is served by gather, one gathered write, and dataplane_wrote.
  *
- * Clients are named by a slot that the shell chooses (0 .. clients_max-1); it may use the slot again
- * as soon as CLIENT_CLOSE has come out. Links to nodes are named by the node. A link that is given up
- * is taken over by the shell, half-closed and read to its end, which it reports with ENDED.
+ * Clients are named by a slot that the shell chooses (0 .. clients_max-1); it may use the slot
+ * again as soon as CLIENT_CLOSE has come out. Links to nodes are named by the node. A link that is
+ * given up is taken over by the shell, half-closed and read to its end, which it reports with
+ * ENDED.
  */
 #ifndef EVERWARM_CORE_DATAPLANE_H
 #define EVERWARM_CORE_DATAPLANE_H
@@ -28,33 +29,33 @@
 enum dataplane_on_no_replica { DATAPLANE_ANSWER_MISS, DATAPLANE_ANSWER_ERROR };
 
 struct dataplane_options {
-    struct view_names names;   /* borrowed for the dataplane's life */
-    uint32_t worker;           /* number of this dataplane among the proxy's */
+    struct view_names names; /* borrowed for the dataplane's life */
+    uint32_t worker;         /* number of this dataplane among the proxy's */
     uint32_t clients_max;
-    size_t memory_bytes;       /* for buffers; a multiple of CHUNK_BYTES */
+    size_t memory_bytes; /* for buffers; a multiple of CHUNK_BYTES */
     uint64_t item_bytes_max;
-    uint32_t pipeline_max;     /* requests of one client in flight */
+    uint32_t pipeline_max;            /* requests of one client in flight */
     uint64_t client_output_bytes_max; /* unsent to one client; at least one item */
     uint64_t request_timeout_us;
     uint64_t connect_timeout_us;
-    uint64_t seed;             /* for jitter */
+    uint64_t seed; /* for jitter */
     enum dataplane_on_no_replica on_no_replica;
-    struct slice version;      /* what "version" answers after "VERSION ", borrowed */
+    struct slice version; /* what "version" answers after "VERSION ", borrowed */
 };
 
 enum dataplane_event_type {
-    DATAPLANE_CLIENT_OPEN,   /* client */
-    DATAPLANE_CLIENT_BYTES,  /* client, bytes: at most dataplane_client_room() */
-    DATAPLANE_CLIENT_EOF,    /* client: it sends no more; what it asked is still answered */
-    DATAPLANE_CLIENT_LOST,   /* client: reset; its slot is free after this */
-    DATAPLANE_NODE_OPEN,     /* node: connected */
-    DATAPLANE_NODE_BYTES,    /* node, bytes */
-    DATAPLANE_NODE_CLOSED,   /* node, end: refused, timed out, EOF or reset */
-    DATAPLANE_NODE_ENDED,    /* node, end: a connection given up there came to its end */
-    DATAPLANE_HOLD,          /* topology: the one that comes next; drain and report */
-    DATAPLANE_ADOPT,         /* topology: act on it from now on */
-    DATAPLANE_FLUSHED,       /* ticket: a client's flush_all has been done */
-    DATAPLANE_TICK,          /* every 20 ms or so: deadlines */
+    DATAPLANE_CLIENT_OPEN,  /* client */
+    DATAPLANE_CLIENT_BYTES, /* client, bytes: at most dataplane_client_room() */
+    DATAPLANE_CLIENT_EOF,   /* client: it sends no more; what it asked is still answered */
+    DATAPLANE_CLIENT_LOST,  /* client: reset; its slot is free after this */
+    DATAPLANE_NODE_OPEN,    /* node: connected */
+    DATAPLANE_NODE_BYTES,   /* node, bytes */
+    DATAPLANE_NODE_CLOSED,  /* node, end: refused, timed out, EOF or reset */
+    DATAPLANE_NODE_ENDED,   /* node, end: a connection given up there came to its end */
+    DATAPLANE_HOLD,         /* topology: the one that comes next; drain and report */
+    DATAPLANE_ADOPT,        /* topology: act on it from now on */
+    DATAPLANE_FLUSHED,      /* ticket: a client's flush_all has been done */
+    DATAPLANE_TICK,         /* every 20 ms or so: deadlines */
 };
 
 struct dataplane_event {
@@ -92,8 +93,8 @@ size_t dataplane_bytes(const struct dataplane_options *options);
 struct dataplane *dataplane_init(void *memory, const struct dataplane_options *options);
 
 /*
- * Begin a turn: what comes now happens at NOW_US. LEASE_UNTIL_US is control_lease_until_us(); when it
- * is over nothing is sent to nodes or clients, until it is renewed.
+ * Begin a turn: what comes now happens at NOW_US. LEASE_UNTIL_US is control_lease_until_us(); when
+ * it is over nothing is sent to nodes or clients, until it is renewed.
  */
 void dataplane_turn(struct dataplane *dp, uint64_t now_us, uint64_t lease_until_us);
 
@@ -126,7 +127,7 @@ uint64_t dataplane_next_deadline_us(const struct dataplane *dp);
 #define DATAPLANE_OUTCOME_TABLE(X)                                                                 \
     X(HIT, "hit")                                                                                  \
     X(MISS, "miss")                                                                                \
-    X(STORED, "stored") /* stored, deleted, touched, done */                                       \
+    X(STORED, "stored")   /* stored, deleted, touched, done */                                     \
     X(REFUSED, "refused") /* not stored, exists: the answer to a condition */                      \
     X(CLIENT_ERROR, "client_error")                                                                \
     X(SERVER_ERROR, "server_error")
@@ -139,41 +140,41 @@ enum dataplane_outcome {
 };
 
 struct dataplane_node_stats {
-    uint64_t requests; /* sent */
+    uint64_t requests;  /* sent */
     uint64_t errors[8]; /* by enum wire_end: connections lost */
     uint64_t connects;
     uint64_t connect_failures;
     uint64_t item_errors; /* SERVER_ERROR about one item */
     uint32_t in_flight;
-    uint32_t given_up;  /* connections not yet at EOF */
+    uint32_t given_up; /* connections not yet at EOF */
     bool is_open;
     struct histogram latency;
 };
 
 struct dataplane_stats {
     uint64_t commands[MC_COMMAND_COUNT][DATAPLANE_OUTCOME_COUNT];
-    uint64_t keys_hit;  /* of get and its kin, each key */
+    uint64_t keys_hit; /* of get and its kin, each key */
     uint64_t keys_missed;
-    uint64_t bytes_in;  /* from clients */
+    uint64_t bytes_in; /* from clients */
     uint64_t bytes_out;
     uint64_t clients;
     uint64_t clients_total;
     uint64_t protocol_errors_clients;
     uint64_t protocol_errors_nodes;
-    uint64_t read_failovers;   /* reads moved to another replica */
+    uint64_t read_failovers; /* reads moved to another replica */
     uint64_t writes_brought_home;
-    uint64_t writes_rerun;     /* after their leader left the view */
+    uint64_t writes_rerun; /* after their leader left the view */
     uint64_t writes_chained;
-    uint64_t writes_failed;    /* answered SERVER_ERROR */
+    uint64_t writes_failed; /* answered SERVER_ERROR */
     uint64_t writes_ok;
     uint64_t keys_invalidated; /* deleted everywhere, in doubt */
     uint64_t settle_checks;
-    uint64_t divergences;      /* settle saw the same difference twice */
+    uint64_t divergences; /* settle saw the same difference twice */
     uint64_t repairs;
-    uint64_t settle_queue;     /* now */
-    uint64_t held;             /* requests waiting now, for a view, a link or a key */
-    uint64_t shed;             /* for want of memory */
-    uint64_t memory_bytes;     /* buffers in use */
+    uint64_t settle_queue; /* now */
+    uint64_t held;         /* requests waiting now, for a view, a link or a key */
+    uint64_t shed;         /* for want of memory */
+    uint64_t memory_bytes; /* buffers in use */
     uint64_t memory_limit_bytes;
     struct histogram latency_reads;
     struct histogram latency_writes;
@@ -203,7 +204,8 @@ struct dataplane_totals {
 
 /* Add STATS' counters to TOTALS. */
 void dataplane_add_totals(struct dataplane_totals *totals, const struct dataplane_stats *stats);
-/* What all OTHER dataplanes of the process have counted, as of lately, and the process' own facts. */
+/* What all OTHER dataplanes of the process have counted, as of lately, and the process' own facts.
+ */
 void dataplane_set_others(struct dataplane *dp, const struct dataplane_totals *others);
 
 /* Valid as long as the dataplane; only its own thread may look. */

@@ -3,9 +3,9 @@
  * Filling a node that came back: copies every key from its leader, with look-again.
  * Source: replication.md section 7. Pure; driven by control, one fill at a time.
  *
- * This release fills without `E`: the target is flushed first, then every key is copied; "exists" is
- * compared by value. It relies on what control guarantees: the effective view names us as filler, all
- * writes to the target are chained behind all complete replicas, and the lease holds.
+ * This release fills without `E`: the target is flushed first, then every key is copied; "exists"
+ * is compared by value. It relies on what control guarantees: the effective view names us as
+ * filler, all writes to the target are chained behind all complete replicas, and the lease holds.
  */
 #ifndef EVERWARM_CORE_FILL_H
 #define EVERWARM_CORE_FILL_H
@@ -20,10 +20,10 @@ enum fill_wire { FILL_WIRE_TARGET, FILL_WIRE_DONOR, FILL_WIRE_DUMP, FILL_WIRE_CO
 
 struct fill_options {
     uint64_t item_bytes_max;
-    uint64_t rate_bytes;   /* a second; 0: no fixed limit */
-    uint32_t window;       /* keys in flight at most, 1..FILL_WINDOW_MAX */
-    uint32_t list_bytes;   /* memory for the list of keys of one pass */
-    uint64_t timeout_us;   /* a wire that owes an answer is silent for so long: the fill fails */
+    uint64_t rate_bytes; /* a second; 0: no fixed limit */
+    uint32_t window;     /* keys in flight at most, 1..FILL_WINDOW_MAX */
+    uint32_t list_bytes; /* memory for the list of keys of one pass */
+    uint64_t timeout_us; /* a wire that owes an answer is silent for so long: the fill fails */
 };
 
 enum { FILL_WINDOW_MAX = 1024 };
@@ -46,15 +46,15 @@ struct fill_plan {
 
 struct fill_progress {
     uint64_t started_us;
-    uint64_t items_done;      /* of items_total: looked at, whatever came of them */
-    uint64_t items_total;     /* known from dumps so far; 0 before the first */
+    uint64_t items_done;  /* of items_total: looked at, whatever came of them */
+    uint64_t items_total; /* known from dumps so far; 0 before the first */
     uint64_t items_copied;
-    uint64_t items_undone;    /* look-again found the donor changed */
-    uint64_t items_gone;      /* missing, expired or marked at the donor by now */
-    uint64_t items_skipped;   /* left deleted after FILL_TRIES_MAX tries */
-    uint64_t bytes_done;      /* of values copied */
-    uint64_t eta_us;          /* at the present rate; UINT64_MAX unknown */
-    uint64_t rate_items;      /* a second, lately */
+    uint64_t items_undone;  /* look-again found the donor changed */
+    uint64_t items_gone;    /* missing, expired or marked at the donor by now */
+    uint64_t items_skipped; /* left deleted after FILL_TRIES_MAX tries */
+    uint64_t bytes_done;    /* of values copied */
+    uint64_t eta_us;        /* at the present rate; UINT64_MAX unknown */
+    uint64_t rate_items;    /* a second, lately */
 };
 
 struct fill;

@@ -76,14 +76,14 @@ struct topology {
     uint64_t epoch;     /* of the view; 0 before the first */
     uint64_t view_hash; /* of the view */
     uint32_t node_count;
-    node_set complete;  /* serve reads, if also in leaders; take every write */
-    node_set leaders;   /* complete and not drained; if none is, all complete */
-    node_set chained;   /* filling or warming: writes after all complete ones acknowledged */
-    bool is_lone;       /* a pool of one node: complete with whatever identity it has */
-    bool is_holding;    /* a flush is due in this view: nothing begins */
-    bool is_young;      /* first-start trust or a lost last copy: a miss asks the next replica */
-    uint64_t node_seed[NODES_MAX];        /* hash of the node's name: the same in every proxy */
-    struct identity identity[NODES_MAX];  /* of complete nodes */
+    node_set complete; /* serve reads, if also in leaders; take every write */
+    node_set leaders;  /* complete and not drained; if none is, all complete */
+    node_set chained;  /* filling or warming: writes after all complete ones acknowledged */
+    bool is_lone;      /* a pool of one node: complete with whatever identity it has */
+    bool is_holding;   /* a flush is due in this view: nothing begins */
+    bool is_young;     /* first-start trust or a lost last copy: a miss asks the next replica */
+    uint64_t node_seed[NODES_MAX];       /* hash of the node's name: the same in every proxy */
+    struct identity identity[NODES_MAX]; /* of complete nodes */
 };
 
 /* Hash of a key, the same in all proxies and releases (XXH3, 64 bits, seed 0). */

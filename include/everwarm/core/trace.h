@@ -12,27 +12,27 @@
 
 /* X(name, word, level): level is a syslog priority word. */
 #define TRACE_TABLE(X)                                                                             \
-    X(NODE_UP, "node-up", INFO)                     /* node */                                     \
-    X(NODE_DOWN, "node-down", WARNING)              /* node, detail: why */                        \
-    X(NODE_DATA, "node-data", NOTICE)               /* node, a: from, b: to (enum node_data) */    \
-    X(NODE_ADMIN, "node-admin", NOTICE)             /* node, a: from, b: to (enum node_admin) */   \
-    X(NODE_IDENTITY, "node-identity", WARNING)      /* node: another run, or flushed; detail */    \
-    X(VIEW_PROPOSED, "view-proposed", INFO)         /* a: epoch, detail: why */                    \
-    X(VIEW_EFFECTIVE, "view-effective", INFO)       /* a: epoch, b: microseconds it took */        \
-    X(VIEW_DAMAGED, "view-damaged", WARNING)        /* node that held it */                        \
-    X(PROXY_ID, "proxy-id", INFO)                   /* proxy: the id that is ours now */           \
-    X(PROXY_SEEN, "proxy-seen", INFO)               /* proxy */                                    \
-    X(PROXY_GONE, "proxy-gone", WARNING)            /* proxy, detail: lease or farewell */         \
-    X(LEASE_LAPSED, "lease-lapsed", WARNING)        /* b: microseconds since the last heartbeat */ \
+    X(NODE_UP, "node-up", INFO)                /* node */                                          \
+    X(NODE_DOWN, "node-down", WARNING)         /* node, detail: why */                             \
+    X(NODE_DATA, "node-data", NOTICE)          /* node, a: from, b: to (enum node_data) */         \
+    X(NODE_ADMIN, "node-admin", NOTICE)        /* node, a: from, b: to (enum node_admin) */        \
+    X(NODE_IDENTITY, "node-identity", WARNING) /* node: another run, or flushed; detail */         \
+    X(VIEW_PROPOSED, "view-proposed", INFO)    /* a: epoch, detail: why */                         \
+    X(VIEW_EFFECTIVE, "view-effective", INFO)  /* a: epoch, b: microseconds it took */             \
+    X(VIEW_DAMAGED, "view-damaged", WARNING)   /* node that held it */                             \
+    X(PROXY_ID, "proxy-id", INFO)              /* proxy: the id that is ours now */                \
+    X(PROXY_SEEN, "proxy-seen", INFO)          /* proxy */                                         \
+    X(PROXY_GONE, "proxy-gone", WARNING)       /* proxy, detail: lease or farewell */              \
+    X(LEASE_LAPSED, "lease-lapsed", WARNING)   /* b: microseconds since the last heartbeat */      \
     X(LEASE_REGAINED, "lease-regained", INFO)                                                      \
-    X(SERVING, "serving", NOTICE)                   /* a: epoch; the proxy has joined first */     \
-    X(FIRST_START, "first-start", NOTICE)           /* a: nodes taken on trust */                  \
-    X(LAST_COPY_LOST, "last-copy-lost", ERR)        /* node, detail: what was made of it */        \
-    X(FILL_STARTED, "fill-started", NOTICE)         /* node */                                     \
-    X(FILL_DONE, "fill-done", NOTICE)               /* node, a: items, b: microseconds */          \
-    X(FILL_FAILED, "fill-failed", WARNING)          /* node, detail: why */                        \
-    X(FLUSHED, "flushed", NOTICE)                   /* a: delay in seconds */                      \
-    X(POOL_MISMATCH, "pool-mismatch", ERR)          /* proxy whose pool is configured otherwise */
+    X(SERVING, "serving", NOTICE)            /* a: epoch; the proxy has joined first */            \
+    X(FIRST_START, "first-start", NOTICE)    /* a: nodes taken on trust */                         \
+    X(LAST_COPY_LOST, "last-copy-lost", ERR) /* node, detail: what was made of it */               \
+    X(FILL_STARTED, "fill-started", NOTICE)  /* node */                                            \
+    X(FILL_DONE, "fill-done", NOTICE)        /* node, a: items, b: microseconds */                 \
+    X(FILL_FAILED, "fill-failed", WARNING)   /* node, detail: why */                               \
+    X(FLUSHED, "flushed", NOTICE)            /* a: delay in seconds */                             \
+    X(POOL_MISMATCH, "pool-mismatch", ERR)   /* proxy whose pool is configured otherwise */
 
 enum trace_type {
 #define X(name, word, level) TRACE_##name,

@@ -41,9 +41,9 @@ enum wire_event_type { WIRE_OPEN, WIRE_BYTES, WIRE_WROTE, WIRE_CLOSED };
 struct wire_event {
     enum wire_event_type type;
     uint32_t wire;
-    struct slice bytes;  /* BYTES: borrowed for the call; consumed whole */
-    uint32_t wrote;      /* WROTE: bytes that the socket took */
-    enum wire_end end;   /* CLOSED */
+    struct slice bytes; /* BYTES: borrowed for the call; consumed whole */
+    uint32_t wrote;     /* WROTE: bytes that the socket took */
+    enum wire_end end;  /* CLOSED */
 };
 
 enum wire_action_type { WIRE_CONNECT, WIRE_WRITE, WIRE_CLOSE };

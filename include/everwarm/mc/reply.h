@@ -35,8 +35,8 @@ enum mc_reply_kind {
     MC_REPLY_ERROR,        /* ERROR..., text holds the line */
     MC_REPLY_CLIENT_ERROR, /* text holds the whole line without CRLF */
     MC_REPLY_SERVER_ERROR,
-    MC_REPLY_BUSY,   /* lru_crawler: BUSY ... */
-    MC_REPLY_DUMP,   /* a metadump line "key=..."; text holds it; see mc/dump.h */
+    MC_REPLY_BUSY, /* lru_crawler: BUSY ... */
+    MC_REPLY_DUMP, /* a metadump line "key=..."; text holds it; see mc/dump.h */
 };
 
 /* One reply line. Slices point into the input and die when it is consumed. */
@@ -51,9 +51,9 @@ struct mc_reply {
     uint64_t number;      /* NUMBER */
     bool has_cas;
     bool has_ttl;
-    bool is_won;   /* meta: flag W */
-    bool is_stale; /* meta: flag X */
-    bool is_sent;  /* meta: flag Z */
+    bool is_won;          /* meta: flag W */
+    bool is_stale;        /* meta: flag X */
+    bool is_sent;         /* meta: flag Z */
     size_t line_bytes;    /* with CRLF */
     size_t scanned_bytes; /* MORE: give it back as SCANNED */
 };
