@@ -129,8 +129,10 @@ static bool find_rescue(const struct control *control, const struct plan *plan, 
 {
     bool is_found = false;
     for (uint32_t node = 0; node < control->node_count; node++) {
-        bool is_there = control_probe_is_heard(control, node) &&
-                        identity_is_known(&control->probes[node].identity);
+        /* That writes are missed there is no wonder: it is not what the view says. */
+        const struct probe *probe = &control->probes[node];
+        bool is_there =
+            probe->state == PROBE_OPEN && probe->is_greeted && identity_is_known(&probe->identity);
         if (plan->next.nodes[node].admin == NODE_ADMIN_MAINT) {
             continue;
         }
@@ -197,7 +199,10 @@ static void plan_failures(struct control *control, struct plan *plan)
     }
     for (; filling != 0; filling &= filling - 1) {
         uint32_t node = node_set_first(filling);
-        if (control_plan_is_missed(control, node) || is_down(control, node)) {
+        /* Writes that it missed when the view in effect had it complete tell nothing of a fill. */
+        bool is_missed = control_plan_is_missed(control, node) &&
+                         control->effective.nodes[node].data == NODE_DATA_FILLING;
+        if (is_missed || is_down(control, node)) {
             set_out(control, plan, node,
                     is_down(control, node) ? SLICE("down while it was filled")
                                            : SLICE("misses writes"));
@@ -558,8 +563,8 @@ static void on_node_effective(struct control *control, uint32_t node, const stru
     enum node_data data_before = is_first ? NODE_DATA_OUT : before->nodes[node].data;
     enum node_admin admin_before = is_first ? NODE_ADMIN_READY : before->nodes[node].admin;
     record->fill_after_us = 0;
-    if (now->data == NODE_DATA_OUT) {
-        record->missed_us = 0;
+    if (now->data == NODE_DATA_OUT || now->data != data_before) {
+        record->missed_us = 0; /* it was missed as what it was before */
     }
     if (now->data != data_before || is_first) {
         record->data_since_us = control->now_us;

@@ -186,7 +186,7 @@ static void tick(struct dataplane *dp)
         close_overdue(dp);
     }
     link_tick(dp);
-    txn_expire(dp);
+    deadline_pass(dp);
     dp->is_recheck_due = dp->is_recheck_due || !list_is_empty(&dp->held);
     session_resume_waiting(dp);
 }

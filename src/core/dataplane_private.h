@@ -103,7 +103,7 @@ struct txn {
     bool is_answered;  /* its reply may be written */
     bool is_stalling;  /* counted in its session's stalled */
     bool is_part;      /* of a longer multiget: its END is not its own */
-    bool is_inflight;  /* its key is in the in-flight table */
+    bool is_inflight;  /* it is in the in-flight table */
     bool is_uncounted; /* the answer to a command that was none */
     bool is_internal;  /* an invalidation: no client, no deadline */
     bool is_doubtful;  /* answered by an error, or the lease ended: its key is deleted at the end */
@@ -333,8 +333,6 @@ size_t dataplane_stats_text(const struct dataplane *dp, char *to);
 /* --- txn.c --- */
 
 struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_command command);
-/* Its deadline counts from SINCE_US, when its request came. */
-void txn_set_since(struct dataplane *dp, struct txn *txn, uint64_t since_us);
 /* The command is complete: send it, or hold it. */
 void txn_begin(struct dataplane *dp, struct txn *txn);
 /* Answer without asking a node. TEXT is static. */
@@ -351,7 +349,8 @@ void txn_orphan(struct dataplane *dp, struct txn *txn);
 void txn_release(struct dataplane *dp, struct txn *txn);
 /* Try again what waits. */
 void txn_recheck(struct dataplane *dp);
-void txn_expire(struct dataplane *dp);
+/* Its deadline has passed. */
+void txn_expire(struct dataplane *dp, struct txn *txn);
 bool txn_is_drained(const struct dataplane *dp);
 void txn_asked_done(struct dataplane *dp, uint64_t ticket);
 void txn_doubt_all(struct dataplane *dp);
@@ -371,10 +370,22 @@ struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn);
 /* TXN is a gat or gats: its expiry alone. */
 struct chain compose_touch(struct dataplane *dp, const struct txn *txn);
 
+/* --- deadline.c --- */
+
+/* TXN's deadline counts from SINCE_US, when its request came; another one of it is forgotten. */
+void deadline_set(struct dataplane *dp, struct txn *txn, uint64_t since_us);
+/* Harmless if it has none. */
+void deadline_forget(struct dataplane *dp, struct txn *txn);
+/* Expire what is overdue. */
+void deadline_pass(struct dataplane *dp);
+
 /* --- inflight.c --- */
 
 /* The oldest write in flight to a key with this hash; NULL: none. */
 const struct txn *inflight_oldest(const struct dataplane *dp, uint64_t key_hash);
+/* Is there an older one to TXN's key? And one that is more than a plain write on its only way? */
+bool inflight_has_older(const struct dataplane *dp, const struct txn *txn);
+bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn);
 /* No more may be put; later writes wait. */
 bool inflight_is_full(const struct dataplane *dp);
 void inflight_put(struct dataplane *dp, struct txn *txn);

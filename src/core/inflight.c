@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keys with a write of several steps in flight: a hash table with linear probing, from which
- * entries are erased by moving back those behind. Keys are told apart by their hash alone; that two
- * share one only makes a write wait for no need.
+ * Writes that have begun, by their key: a hash table with linear probing, from which entries are
+ * erased by moving back those behind. Keys are told apart by their hash alone; that two share one
+ * only makes a write wait for no need.
  */
 #include "dataplane_private.h"
 
@@ -25,6 +25,28 @@ const struct txn *inflight_oldest(const struct dataplane *dp, uint64_t key_hash)
         }
     }
     return oldest;
+}
+
+bool inflight_has_older(const struct dataplane *dp, const struct txn *txn)
+{
+    const struct txn *oldest = inflight_oldest(dp, txn->key_hash);
+    return oldest != NULL && oldest->serial < txn->serial;
+}
+
+bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn)
+{
+    if (!inflight_has_older(dp, txn)) {
+        return false;
+    }
+    for (uint32_t slot = slot_of(txn->key_hash); dp->inflight[slot] != NULL;
+         slot = (slot + 1) & (INFLIGHT_SLOTS - 1)) {
+        const struct txn *other = dp->inflight[slot];
+        bool is_older = other->key_hash == txn->key_hash && other->serial < txn->serial;
+        if (is_older && (other->state != TXN_WRITING || other->missed != 0)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool inflight_is_full(const struct dataplane *dp)

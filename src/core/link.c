@@ -166,7 +166,11 @@ bool link_is_usable(const struct dataplane *dp, uint32_t node)
 {
     const struct link *link = &dp->links[node];
     const struct topology *t = dp->topology;
-    if (link->state != LINK_OPEN || t == NULL || link->seen_epoch > t->epoch) {
+    if (link->state != LINK_OPEN || t == NULL) {
+        return false;
+    }
+    /* The view that is being joined may lie there already; what has begun goes on under the old. */
+    if (link->seen_epoch > (dp->next != NULL ? dp->next->epoch : t->epoch)) {
         return false;
     }
     if (t->is_lone || (t->complete & node_set_of(node)) == 0) {
@@ -196,6 +200,9 @@ uint64_t link_node_time_s(const struct dataplane *dp, uint32_t node)
 
 void link_report_missed(struct dataplane *dp, uint32_t node, enum wire_end end)
 {
+    if (dp->is_lapsed) {
+        return; /* not the node's fault: nothing is sent; and the lease is regained through nodes */
+    }
     if (dp->missed_at_us[node] == 0 || dp->now_us - dp->missed_at_us[node] >= MISSED_REPEAT_US) {
         dp->missed_at_us[node] = dp->now_us;
         dp->missed_due |= node_set_of(node);
@@ -297,11 +304,13 @@ void link_give_up(struct dataplane *dp, uint32_t node, enum wire_end end)
     lose(dp, link, end);
 }
 
-static void unproven(struct dataplane *dp, struct link *link)
+static void unproven(struct dataplane *dp, struct link *link, bool is_later_open)
 {
     link->is_unproven = true;
     link->unproven_identity = link->identity;
-    link->unproven_until_us = UINT64_MAX; /* until the node has answered again for a while */
+    /* Until the node has answered a later connection for a while. */
+    link->unproven_until_us =
+        is_later_open ? dp->now_us + dp->options.request_timeout_us : UINT64_MAX;
     tell_given_up(dp, link);
 }
 
@@ -312,7 +321,7 @@ void link_on_closed(struct dataplane *dp, uint32_t node, enum wire_end end)
         return; /* given up in this very turn; its end is told by NODE_ENDED */
     }
     if (link->state == LINK_OPEN && end == WIRE_END_TIMEOUT) {
-        unproven(dp, link);
+        unproven(dp, link, false);
     }
     lose(dp, link, end);
 }
@@ -323,7 +332,7 @@ void link_on_ended(struct dataplane *dp, uint32_t node, enum wire_end end)
     INVARIANT(link->ending > 0);
     link->ending--;
     if (end == WIRE_END_TIMEOUT) {
-        unproven(dp, link);
+        unproven(dp, link, link->state == LINK_OPEN);
     }
     tell_given_up(dp, link);
 }
@@ -935,7 +944,9 @@ bool link_next_action(struct dataplane *dp, struct link *link, struct dataplane_
         out->type = DATAPLANE_NODE_CONNECT;
         return true;
     }
-    if (link->unsent != NULL && !link->is_blocked && !dp->is_lapsed) {
+    /* A greeting only reads: without the lease it may go, so that all is open when it is back. */
+    bool may_write = !dp->is_lapsed || link->state == LINK_GREETING;
+    if (link->unsent != NULL && !link->is_blocked && may_write) {
         link->is_blocked = true; /* until the shell says what was taken */
         out->type = DATAPLANE_NODE_WRITE;
         return true;

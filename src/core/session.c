@@ -99,7 +99,7 @@ static struct txn *new_txn(struct dataplane *dp, struct session *session, enum m
     uint64_t since_us =
         session->state == SESSION_KEYS ? session->keys_since_us : came_us(dp, session);
     if (since_us != txn->started_us) {
-        txn_set_since(dp, txn, since_us);
+        deadline_set(dp, txn, since_us);
     }
     return txn;
 }

@@ -12,10 +12,12 @@
  * again, or a view without the node is in effect and the write goes on without it.
  *
  * I1. A txn in dp->writes keeps this dataplane from being drained as long as a node of the next
- * view may still see bytes of it, or owes it an answer (txn_is_drained). I2. Stranded and held txns
- * are tried in the order of their creation, so that two writes of one client are not turned round.
- * I3. A key with a write of several steps in flight, or with a stranded one, is in dp->inflight,
- * and no younger write to it begins.
+ *     view may still see bytes of it, or owes it an answer (txn_is_drained).
+ * I2. Stranded and held txns are tried in the order of their creation, so that two writes of one
+ *     client are not turned round.
+ * I3. Every write that has begun is in dp->inflight, by its key. None passes an older one to its
+ *     key that takes several steps, or was missed and will be sent again; one that takes several
+ *     steps itself passes no older one at all.
  */
 #include "dataplane_private.h"
 
@@ -107,7 +109,7 @@ struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_co
     txn->key_count = 1;
     txn->is_internal = session == NULL;
     if (session != NULL) {
-        txn_set_since(dp, txn, dp->now_us);
+        deadline_set(dp, txn, dp->now_us);
         if (session->tail == NULL) {
             session->head = txn;
         } else {
@@ -117,29 +119,6 @@ struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_co
         session->in_flight++;
     }
     return txn;
-}
-
-static void forget_deadline(struct dataplane *dp, struct txn *txn)
-{
-    if (list_is_linked(&txn->age)) {
-        list_remove(&txn->age);
-        dp->pending--;
-    }
-}
-
-/*
- * Deadlines lie on a wheel of slots: each is one timeout after its request came, so the farthest is
- * within one turn. A slot is looked at when it has passed as a whole.
- */
-void txn_set_since(struct dataplane *dp, struct txn *txn, uint64_t since_us)
-{
-    forget_deadline(dp, txn);
-    txn->started_us = since_us;
-    uint64_t slot = (since_us + dp->options.request_timeout_us) / dp->deadline_slot_us;
-    slot =
-        slot < dp->deadline_at ? dp->deadline_at : slot; /* overdue: the next one to be looked at */
-    list_append(&dp->deadlines[slot % DEADLINE_SLOTS], &txn->age);
-    dp->pending++;
 }
 
 struct slice txn_key(const struct txn *txn)
@@ -198,7 +177,7 @@ static void release_answer(struct dataplane *dp, struct txn *txn)
         return;
     }
     count_answer(dp, txn);
-    forget_deadline(dp, txn);
+    deadline_forget(dp, txn);
     if (txn->is_noreply) {
         txn_set_reply(dp, txn, (struct chain){0});
         txn->reply_text_bytes = 0;
@@ -236,7 +215,7 @@ void txn_release(struct dataplane *dp, struct txn *txn)
         return;
     }
     INVARIANT(txn->legs == 0 && txn->parts == NULL && !txn->is_inflight);
-    forget_deadline(dp, txn);
+    deadline_forget(dp, txn);
     list_remove(&txn->held);
     list_remove(&txn->writes);
     chain_drop(&dp->chunks, &txn->command);
@@ -253,7 +232,11 @@ void txn_orphan(struct dataplane *dp, struct txn *txn)
         txn_move(dp, txn, TXN_OVER); /* nothing was sent, nobody waits */
     }
     txn->is_answered = true;
-    forget_deadline(dp, txn);
+    deadline_forget(dp, txn);
+    if (txn->is_begun && txn->state != TXN_OVER) {
+        /* It keeps its deadline: a stranded write must not stand in the way of a view for ever. */
+        deadline_set(dp, txn, txn->started_us);
+    }
     txn_release(dp, txn);
 }
 
@@ -287,17 +270,6 @@ static void invalidate(struct dataplane *dp, const struct txn *txn)
 
 /* --- Writes --- */
 
-/* Some replica did not answer: wait until it is home or out of the view. */
-static void strand(struct dataplane *dp, struct txn *txn)
-{
-    txn_move(dp, txn, TXN_STRANDED);
-    wait_in_order(dp, txn);
-    if (!txn->is_inflight && !inflight_is_full(dp)) {
-        inflight_put(dp, txn); /* what came after it must not be run again before it */
-    }
-    dp->is_recheck_due = true;
-}
-
 /* The work is over: nothing more goes to any node. */
 static void finish(struct dataplane *dp, struct txn *txn)
 {
@@ -311,6 +283,18 @@ static void finish(struct dataplane *dp, struct txn *txn)
     txn_move(dp, txn, TXN_OVER);
     release_answer(dp, txn);
     txn_release(dp, txn);
+}
+
+/* Some replica did not answer: wait until it is home or out of the view. */
+static void strand(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->is_answered && txn->is_doubtful) {
+        finish(dp, txn); /* its time was over before */
+        return;
+    }
+    txn_move(dp, txn, TXN_STRANDED);
+    wait_in_order(dp, txn);
+    dp->is_recheck_due = true;
 }
 
 static void send_to(struct dataplane *dp, struct txn *txn, uint32_t node, enum leg_form form,
@@ -382,8 +366,11 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         answer_error(dp, txn, SLICE("SERVER_ERROR no complete replica is reachable\r\n"));
         return true;
     }
-    const struct txn *oldest = inflight_oldest(dp, txn->key_hash);
-    bool is_behind = oldest != NULL && oldest != txn && oldest->serial < txn->serial;
+    bool is_decided = command_is_decided(command);
+    /* Plain writes go out one behind the other. What decides, or reaches its replicas one after the
+     * other, must not be passed by an older write that is sent again. */
+    bool is_alone = is_decided || t->chained != 0;
+    bool is_behind = is_alone ? inflight_has_older(dp, txn) : inflight_has_slow_older(dp, txn);
     bool is_full = inflight_is_full(dp) && !txn->is_inflight;
     if (t->complete == 0 || is_behind || is_full || !link_has_room(dp, 2 * NODES_MAX) ||
         !all_usable(dp, txn, t->complete)) {
@@ -412,8 +399,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         txn->is_begun = true;
         list_append(&dp->writes, &txn->writes);
     }
-    bool is_decided = command_is_decided(command);
-    if ((is_decided || t->chained != 0) && !txn->is_inflight) {
+    if (!txn->is_inflight) {
         inflight_put(dp, txn);
     }
     txn_move(dp, txn, is_decided ? TXN_DECIDING : TXN_WRITING);
@@ -494,9 +480,6 @@ static void chain_or_finish(struct dataplane *dp, struct txn *txn)
     if (targets == 0) {
         finish(dp, txn);
         return;
-    }
-    if (!txn->is_inflight && inflight_oldest(dp, txn->key_hash) == NULL && !inflight_is_full(dp)) {
-        inflight_put(dp, txn); /* begun when no node was filling: a later write must not pass it */
     }
     txn_move(dp, txn, TXN_CHAINING);
     txn->step = STEP_CHAIN;
@@ -772,12 +755,20 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
 
 /* --- Stranded writes --- */
 
+/* Nodes that are not about to leave the view. */
+static node_set staying(const struct dataplane *dp)
+{
+    return dp->next == NULL ? ~(node_set)0 : dp->next->complete | dp->next->chained;
+}
+
 /* Is the node back, so that what it missed can be sent again? A cut connection may still be
  * executed on the other side, so only a pool of one node, which has no other copy to differ from,
  * tries. */
 static bool is_home(struct dataplane *dp, const struct txn *txn, uint32_t node)
 {
-    bool is_cut = (txn->cut & node_set_of(node)) != 0 && !dp->topology->is_lone;
+    /* Nor does it matter for a delete in doubt, which may happen twice. */
+    bool is_cut =
+        (txn->cut & node_set_of(node)) != 0 && !dp->topology->is_lone && !txn->is_internal;
     if (!is_cut && link_is_usable(dp, node) && link_is_proven(dp, node)) {
         return true;
     }
@@ -825,7 +816,11 @@ static void recheck_stranded(struct dataplane *dp, struct txn *txn)
     const struct topology *t = dp->topology;
     node_set home = 0;
     node_set away = 0;
-    for (node_set left = txn->missed & (t->complete | t->chained); left != 0; left &= left - 1) {
+    node_set needed = txn->missed & (t->complete | t->chained);
+    if ((needed & staying(dp)) != 0) {
+        needed &= staying(dp); /* those that leave are not waited for */
+    }
+    for (node_set left = needed; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
         if (is_home(dp, txn, node)) {
             home |= node_set_of(node);
@@ -873,7 +868,7 @@ void txn_recheck(struct dataplane *dp)
 
 /* --- Time --- */
 
-static void expire(struct dataplane *dp, struct txn *txn)
+void txn_expire(struct dataplane *dp, struct txn *txn)
 {
     struct slice text;
     enum dataplane_outcome outcome;
@@ -882,46 +877,13 @@ static void expire(struct dataplane *dp, struct txn *txn)
         txn_answer(dp, txn, text, outcome);
         return;
     }
+    deadline_forget(dp, txn);
     txn_set_reply(dp, txn, (struct chain){0});
     set_text(txn, text, outcome);
     txn->is_doubtful = !command_is_read((enum mc_command)txn->command_type);
     release_answer(dp, txn);
     if (txn->state == TXN_STRANDED) {
         finish(dp, txn);
-    }
-}
-
-/* End what is overdue in a slot. Others may lie there too: put in while the wheel stood still, for
- * a later turn of it. */
-static void expire_slot(struct dataplane *dp, struct list *slot)
-{
-    struct list *at = slot->next;
-    while (at != slot) {
-        struct txn *txn = LIST_OWNER(at, struct txn, age);
-        if (dp->now_us < txn->started_us + dp->options.request_timeout_us) {
-            at = at->next;
-            continue;
-        }
-        if (dp->is_lapsed && txn->session != NULL) {
-            /* Without the lease nothing may be answered: the client learns by the close. */
-            txn->session->is_overdue = true;
-            session_touch(dp, txn->session);
-            forget_deadline(dp, txn);
-        } else {
-            expire(dp, txn);
-        }
-        at = slot->next;
-    }
-}
-
-void txn_expire(struct dataplane *dp)
-{
-    uint64_t now = dp->now_us / dp->deadline_slot_us;
-    if (now > dp->deadline_at + DEADLINE_SLOTS) {
-        dp->deadline_at = now - DEADLINE_SLOTS;
-    }
-    for (; dp->deadline_at < now; dp->deadline_at++) {
-        expire_slot(dp, &dp->deadlines[dp->deadline_at % DEADLINE_SLOTS]);
     }
 }
 
@@ -943,6 +905,40 @@ static bool is_half_done(const struct dataplane *dp, const struct txn *txn)
            done != dp->next->complete;
 }
 
+static bool can_be_written(const struct dataplane *dp, node_set nodes)
+{
+    for (; nodes != 0; nodes &= nodes - 1) {
+        uint32_t node = node_set_first(nodes);
+        if (!link_is_usable(dp, node) || !link_is_proven(dp, node)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Does a stranded write wait for nothing but a node that leaves? */
+static bool waits_for_leaver(const struct dataplane *dp, const struct txn *txn)
+{
+    node_set stay = staying(dp);
+    return txn->state == TXN_STRANDED && (((txn->waiting | txn->missed) & stay) == 0 ||
+                                          !can_be_written(dp, dp->topology->complete & ~stay));
+}
+
+/* A stranded write whose other nodes are home, but which can't be run again before a node has left,
+ * or before an older write to its key that can't: it is run again under the next view. */
+static bool is_carried_over(const struct dataplane *dp, const struct txn *txn)
+{
+    node_set stay = staying(dp);
+    bool is_rerun = txn->state == TXN_STRANDED && (txn->cut & stay) == 0 &&
+                    (txn->step == STEP_DECIDE || txn->step == STEP_WRITE);
+    if (!is_rerun || !can_be_written(dp, txn->missed & stay)) {
+        return false;
+    }
+    const struct txn *oldest = inflight_oldest(dp, txn->key_hash);
+    bool is_behind = oldest != NULL && oldest->serial < txn->serial;
+    return waits_for_leaver(dp, is_behind ? oldest : txn);
+}
+
 bool txn_is_drained(const struct dataplane *dp)
 {
     node_set stay = dp->next->complete | dp->next->chained;
@@ -953,7 +949,8 @@ bool txn_is_drained(const struct dataplane *dp)
     }
     for (struct list *at = dp->writes.next; at != &dp->writes; at = at->next) {
         const struct txn *txn = LIST_OWNER(at, struct txn, writes);
-        if (((txn->waiting | txn->missed) & stay) != 0 || is_half_done(dp, txn)) {
+        bool is_over = ((txn->waiting | txn->missed) & stay) == 0 && !is_half_done(dp, txn);
+        if (!is_over && !is_carried_over(dp, txn)) {
             return false;
         }
     }

@@ -3,9 +3,9 @@
 
 A round hurts nodes (killed, restarted at once, frozen, shut out, emptied) or proxies (killed,
 stopped), and gives operators' words in between, but leaves one node alone, so that a complete copy
-is always there. Then all must heal: complete within 30 s, all copies equal, no wrong answer and none
-too late, no memory or descriptors kept. Where a round hurts nodes and proxies at once, leaving a
-node and waiting for the lease of a dead proxy may together take longer than a request may: only
+is always there. Then all must heal: complete within 30 s, all copies equal, no wrong answer and
+none too late, no memory or descriptors kept. Where a round hurts nodes and proxies at once, leaving
+a node and waiting for the lease of a dead proxy may together take longer than a request may: only
 there a request may fail, but never get a wrong answer.
 
 Environment: CHAOS_SECONDS, for how long rounds are begun (60); CHAOS_SEED, to get the same rounds
@@ -368,7 +368,9 @@ class Chaos:
         slowest, count = self.check()
         self.check_faults()
         grown = [proxy.check_growth() for proxy in self.proxies]
-        say("  healed after %.2f s; slowest request %.2f s; %d requests, %d excused; %d items; %s" % (
+        text = ("  healed after %.2f s; slowest request %.2f s; %d requests, %d excused; "
+                "%d items; %s")
+        say(text % (
             healed, slowest, self.load.operations(), sum(c.excused for c in self.load.clients),
             count, ", ".join("%.1f MB, %d fds" % (rss / 2**20, fds) for rss, fds in grown)))
 

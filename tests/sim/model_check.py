@@ -85,10 +85,6 @@ def flags(r, choices, count):
     return "".join(" " + w for w in words)
 
 
-def cas(r):
-    return "C%d" % (r.randrange(40) if r.random() < 0.7 else r.randrange(400))
-
-
 def command(r, known):
     key = r.choice(KEYS)
     noreply = r.choice(["", "", "", " noreply"])

@@ -905,12 +905,10 @@ START_TEST(test_later_write_waits_for_a_missed_one)
     greet(1, 101);
     client(0, "set k 0 0 1\r\n2\r\n");
     node(0, "HD\r\n");
-    expect_node(0, "ms k 1\r\n1\r\n");
-    expect_node(1, "ms k 1\r\n1\r\n");
+    expect_node(0, "ms k 1\r\n1\r\nms k 1\r\n2\r\n");
+    expect_node(1, "ms k 1\r\n1\r\nms k 1\r\n2\r\n");
     node(0, "HD\r\n");
     node(1, "HD\r\n");
-    expect_node(0, "ms k 1\r\n2\r\n");
-    expect_node(1, "ms k 1\r\n2\r\n");
     node(0, "HD\r\n");
     node(1, "HD\r\n");
     expect_client(0, "STORED\r\nSTORED\r\n");

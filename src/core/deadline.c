@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * When a client's request must be answered at the latest: one timeout after its bytes came.
+ * Deadlines lie on a wheel of slots, so putting one in and taking it out costs nothing to speak of;
+ * the farthest is within one turn. A slot is looked at when it has passed as a whole.
+ */
+#include "dataplane_private.h"
+
+void deadline_forget(struct dataplane *dp, struct txn *txn)
+{
+    if (list_is_linked(&txn->age)) {
+        list_remove(&txn->age);
+        dp->pending--;
+    }
+}
+
+void deadline_set(struct dataplane *dp, struct txn *txn, uint64_t since_us)
+{
+    deadline_forget(dp, txn);
+    txn->started_us = since_us;
+    uint64_t slot = (since_us + dp->options.request_timeout_us) / dp->deadline_slot_us;
+    slot =
+        slot < dp->deadline_at ? dp->deadline_at : slot; /* overdue: the next one to be looked at */
+    list_append(&dp->deadlines[slot % DEADLINE_SLOTS], &txn->age);
+    dp->pending++;
+}
+
+/* End what is overdue in a slot. Others may lie there too: put in while the wheel stood still, for
+ * a later turn of it. */
+static void expire_slot(struct dataplane *dp, struct list *slot)
+{
+    struct list *at = slot->next;
+    while (at != slot) {
+        struct txn *txn = LIST_OWNER(at, struct txn, age);
+        if (dp->now_us < txn->started_us + dp->options.request_timeout_us) {
+            at = at->next;
+            continue;
+        }
+        if (dp->is_lapsed && txn->session != NULL) {
+            /* Without the lease nothing may be answered: the client learns by the close. */
+            txn->session->is_overdue = true;
+            session_touch(dp, txn->session);
+            deadline_forget(dp, txn);
+        } else {
+            txn_expire(dp, txn);
+        }
+        at = slot->next;
+    }
+}
+
+void deadline_pass(struct dataplane *dp)
+{
+    uint64_t now = dp->now_us / dp->deadline_slot_us;
+    if (now > dp->deadline_at + DEADLINE_SLOTS) {
+        dp->deadline_at = now - DEADLINE_SLOTS;
+    }
+    for (; dp->deadline_at < now; dp->deadline_at++) {
+        expire_slot(dp, &dp->deadlines[dp->deadline_at % DEADLINE_SLOTS]);
+    }
+}
