@@ -13,10 +13,10 @@
  * I1. A session's txns stand in the order of its requests; only answered ones at the front are
  *     written, so replies leave in order whatever the nodes' order was.
  * I2. A link's legs stand in the order in which their bytes are written; the first one owns the
- * next reply. A reply that comes before its leg was sent whole is nonsense. I3. A leg never
- * outlives its place in a link's queue: when a link is given up all its legs fail at once, and no
- * later byte from that connection is looked at (C1). I4. A txn is freed when its work is over and
- * its answer is written or nobody wants it.
+ *     next reply. A reply that comes before its leg was sent whole is nonsense.
+ * I3. A leg never outlives its place in a link's queue: when a link is given up all its legs fail
+ *     at once, and no later byte from that connection is looked at (C1).
+ * I4. A txn is freed when its work is over and its answer is written or nobody wants it.
  */
 #ifndef EVERWARM_CORE_DATAPLANE_PRIVATE_H
 #define EVERWARM_CORE_DATAPLANE_PRIVATE_H

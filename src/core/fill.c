@@ -15,9 +15,10 @@
  * I1. Nothing is copied before the target was flushed by this very fill, so whatever it holds was
  *     stored by a chained write or by us.
  * I2. A doubtful reply, a lost connection or silence on TARGET or DONOR ends the fill: all wires
- * are closed, nothing is guessed, and control begins another. Only a dump is tried again. I3.
- * Replies are matched to commands by their order alone. I4. Bytes of a value under way lie at the
- * end of the target's ring and are not sent before the last one has come.
+ *     are closed, nothing is guessed, and control begins another. Only a dump is tried again.
+ * I3. Replies are matched to commands by their order alone.
+ * I4. Bytes of a value under way lie at the end of the target's ring and are not sent before the
+ *     last one has come.
  *
  * Memory: fixed by the options. The target's ring is as large as one largest value and a line for
  * each slot, rounded up to a power of two; values in flight share it by reservation. When it has

@@ -1052,7 +1052,11 @@ static void report(const struct control_report *report)
     case CONTROL_REPORT_IDENTITY:
         w.unwanted |= node_set_of(report->node);
         break;
-    default:
+    case CONTROL_REPORT_ADOPTED:
+    case CONTROL_REPORT_NEWER:
+    case CONTROL_REPORT_ANSWERED:
+    case CONTROL_REPORT_GIVEN_UP:
+    case CONTROL_REPORT_FLUSH:
         break;
     }
 }
@@ -1136,8 +1140,8 @@ static bool has_ghosts(uint32_t n)
 /* It is deleted everywhere as soon as the view allows: its write ended in doubt. */
 static bool is_in_doubt(uint32_t item)
 {
-    for (const struct list *at = w.dp->held.next; at != &w.dp->held; at = at->next) {
-        const struct txn *txn = LIST_OWNER(at, const struct txn, held);
+    for (struct list *at = w.dp->held.next; at != &w.dp->held; at = at->next) {
+        const struct txn *txn = LIST_OWNER(at, struct txn, held);
         if (txn->is_internal && item_of(txn_key(txn)) == item) {
             return true;
         }
@@ -1282,7 +1286,7 @@ static void begin(uint64_t seed)
     struct dataplane_options options = {
         .names = {.pool = SLICE("main"), .node_count = NODES, .nodes = node_names},
         .clients_max = CLIENTS,
-        .memory_bytes = (one_in(3) ? 2 : 6) << 20,
+        .memory_bytes = (size_t)(one_in(3) ? 2 : 6) << 20,
         .item_bytes_max = 1 << 20,
         .pipeline_max = one_in(2) ? 16 : 256,
         .client_output_bytes_max = 1 << 20,
