@@ -356,9 +356,17 @@ static bool take_stats(const struct control *control, struct probe *probe, uint6
     if (!identity_is_equal(&probe->reading, &probe->identity)) {
         uint64_t age_us = probe->reading_uptime_s * 1000000;
         bool is_first = !identity_is_known(&probe->identity);
-        probe->emptied_us = !is_first                  ? control->now_us
-                            : age_us < control->now_us ? control->now_us - age_us
-                                                       : 0;
+        /* A flush that all proxies joined took no heartbeat that was not seen before. */
+        const struct view *view = &control->effective;
+        bool is_agreed = view->epoch > 0 &&
+                         (view->flush_by != VIEW_NO_PROXY ||
+                          identity_is_equal(&probe->reading, &view->nodes[probe->node].identity)) &&
+                         identity_is_same_process(&probe->reading, &probe->identity);
+        if (!is_agreed) {
+            probe->emptied_us = !is_first                  ? control->now_us
+                                : age_us < control->now_us ? control->now_us - age_us
+                                                           : 0;
+        }
     }
     probe->identity = probe->reading;
     probe->identity_us = asked_us;
