@@ -64,7 +64,8 @@ start_memcached() {
 }
 
 # start_everwarm NODE_PORT...: sets proxy_port. The table is about words: on a busy machine no lease
-# may end and no deadline pass, so both are long.
+# may end and no deadline pass, so both are longer than usual; a flush right after the start waits
+# for one lease.
 start_everwarm() {
     local nodes= port
     for port in "$@"; do
@@ -73,7 +74,7 @@ start_everwarm() {
     proxy_port=$(free_port)
     cat >"$logs/everwarm.json" <<END
 {"listen": ["127.0.0.1:$proxy_port"], "admin": {"listen": "127.0.0.1:$(free_port)"}, "threads": 2,
- "nodes": [$nodes], "health": {"lease": "10s"}, "timeouts": {"request": "15s"}}
+ "nodes": [$nodes], "health": {"lease": "2s"}, "timeouts": {"request": "4s"}}
 END
     "$everwarm" -c "$logs/everwarm.json" >"$log" 2>&1 &
     pids+=($!)
