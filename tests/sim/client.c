@@ -59,6 +59,47 @@ void client_fini(struct world *world, uint32_t number)
     bytes_free(&world->clients[number].in);
 }
 
+/* --- Deadlines (C6) --- */
+
+/*
+ * A request's deadline counts from when the proxy has read all of it; what waits in the socket
+ * while the proxy does not read (docs/limits.md) is bounded by the deadlines of the requests before
+ * it. So one that waits there with none before it has as long as any.
+ */
+static void client_read_until(struct world *world, struct client *c)
+{
+    for (uint32_t i = 0; i < c->pending_count; i++) {
+        struct client_pending *pending = &c->pending[i];
+        if (!pending->is_read && pending->end <= c->read_bytes) {
+            pending->is_read = true;
+            pending->since_us = world->now_us;
+        }
+    }
+}
+
+/* The oldest request is another now. */
+static void client_begin_head(const struct world *world, struct client *c)
+{
+    if (c->pending_count > 0 && !c->pending[0].is_read) {
+        c->pending[0].since_us = world->now_us;
+    }
+}
+
+static bool client_is_late(const struct world *world, const struct client_pending *pending)
+{
+    return world->now_us > pending->since_us + WORLD_REQUEST_US + WORLD_SLACK_US;
+}
+
+static void client_late(struct world *world, const struct client *c,
+                        const struct client_pending *pending)
+{
+    const struct history_op *op = &world->history.ops[pending->first_op];
+    world_broken(world, "C6", "client %u waits for %s %s, asked at %llu, %s for %llu us", c->number,
+                 history_kind_word(op->kind), world_key(op->key), (unsigned long long)op->asked_us,
+                 pending->is_read ? "read" : "next to be read",
+                 (unsigned long long)(world->now_us - pending->since_us));
+}
+
 /* --- Connection --- */
 
 static void client_put(struct world *world, struct client *c, enum segment_type type,
@@ -68,6 +109,7 @@ static void client_put(struct world *world, struct client *c, enum segment_type 
     c->to_server_us = at_us < c->to_server_us ? c->to_server_us : at_us;
     world_post(world, c->to_server_us, WORLD_TO_SERVER, c->number, c->generation,
                (uint64_t)(uintptr_t)world_segment(type, bytes));
+    c->sent_bytes += bytes.len;
 }
 
 void client_open(struct world *world, uint32_t number)
@@ -87,6 +129,8 @@ void client_open(struct world *world, uint32_t number)
     c->next_send_us = 0;
     bytes_clear(&c->in);
     bytes_clear(&c->waiting);
+    c->sent_bytes = 0;
+    c->read_bytes = 0;
     client_put(world, c, SEGMENT_SYN, SLICE(""));
     world_post(world, world->now_us + 1, WORLD_CLIENT_SEND, number, c->generation, 0);
 }
@@ -109,6 +153,10 @@ void client_pump(struct world *world, uint32_t number)
         char bytes[CLIENT_PIECE_BYTES];
         memcpy(bytes, c->waiting.ptr, piece);
         bytes_take(&c->waiting, piece);
+        if (c->server_generation == c->generation) {
+            c->read_bytes += piece;
+            client_read_until(world, c);
+        }
         struct dataplane_event event = {
             .type = DATAPLANE_CLIENT_BYTES, .client = c->slot, .bytes = slice_of(bytes, piece)};
         proxy_dp_event(world, c->proxy, c->worker, &event);
@@ -187,10 +235,12 @@ static struct history_op client_op(const struct world *world, const struct clien
                                .told_us = UINT64_MAX};
 }
 
-static struct client_pending *client_push(struct client *c, uint32_t first_op, uint32_t count)
+static struct client_pending *client_push(const struct world *world, struct client *c,
+                                          uint32_t first_op, uint32_t count)
 {
     struct client_pending *pending = &c->pending[c->pending_count++];
-    *pending = (struct client_pending){.first_op = first_op, .key_count = count};
+    *pending = (struct client_pending){
+        .first_op = first_op, .key_count = count, .since_us = world->now_us};
     return pending;
 }
 
@@ -219,7 +269,7 @@ static void client_ask_get(struct world *world, struct client *c, struct bytes *
         uint32_t number = history_add(&world->history, &op);
         bytes_print(out, " %s", world_key(key));
         if (i == 0) {
-            client_push(c, number, count)->has_cas = has_cas;
+            client_push(world, c, number, count)->has_cas = has_cas;
         }
     }
     bytes_print(out, "\r\n");
@@ -265,7 +315,7 @@ static void client_ask_store(struct world *world, struct client *c, enum history
     bytes_print(out, "\r\n");
     bytes_free(&text);
     uint32_t number = history_add(&world->history, &op);
-    client_push(c, number, 1)->is_noreply = op.is_noreply;
+    client_push(world, c, number, 1)->is_noreply = op.is_noreply;
 }
 
 static void client_ask_small(struct world *world, struct client *c, enum history_kind kind,
@@ -289,7 +339,7 @@ static void client_ask_small(struct world *world, struct client *c, enum history
     }
     bytes_print(out, "%s\r\n", op.is_noreply ? " noreply" : "");
     uint32_t number = history_add(&world->history, &op);
-    client_push(c, number, 1)->is_noreply = op.is_noreply;
+    client_push(world, c, number, 1)->is_noreply = op.is_noreply;
 }
 
 static void client_ask(struct world *world, struct client *c, struct bytes *out)
@@ -341,7 +391,10 @@ static void client_settle_noreply(struct world *world, struct client *c)
         op->told_us = world->now_us + 2 * WORLD_REQUEST_US;
         client_note_faults(world, op);
     }
-    c->pending_count = kept;
+    if (kept < c->pending_count) {
+        c->pending_count = kept;
+        client_begin_head(world, c);
+    }
 }
 
 /* The connection is over: what was not answered may have happened, or may yet. */
@@ -396,6 +449,7 @@ void client_send(struct world *world, uint32_t number)
     client_settle_noreply(world, c);
     while (c->pending_count < c->depth && world->history.count < CLIENT_OPS_MAX) {
         client_ask(world, c, &out);
+        c->pending[c->pending_count - 1].end = c->sent_bytes + out.len;
         if (world_chance(world, 40)) {
             break;
         }
@@ -423,8 +477,8 @@ void client_read_all(struct world *world)
             struct bytes out = {0};
             struct history_op op = client_op(world, c, c->key_first + k, HISTORY_GET);
             uint32_t number = history_add(&world->history, &op);
-            client_push(c, number, 1);
             bytes_print(&out, "get %s\r\n", world_key(op.key));
+            client_push(world, c, number, 1)->end = c->sent_bytes + out.len;
             client_put(world, c, SEGMENT_DATA, bytes_slice(&out));
             bytes_free(&out);
         }
@@ -440,18 +494,17 @@ static void client_close_op(struct world *world, uint32_t number, enum history_r
     op->told_us = world->now_us;
     op->is_cas_loose = op->is_cas_loose || op->cas_epoch == CLIENT_NO_EPOCH ||
                        op->cas_epoch != client_epoch(world, &world->clients[op->client]);
-    if (world->now_us - op->asked_us > WORLD_REQUEST_US + WORLD_SLACK_US) {
-        world_broken(world, "C6", "client %u waited %llu us for %s %s", op->client,
-                     (unsigned long long)(world->now_us - op->asked_us),
-                     history_kind_word(op->kind), world_key(op->key));
-    }
     client_note_faults(world, op);
 }
 
-static void client_pop(struct client *c)
+static void client_pop(struct world *world, struct client *c)
 {
+    if (client_is_late(world, &c->pending[0])) {
+        client_late(world, c, &c->pending[0]);
+    }
     c->pending_count--;
     memmove(c->pending, c->pending + 1, c->pending_count * sizeof(c->pending[0]));
+    client_begin_head(world, c);
 }
 
 static void client_odd(struct world *world, const struct client *c, struct slice line)
@@ -614,14 +667,14 @@ void client_to_client(struct world *world, uint32_t number, const struct segment
         size_t taken = line.len + 2;
         if (slice_has_prefix(line, SLICE("SERVER_ERROR"))) {
             client_read_error(world, c, line);
-            client_pop(c);
+            client_pop(world, c);
         } else if (is_get && slice_has_prefix(line, SLICE("VALUE "))) {
             taken = client_read_value(world, c, in, line);
             if (taken == 0) {
                 return;
             }
         } else if (is_get ? client_read_get(world, c, line) : client_read_line(world, c, line)) {
-            client_pop(c);
+            client_pop(world, c);
         } else {
             taken = SIZE_MAX;
         }
@@ -637,14 +690,11 @@ void client_watch(struct world *world)
 {
     for (uint32_t i = 0; i < world->client_count; i++) {
         struct client *c = &world->clients[i];
-        for (uint32_t k = 0; k < c->pending_count; k++) {
-            const struct history_op *op = &world->history.ops[c->pending[k].first_op];
-            if (!op->is_noreply && c->state == CLIENT_HERE &&
-                world->now_us - op->asked_us > WORLD_REQUEST_US + WORLD_SLACK_US) {
-                world_broken(world, "C6", "client %u waits since %llu us for %s %s", i,
-                             (unsigned long long)(world->now_us - op->asked_us),
-                             history_kind_word(op->kind), world_key(op->key));
-                return;
+        for (uint32_t k = 0; c->state == CLIENT_HERE && k < c->pending_count; k++) {
+            const struct client_pending *pending = &c->pending[k];
+            if (!pending->is_noreply && (k == 0 || pending->is_read) &&
+                client_is_late(world, pending)) {
+                client_late(world, c, pending);
             }
         }
     }

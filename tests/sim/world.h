@@ -152,6 +152,9 @@ struct client_pending {
     uint32_t keys_done; /* of a get: told already */
     bool is_noreply;
     bool has_cas;
+    uint64_t end;      /* of its bytes, in all that the client has sent on this connection */
+    uint64_t since_us; /* its deadline counts from here: see client_read_until */
+    bool is_read;      /* the proxy has all of it */
 };
 
 enum client_state { CLIENT_AWAY, CLIENT_COMING, CLIENT_HERE };
@@ -173,6 +176,8 @@ struct client {
     uint64_t next_send_us;
     uint64_t to_server_us;
     uint64_t to_client_us;
+    uint64_t sent_bytes; /* on this connection */
+    uint64_t read_bytes; /* of them, by the proxy */
     struct bytes waiting; /* arrived at the proxy's socket, not read */
     struct bytes in;      /* arrived at the client */
     struct client_pending pending[WORLD_PENDING_MAX];
