@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The dataplane's inside, shared by its files only: session.c (clients), txn.c (one command over
- * the replicas), multiget.c, link.c (nodes), command.c (protocol text), dataplane.c (the public
- * face).
+ * the replicas), multiget.c, link.c and link_reply.c (nodes), command.c and compose.c (protocol
+ * text), deadline.c, inflight.c, dataplane.c (the public face).
  *
  * The way of a request, with its two queues:
  *
@@ -400,7 +400,7 @@ void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
                      const struct mc_reply *reply);
 void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg);
 
-/* --- link.c --- */
+/* --- link.c, link_reply.c --- */
 
 /* Room for one more leg of any kind. */
 bool link_has_room(const struct dataplane *dp, uint32_t legs);
@@ -418,6 +418,8 @@ bool link_is_proven(const struct dataplane *dp, uint32_t node);
 void link_give_up(struct dataplane *dp, uint32_t node, enum wire_end end);
 void link_adopt(struct dataplane *dp);
 void link_tick(struct dataplane *dp);
+/* Identity and view have come in: the link is open. */
+void link_greeted(struct dataplane *dp, struct link *link);
 /* What the shell is to do for this link next; the link was touched. */
 bool link_next_action(struct dataplane *dp, struct link *link, struct dataplane_action *out);
 void link_on_open(struct dataplane *dp, uint32_t node);

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a node answers on its link: lines and data blocks, each belonging to the leg at the head of
+ * the queue. A reply that does not fit its request in any way - another word, another key, bytes
+ * nobody asked for - is nonsense, and the link is given up.
+ */
+#include "dataplane_private.h"
+
+static void take_stat(struct link *link, const struct mc_reply *reply)
+{
+    static const struct slice names[] = {SLICE_INIT("pid"), SLICE_INIT("time"),
+                                         SLICE_INIT("uptime"), SLICE_INIT("cmd_flush")};
+    uint64_t *const values[] = {&link->greeting.pid, &link->greeting_time_s,
+                                &link->greeting_uptime_s, &link->greeting.flushes};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (slice_is_equal(reply->key, names[i])) {
+            (void)mc_read_u64(reply->text, values[i]); /* unreadable stays 0: unknown */
+        }
+    }
+}
+
+/* --- Replies --- */
+
+static bool is_error(enum mc_reply_kind kind)
+{
+    return kind == MC_REPLY_ERROR || kind == MC_REPLY_CLIENT_ERROR || kind == MC_REPLY_SERVER_ERROR;
+}
+
+/* The head leg has all it waited for. */
+static void complete(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
+{
+    struct leg *leg = link->head;
+    struct dataplane_node_stats *stats = &dp->stats.nodes[link->node];
+    link->head = leg->next;
+    if (link->head == NULL) {
+        link->tail = NULL;
+    }
+    leg->next = NULL;
+    stats->in_flight--;
+    if (link->state == LINK_OPEN) {
+        link->failures = 0;
+        link->has_answered = true;
+    }
+    histogram_record(&stats->latency, dp->now_us - leg->since_us);
+    if (leg->txn != NULL) {
+        txn_on_leg(dp, leg, reply);
+    } else {
+        leg_drop(dp, leg);
+    }
+}
+
+/* Keep BYTES of the head leg's reply; without memory the reply is read on and thrown away. */
+static void keep(struct dataplane *dp, struct leg *leg, struct slice bytes)
+{
+    if (!leg->is_out_of_memory && !chain_append(&dp->chunks, &leg->reply, bytes)) {
+        leg->is_out_of_memory = true;
+        chain_drop(&dp->chunks, &leg->reply.chain);
+        leg->reply.tail = NULL;
+    }
+}
+
+/* The next key that the leg asked for and that KEY may be; false: it asked for no such key. */
+static bool match_key(struct leg *leg, struct slice key)
+{
+    const char *request = leg->request.head->data + leg->request.off;
+    if (leg->key_cursor == 0) {
+        leg->key_cursor = leg->txn->key_off;
+    }
+    struct slice rest = slice_of(request + leg->key_cursor, leg->request.len - 2 - leg->key_cursor);
+    if (slice_is_equal(rest, key)) {
+        leg->key_cursor = leg->request.len - 2; /* the usual case: one key */
+        return true;
+    }
+    for (;;) {
+        struct slice next = mc_next_word(&rest);
+        if (next.len == 0) {
+            return false;
+        }
+        if (slice_is_equal(next, key)) {
+            leg->key_cursor = leg->request.len - 2 - (uint32_t)rest.len;
+            return true;
+        }
+    }
+}
+
+static void expect_body(struct link *link, uint64_t value_bytes, bool is_kept)
+{
+    link->body_left = value_bytes + 2;
+    link->is_body_kept = is_kept;
+}
+
+static void keep_gets_line(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
+{
+    char line[MC_KEY_BYTES_MAX + 80];
+    struct mc_writer w = mc_writer_of(line, sizeof(line));
+    mc_write(&w, SLICE("VALUE "));
+    mc_write(&w, reply->key);
+    mc_write(&w, SLICE(" "));
+    mc_write_u64(&w, reply->flags);
+    mc_write(&w, SLICE(" "));
+    mc_write_u64(&w, reply->value_bytes);
+    mc_write(&w, SLICE(" "));
+    mc_write_u64(&w, reply->cas | txn_cas_tag(dp, leg->node));
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(!w.is_full);
+    keep(dp, leg, slice_of(line, w.len));
+}
+
+/*
+ * VALUE blocks and END. A small value that lies in the input whole is copied into the journal in
+ * one piece: the usual case.
+ *
+ * Returns  bytes of INPUT used; 0: nonsense.
+ */
+static size_t take_get(struct dataplane *dp, struct link *link, const struct mc_reply *reply,
+                       struct slice input)
+{
+    struct leg *leg = link->head;
+    if (reply->kind == MC_REPLY_END) {
+        complete(dp, link, reply);
+        return reply->line_bytes;
+    }
+    if (reply->kind == MC_REPLY_SERVER_ERROR && leg->hits == 0) {
+        complete(dp, link, reply);
+        return reply->line_bytes;
+    }
+    if (reply->kind != MC_REPLY_VALUE || reply->has_cas != (leg->form == FORM_GETS) ||
+        !match_key(leg, reply->key)) {
+        return 0;
+    }
+    leg->hits++;
+    size_t block = reply->line_bytes + (size_t)reply->value_bytes + 2;
+    bool is_simple = leg->form == FORM_GET && leg->hits == 1 && block <= JOURNAL_REPLY_BYTES_MAX &&
+                     block + 5 <= input.len && memcmp(input.ptr + block - 2, "\r\nEND\r\n", 7) == 0;
+    if (is_simple) {
+        char *to = journal_reserve(&dp->replies, &dp->chunks, block + 5);
+        if (to != NULL) {
+            memcpy(to, input.ptr, block + 5);
+            leg->reply.chain = journal_commit(&dp->replies, block + 5);
+            leg->has_end = true;
+            complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_END});
+            return block + 5;
+        }
+    }
+    if (leg->form == FORM_GETS) {
+        keep_gets_line(dp, leg, reply);
+    } else {
+        keep(dp, leg, slice_of(input.ptr, reply->line_bytes));
+    }
+    expect_body(link, reply->value_bytes, true);
+    return reply->line_bytes;
+}
+
+/* Begin the store that gives other replicas the item of a read-back (replication.md section 2: t).
+ */
+static void keep_item_head(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
+{
+    enum { RELATIVE_S_MAX = 60 * 60 * 24 * 30 };
+    char head[COMMAND_HEAD_BYTES_MAX];
+    struct mc_writer w = mc_writer_of(head, sizeof(head));
+    mc_write(&w, SLICE("ms "));
+    mc_write(&w, txn_key(leg->txn));
+    mc_write(&w, SLICE(" "));
+    mc_write_u64(&w, reply->value_bytes);
+    if (reply->flags != 0) {
+        mc_write(&w, SLICE(" F"));
+        mc_write_u64(&w, reply->flags);
+    }
+    if (reply->ttl_s >= 0) {
+        uint64_t ttl_s = (uint64_t)reply->ttl_s;
+        mc_write(&w, SLICE(" T"));
+        /* Longer ones are taken as absolute times, by the clock of who stores it: nodes of one pool
+         * are expected to agree on it within the promise's two seconds. */
+        mc_write_u64(&w, ttl_s > RELATIVE_S_MAX ? ttl_s + link_node_time_s(dp, leg->node) : ttl_s);
+    }
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(!w.is_full);
+    keep(dp, leg, slice_of(head, w.len));
+}
+
+/* The item behind a decided command. It may be gone, expired or marked by now: then has_item stays
+ * false, and the other replicas get a delete. */
+static size_t take_item(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
+{
+    struct leg *leg = link->head;
+    if (reply->kind == MC_REPLY_EN || reply->kind == MC_REPLY_SERVER_ERROR) {
+        complete(dp, link, reply);
+        return reply->line_bytes;
+    }
+    if (reply->kind != MC_REPLY_VA || !reply->has_ttl) {
+        return 0;
+    }
+    leg->has_item = reply->ttl_s != 0 && reply->ttl_s >= -1 && reply->ttl_s <= INT32_MAX &&
+                    !reply->is_won && !reply->is_stale && !reply->is_sent;
+    if (leg->has_item) {
+        keep_item_head(dp, leg, reply);
+    }
+    expect_body(link, reply->value_bytes, leg->has_item);
+    return reply->line_bytes;
+}
+
+static void keep_error(struct dataplane *dp, struct txn *txn, struct slice text)
+{
+    char *to = journal_reserve(&dp->replies, &dp->chunks, text.len + 2);
+    if (to == NULL) {
+        return; /* txn_on_leg answers with words of its own */
+    }
+    memcpy(to, text.ptr, text.len);
+    memcpy(to + text.len, "\r\n", 2);
+    txn_set_reply(dp, txn, journal_commit(&dp->replies, text.len + 2));
+}
+
+/* May a request of VERB be answered so? */
+static bool is_answer_to(char verb, enum mc_reply_kind kind)
+{
+    bool is_refusal = kind == MC_REPLY_EX || kind == MC_REPLY_NF;
+    switch (verb) {
+    case 's':
+        return kind == MC_REPLY_HD || kind == MC_REPLY_NS || is_refusal;
+    case 'd':
+        return kind == MC_REPLY_HD || is_refusal;
+    case 'g':
+        return kind == MC_REPLY_HD || kind == MC_REPLY_EN;
+    case 'a':
+        return kind == MC_REPLY_NS || is_refusal;
+    default:
+        UNREACHABLE();
+    }
+}
+
+/* Digits, and the spaces that memcached leaves behind a number that became shorter. */
+static bool is_number_text(const struct chain *chain)
+{
+    enum { NUMBER_BYTES_MAX = 22 };
+    char text[NUMBER_BYTES_MAX];
+    INVARIANT(chain->len <= NUMBER_BYTES_MAX && chain->len >= 2);
+    chain_copy(chain, text);
+    size_t digits = 0;
+    size_t end = chain->len - 2;
+    while (digits < end && text[digits] >= '0' && text[digits] <= '9') {
+        digits++;
+    }
+    bool has_digits = digits > 0;
+    while (digits < end && text[digits] == ' ') {
+        digits++;
+    }
+    return has_digits && digits == end;
+}
+
+/* The first of two replies, or the only one. */
+static size_t take_line(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
+{
+    struct leg *leg = link->head;
+    bool is_number =
+        leg->form == FORM_NUMBER_ITEM && reply->kind == MC_REPLY_VA && reply->value_bytes <= 20;
+    if (!is_number && !is_answer_to(leg_verb(leg), reply->kind) && !is_error(reply->kind)) {
+        return 0;
+    }
+    leg->kind = (uint8_t)reply->kind;
+    if (is_error(reply->kind) && leg->txn->leader == leg->node && !leg->is_cleanup) {
+        keep_error(dp, leg->txn, reply->text);
+    }
+    if (leg->form == FORM_LINE) {
+        complete(dp, link, reply);
+        return reply->line_bytes;
+    }
+    if (is_number) {
+        expect_body(link, reply->value_bytes, true);
+    } else {
+        leg->replies = 1;
+    }
+    return reply->line_bytes;
+}
+
+static size_t take_stats(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_STAT) {
+        take_stat(link, reply);
+        return reply->line_bytes;
+    }
+    if (reply->kind != MC_REPLY_END || link->greeting.pid == 0) {
+        return 0;
+    }
+    link->greeting.started_s = link->greeting_time_s - link->greeting_uptime_s;
+    link->clock_offset_s = link->greeting_time_s - dp->now_us / 1000000;
+    complete(dp, link, reply);
+    return reply->line_bytes;
+}
+
+static size_t take_view(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_VA) {
+        expect_body(link, reply->value_bytes, true);
+        return reply->line_bytes;
+    }
+    if (reply->kind != MC_REPLY_EN) {
+        return 0;
+    }
+    complete(dp, link, reply);
+    link_greeted(dp, link);
+    return reply->line_bytes;
+}
+
+static size_t take_reply(struct dataplane *dp, struct link *link, const struct mc_reply *reply,
+                         struct slice input)
+{
+    struct leg *leg = link->head;
+    switch ((enum leg_form)leg->form) {
+    case FORM_GET:
+    case FORM_GETS:
+        return take_get(dp, link, reply, input);
+    case FORM_LINE:
+        return take_line(dp, link, reply);
+    case FORM_LINE_ITEM:
+    case FORM_NUMBER_ITEM:
+        return leg->replies == 0 ? take_line(dp, link, reply) : take_item(dp, link, reply);
+    case FORM_STATS:
+        return take_stats(dp, link, reply);
+    case FORM_VIEW:
+        return take_view(dp, link, reply);
+    }
+    UNREACHABLE();
+}
+
+/* A data block has come in whole. Returns false: nonsense. */
+static bool body_done(struct dataplane *dp, struct link *link)
+{
+    struct leg *leg = link->head;
+    switch ((enum leg_form)leg->form) {
+    case FORM_GET:
+    case FORM_GETS:
+        return true; /* END, or another block, follows */
+    case FORM_NUMBER_ITEM:
+        if (leg->replies == 0) {
+            if (!leg->is_out_of_memory && !is_number_text(&leg->reply.chain)) {
+                return false;
+            }
+            /* The number with its CRLF is the client's answer. */
+            txn_set_reply(dp, leg->txn, leg->reply.chain);
+            leg->reply = (struct chain_builder){0};
+            leg->is_out_of_memory = false;
+            leg->replies = 1;
+            return true;
+        }
+        complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
+        return true;
+    case FORM_LINE_ITEM:
+        complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
+        return true;
+    case FORM_VIEW:
+        complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
+        link_greeted(dp, link);
+        return true;
+    case FORM_LINE:
+    case FORM_STATS:
+        break;
+    }
+    UNREACHABLE();
+}
+
+static void keep_body(struct dataplane *dp, struct link *link, struct slice bytes)
+{
+    struct leg *leg = link->head;
+    if (leg->form != FORM_VIEW) {
+        keep(dp, leg, bytes);
+        return;
+    }
+    /* A view that is too large is not one. */
+    if (bytes.len > sizeof(link->greeting_view) - link->greeting_bytes) {
+        link->is_body_kept = false;
+        link->greeting_bytes = 0;
+        return;
+    }
+    memcpy(link->greeting_view + link->greeting_bytes, bytes.ptr, bytes.len);
+    link->greeting_bytes += (uint32_t)bytes.len;
+}
+
+/* Take what INPUT has of the data block; false: it is not what it should be, or has no CRLF. */
+static bool take_body(struct dataplane *dp, struct link *link, struct slice *input)
+{
+    uint64_t take = input->len < link->body_left ? input->len : link->body_left;
+    struct slice body = slice_of(input->ptr, (size_t)take);
+    for (uint64_t end = 0; end < 2 && end < link->body_left; end++) {
+        uint64_t at = link->body_left - 1 - end;
+        if (at < take && input->ptr[at] != "\n\r"[end]) {
+            return false;
+        }
+    }
+    link->body_left -= take;
+    if (link->is_body_kept) {
+        struct slice kept = body;
+        if (link->head->form == FORM_VIEW && link->body_left < 2) {
+            size_t ends = 2 - (size_t)link->body_left; /* CRLF bytes so far, some seen earlier */
+            kept.len = kept.len > ends ? kept.len - ends : 0;
+        }
+        keep_body(dp, link, kept);
+    }
+    *input = slice_skip(*input, (size_t)take);
+    return link->body_left > 0 || body_done(dp, link);
+}
+
+static bool head_was_sent(const struct link *link)
+{
+    return link->head != NULL && link->head != link->unsent;
+}
+
+/*
+ * Take one reply line off INPUT; part of one is kept for later.
+ *
+ * Returns  false: nonsense.
+ */
+static bool take_one(struct dataplane *dp, struct link *link, struct slice *input)
+{
+    if (!head_was_sent(link)) {
+        return false;
+    }
+    struct mc_reply reply;
+    if (link->partial_bytes == 0) {
+        enum mc_parse parse = mc_reply_parse(*input, 0, MC_VALUE_BYTES_MAX, &reply);
+        if (parse == MC_PARSE_DONE) {
+            size_t used = take_reply(dp, link, &reply, *input);
+            *input = slice_skip(*input, used);
+            return used > 0;
+        }
+        if (parse == MC_PARSE_BAD || input->len > sizeof(link->partial)) {
+            return false;
+        }
+        memcpy(link->partial, input->ptr, input->len);
+        link->partial_bytes = (uint32_t)input->len;
+        *input = slice_skip(*input, input->len);
+        return true;
+    }
+    /* Add what completes the line, and no more. */
+    const char *end = memchr(input->ptr, '\n', input->len);
+    size_t add = end != NULL ? (size_t)(end - input->ptr) + 1 : input->len;
+    if (add > sizeof(link->partial) - link->partial_bytes) {
+        return false;
+    }
+    memcpy(link->partial + link->partial_bytes, input->ptr, add);
+    link->partial_bytes += (uint32_t)add;
+    *input = slice_skip(*input, add);
+    if (end == NULL) {
+        return true;
+    }
+    struct slice line = slice_of(link->partial, link->partial_bytes);
+    link->partial_bytes = 0;
+    return mc_reply_parse(line, 0, MC_VALUE_BYTES_MAX, &reply) == MC_PARSE_DONE &&
+           take_reply(dp, link, &reply, line) == line.len;
+}
+
+void link_on_bytes(struct dataplane *dp, uint32_t node, struct slice bytes)
+{
+    struct link *link = &dp->links[node];
+    while (bytes.len > 0 && link->state >= LINK_GREETING) {
+        bool is_fine =
+            link->body_left > 0 ? take_body(dp, link, &bytes) : take_one(dp, link, &bytes);
+        if (!is_fine) {
+            link_give_up(dp, node, WIRE_END_PROTOCOL);
+            return;
+        }
+    }
+}
