@@ -19,6 +19,8 @@ PREFIX ?= /usr/local
 WERROR ?= 0
 # Seeds of one run of the simulator in the tests.
 SEEDS ?= 200
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 60
 
 Q := $(if $(filter 1,$(V)),,@)
 is_silent := $(findstring s,$(firstword -$(MAKEFLAGS)))
@@ -40,9 +42,11 @@ UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))
 # What unit tests and the simulator share: the handler of broken invariants, helpers.
 SOURCES.testing := $(filter-out $(UNIT_TESTS),$(sort $(wildcard tests/unit/*.c)))
 BENCH_TOOLS := $(sort $(wildcard tests/bench/*.c))
+FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+SOURCES.fuzzing := $(filter-out $(FUZZ_TARGETS),$(sort $(wildcard tests/fuzz/*.c)))
 
-ALL_SOURCES = $(foreach l,$(LAYERS) main ctl sim testing,$(SOURCES.$(l))) \
-    $(UNIT_TESTS) $(BENCH_TOOLS)
+ALL_SOURCES = $(foreach l,$(LAYERS) main ctl sim testing fuzzing,$(SOURCES.$(l))) \
+    $(UNIT_TESTS) $(BENCH_TOOLS) $(FUZZ_TARGETS)
 
 PACKAGES := libevent_core libevent_pthreads jansson libmicrohttpd libcrypto
 PACKAGE_CFLAGS = $(call once,PACKAGE_CFLAGS,$(PKG_CONFIG) --cflags $(PACKAGES))
@@ -58,11 +62,12 @@ WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pr
 COMMON_CFLAGS := -std=c11 -g -pthread -Iinclude $(WARNINGS)
 # The pure layers see no more than C11; all else may use what Linux has.
 layer_cflags = $(if $(filter $(PURE_LAYERS:%=src/%/%),$(1)),,-D_GNU_SOURCE= $(PACKAGE_CFLAGS)) \
-    $(if $(filter tests/%,$(1)),-Isrc -Itests -Itests/unit)
+    $(if $(filter tests/%,$(1)),-Isrc -Itests -Itests/unit) \
+    $(if $(filter tests/fuzz/%,$(1)),-I.)
 
 HARDENED := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 
-PROFILES := release clang asan tsan pure
+PROFILES := release clang asan tsan pure fuzz coverage
 CC.release = $(CC)
 CFLAGS.release := $(HARDENED)
 LDFLAGS.release := -pie -Wl,-z,relro,-z,now
@@ -75,6 +80,15 @@ LDFLAGS.asan := -fsanitize=address,undefined
 CC.tsan = $(CC)
 CFLAGS.tsan := -O1 -fno-omit-frame-pointer -fsanitize=thread
 LDFLAGS.tsan := -fsanitize=thread
+FUZZ_SANITIZERS := address,undefined
+CC.fuzz = $(CLANG)
+CFLAGS.fuzz := -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,$(FUZZ_SANITIZERS) \
+    -fno-sanitize-recover=all
+LDFLAGS.fuzz := -fsanitize=fuzzer,$(FUZZ_SANITIZERS)
+# The fuzz targets once more, to see which lines and branches their inputs reach.
+CC.coverage = $(CLANG)
+CFLAGS.coverage := -O0 -fprofile-instr-generate -fcoverage-mapping
+LDFLAGS.coverage := -fsanitize=fuzzer -fprofile-instr-generate
 # What scripts/purity.sh looks into: nothing in it but what the sources call.
 CC.pure = $(CC)
 CFLAGS.pure := -O2 -fno-stack-protector -U_FORTIFY_SOURCE
@@ -83,6 +97,7 @@ LDFLAGS.pure :=
 objects = $(patsubst %.c,build/$(1)/obj/%.o,$(2))
 libraries = $(foreach l,$(2),build/$(1)/lib$(l).a)
 unit_programs = $(patsubst tests/unit/%.c,build/$(1)/unit/%,$(UNIT_TESTS))
+fuzz_programs = $(patsubst tests/fuzz/%.c,build/$(1)/fuzz/%,$(FUZZ_TARGETS))
 bench_programs := $(patsubst tests/bench/%.c,build/release/bench/%,$(BENCH_TOOLS))
 
 # A file that changes when its text does: objects hang on the flags that made them, archives and
@@ -127,7 +142,7 @@ build/$(1)/obj/%.o: %.c build/$(1)/flags
 	$$(Q)$$(CC.$(1)) $$(COMMON_CFLAGS) $$(CFLAGS.$(1)) $$(call layer_cflags,$$<) $$(CFLAGS) \
 	    -MMD -MP -c -o $$@ $$<
 
-$(foreach l,$(LAYERS) testing,$(eval $(call layer_rules,$(1),$(l))))
+$(foreach l,$(LAYERS) testing fuzzing,$(eval $(call layer_rules,$(1),$(l))))
 
 build/$(1)/everwarm: $$(call objects,$(1),$$(SOURCES.main)) $$(call libraries,$(1),$$(LAYERS))
 	$$(call say,LD,$$@)
@@ -144,6 +159,13 @@ build/$(1)/sim: $$(call objects,$(1),$$(SOURCES.sim)) \
 
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rules,$(1),$(notdir $(basename $(t))))))
 
+build/$(1)/fuzz/%: build/$(1)/obj/tests/fuzz/%.o \
+    $$(call libraries,$(1),$(LAYERS) testing fuzzing)
+	$$(call say,LD,$$@)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group \
+	    $$(PACKAGE_LIBS)
+
 build/$(1)/bench/%: build/$(1)/obj/tests/bench/%.o $$(call libraries,$(1),core mc base testing)
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
@@ -156,7 +178,7 @@ $(foreach p,$(PROFILES),$(eval $(call profile_rules,$(p))))
 # -- targets -------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all clang run test ci unit unit-tsan conformance sim e2e bench-quick
+.PHONY: all clang run test ci unit unit-tsan conformance sim e2e bench-quick fuzz fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install clean deps help
 
@@ -191,6 +213,12 @@ conformance: build/asan/everwarm ## the protocol table: on two versions of memca
 
 sim: build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s alone
 	@$< $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+fuzz: $(call fuzz_programs,fuzz) ## every parser, and a dataplane: FUZZ_SECONDS=n each
+	@scripts/fuzz.sh run $(FUZZ_SECONDS) $^
+
+fuzz-coverage: $(call fuzz_programs,coverage) ## which lines and branches the fuzzers' inputs reach
+	@scripts/fuzz.sh coverage $^
 
 e2e: all ## end-to-end tests on real processes, on two versions of memcached
 	@scripts/e2e.sh build/release/everwarm
@@ -234,10 +262,11 @@ install: all ## install below PREFIX=/usr/local (DESTDIR for packagers)
 	    -t "$(DESTDIR)$(PREFIX)/share/man/man$(s)" $(wildcard docs/*.$(s));))
 
 clean: ## remove all that was built (but memcached 1.6.38, which is fetched)
-	rm -rf $(PROFILES:%=build/%) build/everwarm build/everwarmctl build/test build/bench
+	rm -rf $(PROFILES:%=build/%) build/everwarm build/everwarmctl build/test build/bench \
+	    build/npm
 
 deps: ## install all that building, running and testing need (not root: says what to type)
 	@scripts/deps.sh ci bench
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

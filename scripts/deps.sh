@@ -14,9 +14,14 @@ if compgen -G 'src/ctl/*.c' >/dev/null; then
     build="$build libcurl4-openssl-dev"
 fi
 run="$build memcached curl"
-test="$run check clang binutils util-linux python3 python3-pymemcache python3-memcache php-cli
-    php-memcached libcache-memcached-perl debian-archive-keyring"
-ci="$test clang-format clang-tidy cppcheck"
+test="$run check clang binutils util-linux python3 python3-pymemcache python3-memcache
+    python3-pylibmc php-cli php-memcached libcache-memcached-perl libcache-memcached-fast-perl ruby
+    ruby-dalli libmemcached-dev libmemcached-tools nodejs debian-archive-keyring"
+# npm comes with some builds of Node.js, and as a package of its own for Debian's.
+if ! command -v npm >/dev/null; then
+    test="$test npm"
+fi
+ci="$test clang-format clang-tidy cppcheck llvm"
 bench="$run nutcracker python3"
 
 wanted=

@@ -16,6 +16,7 @@ test_seconds_max=300 # a hanging test must not hang CI
 logs=build/test/e2e
 mkdir -p "$logs"
 scripts/memcached-trixie.sh
+scripts/npm-clients.sh
 
 for memcached in /usr/bin/memcached "$PWD/build/trixie/memcached"; do
     version=$("$memcached" -V | awk '{ print $2 }')

@@ -33,6 +33,7 @@ everything() {
     stage unit build -s unit
     stage conformance build -s conformance
     stage simulator build -s sim
+    stage fuzz build -s fuzz FUZZ_SECONDS=20
     stage end-to-end build -s e2e
 }
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Client libraries as their users use them, each through everwarm in front of two memcacheds: what
+they store lies on both, and everyday calls answer as memcached itself would.
+
+Each script in clients/ also runs against one memcached alone, so that what it expects is
+memcached's behaviour and not ours.
+"""
+import os
+import pathlib
+import subprocess
+import tempfile
+
+from harness import Everwarm, Memcached, Raw, differences, running, say
+
+HERE = pathlib.Path(__file__).resolve().parent
+CLIENTS = HERE / "clients"
+NODE_MODULES = HERE.parents[1] / "build/npm/node_modules"
+ONE_CLIENT_SECONDS_MAX = 30
+
+USES = [
+    ["/usr/bin/python3", "pymemcache_use.py", "{port}"],
+    ["/usr/bin/python3", "python_memcached_use.py", "{port}"],
+    ["/usr/bin/python3", "pylibmc_use.py", "{port}", "text"],
+    ["php", "libmemcached.php", "{port}", "text"],
+    ["perl", "cache_memcached.pl", "Cache::Memcached", "{port}"],
+    ["perl", "cache_memcached.pl", "Cache::Memcached::Fast", "{port}"],
+    ["node", "memcached_use.js", "{port}"],
+]
+
+
+def run(*words, **options):
+    environment = dict(os.environ, NODE_PATH=str(NODE_MODULES))
+    return subprocess.run(words, check=True, timeout=ONE_CLIENT_SECONDS_MAX, env=environment,
+                          **options)
+
+
+def use(words, port):
+    program, script, *rest = [word.format(port=port) for word in words]
+    run(program, str(CLIENTS / script), *rest)
+
+
+def tools(port, *flags):
+    """libmemcached's own programs: a file in, the same file out."""
+    servers = "--servers=127.0.0.1:%d" % port
+    run("memcping", servers, *flags)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "everwarm-file"
+        path.write_bytes("grüße\n".encode() * 5000)
+        run("memccp", servers, *flags, str(path))
+        run("memcexist", servers, *flags, path.name)
+        out = run("memccat", servers, *flags, path.name, stdout=subprocess.PIPE).stdout
+        assert out.rstrip(b"\n") == path.read_bytes().rstrip(b"\n"), len(out)
+        run("memctouch", servers, *flags, "--expire=500", path.name)
+        run("memcrm", servers, *flags, path.name)
+    conn = Raw(port)
+    assert conn.get(b"everwarm-file") == {}
+    conn.close()
+
+
+def main():
+    direct = Memcached().up()
+    nodes = [Memcached().up(), Memcached().up()]
+    proxy = Everwarm(nodes).up()
+    with running(direct, *nodes, proxy):
+        for words in USES:
+            say(" ".join(words[1:]).replace("{port}", "").strip())
+            use(words, direct.port)
+            use(words, proxy.port)
+        say("libmemcached's tools")
+        tools(direct.port)
+        tools(proxy.port)
+        a, b = [node.items() for node in nodes]
+        found = differences(a, b)
+        assert not found, "%d differences, such as %r" % (len(found), found[:3])
+        assert len(a) > 1000, len(a)
+
+
+if __name__ == "__main__":
+    main()
