@@ -203,9 +203,9 @@ struct link {
     char greeting_view[VIEW_BYTES_MAX];
 };
 
-/* Times of arrival that are told apart in a client's waiting input; the last one stands for all
- * that came after it. */
-enum { SESSION_ARRIVALS = 4 };
+/* Times of arrival that are told apart in a client's waiting input, an eighth of the request
+ * timeout from each other: enough for two timeouts, and nothing waits longer than one. */
+enum { SESSION_ARRIVALS = 16, SESSION_ARRIVALS_A_TIMEOUT = 8 };
 
 enum session_state {
     SESSION_FREE,

@@ -601,11 +601,15 @@ static size_t consume(struct dataplane *dp, struct session *session, struct slic
 static void note_arrival(const struct dataplane *dp, struct session *session, size_t bytes)
 {
     session->input_bytes += bytes;
-    if (session->arrival_count < SESSION_ARRIVALS) {
-        session->arrival_count++;
+    uint64_t apart_us = dp->options.request_timeout_us / SESSION_ARRIVALS_A_TIMEOUT;
+    uint32_t count = session->arrival_count;
+    bool is_new = count == 0 || (count < SESSION_ARRIVALS &&
+                                 dp->now_us - session->arrivals[count - 1].since_us >= apart_us);
+    if (is_new) {
+        session->arrivals[count].since_us = dp->now_us;
+        session->arrival_count = ++count;
     }
-    session->arrivals[session->arrival_count - 1].end = session->input_bytes;
-    session->arrivals[session->arrival_count - 1].since_us = dp->now_us;
+    session->arrivals[count - 1].end = session->input_bytes;
 }
 
 /* Forget the first COUNT bytes of the kept input. */

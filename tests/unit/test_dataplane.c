@@ -1116,6 +1116,167 @@ START_TEST(test_invalidation_survives_a_lapse)
 }
 END_TEST
 
+/* A read that lost its leader waits for what its client wrote before it. */
+START_TEST(test_read_waits_for_own_write)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("add %s 0 0 1\r\nv\r\nget %s\r\n", k, k));
+    b.to_node_bytes[0] = 0;
+    close_node(0, WIRE_END_EOF);
+    expect_node(1, "");
+    greet(0, 100);
+    expect_node(0, FORMAT("ms %s 1 ME\r\nv\r\n", k));
+    node(0, "HD\r\n");
+    expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
+    node(1, "HD\r\n");
+    pass(20 * 1000);
+    expect_node(0, FORMAT("get %s\r\n", k));
+    node(0, FORMAT("VALUE %s 0 1\r\nv\r\nEND\r\n", k));
+    expect_client(0, FORMAT("STORED\r\nVALUE %s 0 1\r\nv\r\nEND\r\n", k));
+}
+END_TEST
+
+/* A plain write may be sent again, so nothing is decided about its key before it is over. */
+START_TEST(test_decision_waits_for_plain_write)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\n1\r\n", k));
+    client(1, FORMAT("incr %s 1\r\n", k));
+    expect_node(0, FORMAT("ms %s 1\r\n1\r\n", k));
+    node(0, "HD\r\n");
+    expect_node(0, "");
+    node(1, "HD\r\n");
+    expect_node(0, FORMAT("ma %s MI D1 v\r\nmg %s v f t u\r\n", k, k));
+}
+END_TEST
+
+/* Of two writes to one key the first was cut off, and must wait; the second was never sent, and
+ * must not go ahead of it. */
+START_TEST(test_unsent_write_waits_for_a_cut_one)
+{
+    client(0, "set k 0 0 1\r\n1\r\n");
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    dataplane_turn(b.dp, b.now_us, b.lease_until_us);
+    dataplane_step(b.dp, &(struct dataplane_event){.type = DATAPLANE_CLIENT_BYTES,
+                                                   .client = 0,
+                                                   .bytes = SLICE("set k 0 0 1\r\n2\r\n")});
+    dataplane_step(b.dp, &(struct dataplane_event){
+                             .type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_RESET});
+    run();
+    expect_node(0, "ms k 1\r\n2\r\n");
+    node(0, "HD\r\nHD\r\n");
+    greet(1, 101);
+    expect_node(0, "");
+    expect_node(1, "");
+    struct topology *t = topology(1, 0);
+    hold_view(t);
+    adopt_view(t);
+}
+END_TEST
+
+/* What was given up ends by a timeout when its successor is open already: it is proven in time. */
+START_TEST(test_late_end_is_proven)
+{
+    client(0, FORMAT("get %s\r\n", key_of(1)));
+    pass(760 * 1000);
+    ck_assert(b.is_given_up[1]);
+    node(0, "END\r\n");
+    expect_client(0, "END\r\n");
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    greet(1, 101);
+    b.given_up[1]--;
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_TIMEOUT});
+    hold_view(topology(3, 0));
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
+    pass(1000 * 1000);
+    pass(510 * 1000);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+}
+END_TEST
+
+/* A write whose client is gone does not keep the view from changing for ever. */
+START_TEST(test_stranded_orphan_ends)
+{
+    adopt_view(topology(1, 0));
+    client(0, "add k 0 0 1\r\nv\r\n");
+    close_node(0, WIRE_END_RESET);
+    step(&(struct dataplane_event){.type = DATAPLANE_CLIENT_LOST, .client = 0});
+    b.to_node_bytes[0] = 0;
+    greet(0, 100);
+    b.given_up[1]--; /* by the view without it */
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_EOF});
+    hold_view(topology(1, 2));
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
+    for (int i = 0; i < 80; i++) {
+        pass(20 * 1000);
+    }
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+}
+END_TEST
+
+/* The same of a delete of our own that was cut off at the last copy: it is sent again. */
+START_TEST(test_cut_invalidation_is_sent_again)
+{
+    adopt_view(topology(1, 0));
+    client(0, "add k 0 0 1\r\nv\r\n");
+    b.lease_until_us = b.now_us;
+    pass(1000);
+    node(0, "HD\r\n");
+    b.lease_until_us = UINT64_MAX;
+    b.to_node_bytes[0] = 0;
+    pass(1000);
+    expect_node(0, "md k\r\n");
+    close_node(0, WIRE_END_RESET);
+    greet(0, 100);
+    expect_node(0, "md k\r\n");
+}
+END_TEST
+
+/* Two nodes missed a write; one is back, the other leaves. The write does not wait for the view,
+ * nor the view for the write. */
+START_TEST(test_write_and_leaver)
+{
+    client(0, "set k 0 0 1\r\nv\r\n");
+    close_node(0, WIRE_END_EOF);
+    close_node(1, WIRE_END_EOF);
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    greet(0, 100);
+    b.is_connecting[1] = false;
+    close_node(1, WIRE_END_REFUSED);
+    struct topology *t = topology(1, 0);
+    hold_view(t);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+    adopt_view(t);
+    expect_node(0, "ms k 1\r\nv\r\n");
+    node(0, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+/* Requests that wait behind a held write keep the time at which each came. */
+START_TEST(test_waiting_input_keeps_its_time)
+{
+    hold_view(topology(3, 0));
+    for (int i = 0; i < 14; i++) {
+        client(0, "set k 0 0 1\r\nv\r\n");
+        pass(100 * 1000);
+    }
+    for (int i = 0; i < 30; i++) {
+        pass(20 * 1000);
+    }
+    /* 2 s after the first, those of the first half second are over. */
+    ck_assert_uint_ge(b.to_client_bytes[0], 5 * strlen("SERVER_ERROR timed out\r\n"));
+    for (int i = 0; i < 50; i++) {
+        pass(20 * 1000);
+    }
+    ck_assert_uint_eq(b.to_client_bytes[0], 14 * strlen("SERVER_ERROR timed out\r\n"));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("dataplane");
@@ -1160,6 +1321,14 @@ int main(void)
     tcase_add_test(tcase, test_replica_refuses);
     tcase_add_test(tcase, test_words_that_do_not_fit);
     tcase_add_test(tcase, test_invalidation_survives_a_lapse);
+    tcase_add_test(tcase, test_read_waits_for_own_write);
+    tcase_add_test(tcase, test_decision_waits_for_plain_write);
+    tcase_add_test(tcase, test_unsent_write_waits_for_a_cut_one);
+    tcase_add_test(tcase, test_late_end_is_proven);
+    tcase_add_test(tcase, test_stranded_orphan_ends);
+    tcase_add_test(tcase, test_cut_invalidation_is_sent_again);
+    tcase_add_test(tcase, test_write_and_leaver);
+    tcase_add_test(tcase, test_waiting_input_keeps_its_time);
     Suite *suite = suite_create("dataplane");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
