@@ -43,19 +43,33 @@ static void write_mode(struct mc_writer *w, enum mc_command command)
     UNREACHABLE();
 }
 
-size_t command_store_head(const struct mc_request *request, uint64_t cas, char *to,
-                          uint16_t *key_off)
+/* Room for a token; txn.c puts one there each time the command is sent, or blanks the room when it
+ * turns out that the nodes don't know `E`. */
+static void write_token_field(const struct dataplane *dp, struct mc_writer *w,
+                              struct command_places *places)
+{
+    if (dp->topology == NULL || dp->topology->has_tokens) {
+        mc_write(w, SLICE(" E"));
+        places->token_off = (uint16_t)w->len;
+        mc_write(w, SLICE("0000000000000000000"));
+    }
+}
+
+size_t command_store_head(const struct dataplane *dp, const struct mc_request *request, char *to,
+                          struct command_places *places)
 {
     struct mc_writer w = mc_writer_of(to, COMMAND_HEAD_BYTES_MAX);
+    *places = (struct command_places){0};
     mc_write(&w, SLICE("ms "));
-    *key_off = (uint16_t)w.len;
+    places->key_off = (uint16_t)w.len;
     mc_write(&w, request->key);
     mc_write(&w, SLICE(" "));
     mc_write_u64(&w, request->value_bytes);
+    write_token_field(dp, &w, places);
     write_mode(&w, request->command);
     if (request->command == MC_CAS) {
         mc_write(&w, SLICE(" C"));
-        mc_write_u64(&w, cas);
+        mc_write_u64(&w, txn_node_cas(dp, request->cas));
     }
     if (request->command != MC_APPEND && request->command != MC_PREPEND) {
         if (request->exptime_s != 0) {
@@ -73,7 +87,7 @@ size_t command_store_head(const struct mc_request *request, uint64_t cas, char *
 }
 
 /* What "mg" is asked so that its answer is the whole item, without moving it in the LRU. */
-#define READ_BACK " v f t u\r\n"
+#define READ_BACK " v f t c u\r\n"
 
 size_t command_store_tail(enum mc_command command, struct slice key, char *to)
 {
@@ -88,9 +102,10 @@ size_t command_store_tail(enum mc_command command, struct slice key, char *to)
     return w.len;
 }
 
-size_t command_single(const struct mc_request *request, struct slice key, char *to,
-                      uint16_t *key_off)
+size_t command_single(const struct dataplane *dp, const struct mc_request *request,
+                      struct slice key, char *to, struct command_places *places)
 {
+    *places = (struct command_places){0};
     struct mc_writer w = mc_writer_of(to, COMMAND_HEAD_BYTES_MAX + COMMAND_TAIL_BYTES_MAX);
     switch (request->command) {
     case MC_GET:
@@ -129,7 +144,7 @@ size_t command_single(const struct mc_request *request, struct slice key, char *
     case MC_COMMAND_COUNT:
         UNREACHABLE();
     }
-    *key_off = (uint16_t)w.len;
+    places->key_off = (uint16_t)w.len;
     mc_write(&w, key);
     if (request->command == MC_TOUCH) {
         mc_write(&w, SLICE(" T"));
@@ -138,6 +153,7 @@ size_t command_single(const struct mc_request *request, struct slice key, char *
     if (request->command == MC_INCR || request->command == MC_DECR) {
         mc_write(&w, request->command == MC_INCR ? SLICE(" MI D") : SLICE(" MD D"));
         mc_write_u64(&w, request->delta);
+        write_token_field(dp, &w, places);
         mc_write(&w, SLICE(" v\r\nmg "));
         mc_write(&w, key);
         mc_write(&w, SLICE(READ_BACK));

@@ -47,7 +47,7 @@ struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn)
     struct slice words = slice_of(head, head_bytes - 2);
     bool is_fine = true;
     for (struct slice word = mc_next_word(&words); word.len > 0; word = mc_next_word(&words)) {
-        bool is_condition = word.ptr > head + txn->key_off + txn->key_bytes &&
+        bool is_condition = word.ptr > head + txn->places.key_off + txn->key_bytes &&
                             (word.ptr[0] == 'M' || word.ptr[0] == 'C');
         if (!is_condition) {
             is_fine =
@@ -74,11 +74,11 @@ struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn)
 struct chain compose_touch(struct dataplane *dp, const struct txn *txn)
 {
     struct mc_request request = {.command = MC_TOUCH, .exptime_s = txn->exptime_s};
-    uint16_t key_off = 0;
+    struct command_places places;
     char *to = journal_reserve(&dp->requests, &dp->chunks,
                                COMMAND_HEAD_BYTES_MAX + COMMAND_TAIL_BYTES_MAX);
     if (to == NULL) {
         return (struct chain){0};
     }
-    return journal_commit(&dp->requests, command_single(&request, txn_key(txn), to, &key_off));
+    return journal_commit(&dp->requests, command_single(dp, &request, txn_key(txn), to, &places));
 }

@@ -218,6 +218,7 @@ static void propose_first(struct control *control)
     struct view view = {.epoch = 1,
                         .proposer = (uint16_t)control->id,
                         .is_young = true,
+                        .alone = VIEW_NO_PROXY,
                         .flush_by = VIEW_NO_PROXY,
                         .node_count = control->node_count};
     node_set heard = control_probe_heard(control);
@@ -228,6 +229,7 @@ static void propose_first(struct control *control)
                                               .identity = control->probes[node].identity,
                                               .filler = VIEW_NO_PROXY};
     }
+    view.has_tokens = control_plan_has_tokens(control, &view);
     view_seal(&view, &control->options.names);
     if (control_join_propose(control, &view, SLICE("first start"))) {
         struct trace_event event = control_event(control, TRACE_FIRST_START);
@@ -320,15 +322,20 @@ struct topology *control_join_topology(struct control *control, const struct vie
 {
     uint64_t adopted = least_of(control, control->adopted);
     uint64_t drained = least_of(control, control->drained);
-    struct topology *topology =
-        &control->topologies[(control->serial + 1) % CONTROL_TOPOLOGIES_MAX];
-    bool is_free = topology->serial == 0 || topology->serial < adopted ||
-                   (topology->serial < drained && topology->serial != control->effective_serial);
-    if (!is_free) {
+    uint64_t serial = control->serial + 1;
+    if (control->topologies[serial % CONTROL_TOPOLOGIES_MAX].serial == control->effective_serial &&
+        control->effective_serial != 0) {
+        serial++; /* the one that is acted on keeps its place, however many come and go */
+    }
+    struct topology *topology = &control->topologies[serial % CONTROL_TOPOLOGIES_MAX];
+    if (topology->serial != 0 && topology->serial >= adopted && topology->serial >= drained) {
         return NULL;
     }
     view_topology(view, topology);
-    topology->serial = ++control->serial;
+    control->serial = serial;
+    topology->serial = serial;
+    topology->proxy_id = (uint16_t)control->id;
+    topology->token_base_ms = control->token_base_ms;
     return topology;
 }
 
@@ -430,8 +437,23 @@ static uint64_t remembered_us(const struct control *control)
                : earliest + control->options.lease_us;
 }
 
+/*
+ * What another acts on has been joined by all that live, and whoever came or came back since looks
+ * for it before acting: that it is so need not be found out twice. It matters where one of two
+ * proxies has known for long that a third is dead, and the other can't know yet.
+ */
+static bool is_acted_on(const struct control *control)
+{
+    return control->state == CONTROL_CHANGING && have_beats(control, control->joined_sequence) &&
+           control_peers_is_effective(control, &control->target, control->fresh_us);
+}
+
 static void poll(struct control *control)
 {
+    if (is_acted_on(control)) {
+        adopt(control);
+        return;
+    }
     uint64_t told_us = remembered_us(control);
     if (control->joined_us < told_us) {
         if (control->now_us >= told_us) {

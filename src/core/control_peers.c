@@ -27,6 +27,29 @@ void control_peers_init(struct control *control)
     control->beat = (struct heartbeat){.id = control->id,
                                        .nonce = control->options.nonce,
                                        .config_hash = control->options.config_hash};
+    uint64_t wall_ms = control->options.wall_ms;
+    control->token_base_ms =
+        (wall_ms > TOKEN_EPOCH_MS ? wall_ms - TOKEN_EPOCH_MS : 0) - control->now_us / 1000;
+}
+
+uint64_t control_peers_token_ms(const struct control *control)
+{
+    return control->token_base_ms + control->now_us / 1000;
+}
+
+/*
+ * What another run of a proxy had our id and promised: we begin above it, whatever our wall clock
+ * says. Not above what no clock can have said.
+ */
+static void follow_ceiling(struct control *control, const struct heartbeat *beat)
+{
+    uint64_t ceiling_ms = beat->clock_ceiling >> TOKEN_SHIFT_MS;
+    uint64_t now_ms = control_peers_token_ms(control);
+    if (ceiling_ms > now_ms + CONTROL_TOKENS_AHEAD_MAX_MS) {
+        control->counts.clocks_refused++;
+    } else if (ceiling_ms >= now_ms) {
+        control->token_base_ms += ceiling_ms + 1 - now_ms;
+    }
 }
 
 /* --- The id --- */
@@ -187,6 +210,13 @@ static uint64_t ttl_s(const struct control *control)
     return seconds > CONTROL_FAREWELL_TTL_S ? seconds : CONTROL_FAREWELL_TTL_S;
 }
 
+/* All tokens stay below it that can be given out under the lease that this heartbeat brings. */
+static uint64_t ceiling(const struct control *control)
+{
+    uint64_t lease_ms = control->options.lease_us / 1000;
+    return (control_peers_token_ms(control) + lease_ms + TOKEN_AHEAD_MS_MAX + 1) << TOKEN_SHIFT_MS;
+}
+
 void control_peers_beat(struct control *control)
 {
     if (control->id_state != ID_OURS || control->state == CONTROL_LEAVING) {
@@ -195,7 +225,9 @@ void control_peers_beat(struct control *control)
     control->beat.sequence++;
     control->beat.epoch = control->joined_epoch;
     control->beat.view_hash = control->joined_hash;
+    control->beat.effective_hash = control->effective.hash;
     control->beat.given_up = control_peers_own_given_up(control);
+    control->beat.clock_ceiling = ceiling(control);
     control->sent_us[control->beat.sequence % CONTROL_SENT_MAX] = control->now_us;
     for (uint32_t node = 0; node < control->node_count; node++) {
         if (control->probes[node].is_greeted) {
@@ -369,6 +401,7 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     peer->sequence = beat->sequence;
     peer->epoch = beat->epoch;
     peer->view_hash = beat->view_hash;
+    peer->effective_hash = beat->effective_hash;
     peer->config_hash = beat->config_hash;
     peer->given_up = beat->given_up;
     peer->growth_us = control->now_us;
@@ -409,6 +442,9 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
     if (beat.nonce == control->options.nonce) {
         probe->is_own_seen = true;
         return;
+    }
+    if (id == control->id) {
+        follow_ceiling(control, &beat);
     }
     struct peer *peer = &control->peers[id];
     bool is_leftover = beat.nonce != peer->nonce && beat.nonce == peer->nonce_before;
@@ -505,6 +541,19 @@ bool control_peers_all_show(const struct control *control, const struct view *vi
         }
     }
     return true;
+}
+
+bool control_peers_is_effective(const struct control *control, const struct view *view,
+                                uint64_t since_us)
+{
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        const struct peer *peer = &control->peers[id];
+        if (peer->state == PEER_LIVE && peer->growth_us >= since_us &&
+            peer->effective_hash == view->hash) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Returns whether some live one has not been seen to grow for longer than between two readings. */

@@ -129,14 +129,16 @@ static bool find_rescue(const struct control *control, const struct plan *plan, 
 {
     bool is_found = false;
     for (uint32_t node = 0; node < control->node_count; node++) {
-        /* That writes are missed there is no wonder: it is not what the view says. */
+        /* That writes are missed there is no wonder: it is not what the view says. One that answers
+         * again is waited for until it is up: before that it would be taken out at once. */
         const struct probe *probe = &control->probes[node];
-        bool is_there =
+        bool is_open =
             probe->state == PROBE_OPEN && probe->is_greeted && identity_is_known(&probe->identity);
+        bool is_there = is_open && !is_down(control, node);
         if (plan->next.nodes[node].admin == NODE_ADMIN_MAINT) {
             continue;
         }
-        if (!is_there && !is_long_down(control, node)) {
+        if (!is_there && (is_open || !is_long_down(control, node))) {
             return false;
         }
         if (is_there && !is_found) {
@@ -508,6 +510,23 @@ static void name_ancestors(const struct control *control, struct view *next)
     next->ancestor_count = kept + 1;
 }
 
+/* A node that was not asked yet is not what this proposal takes in: it stays what it was. */
+bool control_plan_has_tokens(const struct control *control, const struct view *view)
+{
+    bool is_known = true;
+    for (uint32_t node = 0; node < view->node_count; node++) {
+        enum probe_tokens tokens = control->probes[node].tokens;
+        if (view->nodes[node].data == NODE_DATA_OUT) {
+            continue;
+        }
+        if (tokens == PROBE_TOKENS_NO) {
+            return false;
+        }
+        is_known = is_known && tokens == PROBE_TOKENS_YES;
+    }
+    return is_known || view->has_tokens;
+}
+
 void control_plan_step(struct control *control)
 {
     bool is_quiet = control->state == CONTROL_SERVING && control_join_is_idle(control);
@@ -535,6 +554,7 @@ void control_plan_step(struct control *control)
     }
     plan.next.epoch++;
     plan.next.proposer = (uint16_t)control->id;
+    plan.next.has_tokens = control_plan_has_tokens(control, &plan.next);
     name_ancestors(control, &plan.next);
     view_seal(&plan.next, &control->options.names);
     (void)control_join_propose(control, &plan.next, slice_of(plan.text, plan.reason.len));

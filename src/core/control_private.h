@@ -29,6 +29,7 @@
 
 #include "health.h"
 #include "heartbeat.h"
+#include "token.h"
 
 enum {
     CONTROL_ALIGN = 16,
@@ -44,6 +45,8 @@ enum {
     CONTROL_TRACES_MAX = 512,
     /* Operators' wishes under way. */
     CONTROL_COMMANDS_MAX = 32,
+    /* A ceiling of tokens further ahead than this is no clock's (replication.md section 3). */
+    CONTROL_TOKENS_AHEAD_MAX_MS = 3600 * 1000,
     /* Sequence numbers whose sending time is remembered: those of seconds, or of one long change.
      */
     CONTROL_SENT_MAX = 64,
@@ -87,6 +90,7 @@ enum probe_state {
 /* What the next answer on a wire answers. */
 enum probe_form {
     PROBE_FORM_STATS,
+    PROBE_FORM_TOKENS,    /* does the node know `E`? */
     PROBE_FORM_LOOK,      /* CAS of the view */
     PROBE_FORM_VIEW,      /* its text too */
     PROBE_FORM_PUT,       /* store of a view: put_epoch, put_hash */
@@ -97,6 +101,9 @@ enum probe_form {
     PROBE_FORM_ID_PUT,
     PROBE_FORM_FLUSH,
 };
+
+/* Does the node know `E`, the CAS that the writer chooses? */
+enum probe_tokens { PROBE_TOKENS_UNKNOWN, PROBE_TOKENS_NO, PROBE_TOKENS_YES };
 
 struct probe_want {
     enum probe_form form;
@@ -148,6 +155,7 @@ struct probe {
     uint32_t transitions;
     struct identity identity; /* latest read; unknown before the first */
     uint64_t identity_us;     /* when it was asked for */
+    enum probe_tokens tokens;
     uint64_t curr_items;
     uint64_t emptied_us; /* when it was last seen to have been started or flushed; 0: long ago */
 
@@ -217,6 +225,7 @@ struct peer {
     uint64_t sequence; /* highest */
     uint64_t epoch;
     uint64_t view_hash;
+    uint64_t effective_hash;
     uint64_t config_hash;
     node_set given_up;
     uint64_t missing_us; /* since when some node did not have it, and none showed growth; 0: not */
@@ -266,6 +275,9 @@ bool control_peers_is_shown(const struct control *control, const struct view *vi
                             uint64_t since_us);
 bool control_peers_all_show(const struct control *control, const struct view *view,
                             uint64_t since_us);
+/* Does some live one say that VIEW has taken effect? */
+bool control_peers_is_effective(const struct control *control, const struct view *view,
+                                uint64_t since_us);
 node_set control_peers_own_given_up(const struct control *control);
 void control_peers_farewell(struct control *control);
 
@@ -296,6 +308,8 @@ bool control_join_propose(struct control *control, const struct view *view, stru
 void control_join_offer(struct control *control);
 void control_join_step(struct control *control);
 bool control_join_is_idle(const struct control *control);
+/* Now, as tokens count the time: milliseconds since 2020. */
+uint64_t control_peers_token_ms(const struct control *control);
 /* A topology for VIEW with the next serial, not before a place is free; NULL: none yet. */
 struct topology *control_join_topology(struct control *control, const struct view *view);
 /* The view's nodes of one sort. */
@@ -311,6 +325,8 @@ struct wish {
     uint64_t deadline_us;
 };
 
+/* May writes under VIEW give all copies the same CAS? */
+bool control_plan_has_tokens(const struct control *control, const struct view *view);
 void control_plan_step(struct control *control);
 void control_plan_command(struct control *control, const struct control_command *command);
 /* The view in effect is another: answer wishes, count leavings, trace. */
@@ -390,6 +406,7 @@ struct control {
     uint64_t id_renew_us;
     struct heartbeat beat;              /* the latest stored */
     uint64_t sent_us[CONTROL_SENT_MAX]; /* by sequence */
+    uint64_t token_base_ms; /* with our monotonic time, the time of tokens; it only grows */
     uint64_t lease_from_us;
     uint64_t lapsed_us;
     uint64_t regained_us; /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */

@@ -157,6 +157,18 @@ static void ask_view(struct control *control, struct probe *probe, enum probe_fo
     (void)control_probe_send(control, probe, form, slice_of(text, w.len), 0);
 }
 
+/* A read changes nothing; nodes that don't know the flag refuse it. */
+static void ask_tokens(struct control *control, struct probe *probe)
+{
+    char text[MC_KEY_BYTES_MAX + 16];
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    mc_write(&w, SLICE("mg "));
+    view_key_view(&control->options.names, &w);
+    mc_write(&w, SLICE(" E1\r\n"));
+    INVARIANT(!w.is_full);
+    (void)control_probe_send(control, probe, PROBE_FORM_TOKENS, slice_of(text, w.len), 0);
+}
+
 void control_probe_ask_view(struct control *control, struct probe *probe)
 {
     ask_view(control, probe, PROBE_FORM_VIEW);
@@ -181,6 +193,8 @@ static void greet(struct control *control, struct probe *probe)
     control_probe_ask_stats(control, probe);
     count_in(probe);
     if (!control->is_lone) {
+        ask_tokens(control, probe);
+        count_in(probe);
         ask_view(control, probe, PROBE_FORM_VIEW);
         count_in(probe);
     }
@@ -466,6 +480,12 @@ static bool take_line(struct control *control, struct probe *probe, const struct
         if (kind != MC_REPLY_END || !take_stats(control, probe, want.sent_us)) {
             return false;
         }
+        break;
+    case PROBE_FORM_TOKENS:
+        if (kind != MC_REPLY_HD && kind != MC_REPLY_EN && kind != MC_REPLY_CLIENT_ERROR) {
+            return false;
+        }
+        probe->tokens = kind == MC_REPLY_CLIENT_ERROR ? PROBE_TOKENS_NO : PROBE_TOKENS_YES;
         break;
     case PROBE_FORM_LOOK:
     case PROBE_FORM_VIEW:

@@ -31,6 +31,8 @@
 #include "everwarm/mc/reply.h"
 #include "everwarm/mc/request.h"
 
+#include "token.h"
+
 enum {
     /* "ms", key, length, mode, CAS, expiry, flags, CRLF, each at its longest. */
     COMMAND_HEAD_BYTES_MAX = MC_KEY_BYTES_MAX + 128,
@@ -67,6 +69,12 @@ enum txn_state {
 /* Which step a stranded write was at. */
 enum txn_step { STEP_WRITE, STEP_DECIDE, STEP_SPREAD, STEP_CHAIN };
 
+/* Where things lie in a command's text. */
+struct command_places {
+    uint16_t key_off;
+    uint16_t token_off; /* of TOKEN_DIGITS digits; 0: it has no token */
+};
+
 struct txn {
     struct session *session; /* NULL: nobody wants the answer (any more) */
     struct txn *next;        /* the session's next request */
@@ -92,7 +100,7 @@ struct txn {
     node_set was_done;   /* nodes where it took effect, in this run or an earlier one */
     node_set maybe_done; /* leaders that were sent it and did not tell what they decided */
     uint32_t legs;       /* out */
-    uint16_t key_off;    /* of the (first) key in command */
+    struct command_places places; /* in command; of many keys: of the first */
     uint8_t key_bytes;
     uint8_t command_type; /* enum mc_command */
     uint8_t state;        /* enum txn_state; txn_move alone writes it */
@@ -251,7 +259,7 @@ struct session {
     uint32_t keys_off;          /* KEYS: of store, dealt out */
     uint64_t keys_since_us;     /* KEYS: when the request came */
     struct mc_request request;  /* DATA, KEYS: slices in it are dead */
-    uint16_t key_off;
+    struct command_places places;
 };
 
 struct dataplane {
@@ -297,6 +305,7 @@ struct dataplane {
     uint32_t inflight_count;
     uint64_t starved_us; /* since when no client is read for want of memory; 0: they are */
     struct prng prng;
+    struct token_clock token_clock;
     char view_key[POOL_NAME_BYTES_MAX + 32];
     size_t view_key_bytes;
     struct txn **inflight; /* INFLIGHT_SLOTS */
@@ -307,14 +316,14 @@ struct dataplane {
 
 /* --- command.c: protocol text --- */
 
-/* Write what nodes are sent for a store's head, "ms key len .. CRLF"; *key_off is set. */
-size_t command_store_head(const struct mc_request *request, uint64_t cas, char *to,
-                          uint16_t *key_off);
+/* Write what nodes are sent for a store's head, "ms key len .. CRLF"; *places is set. */
+size_t command_store_head(const struct dataplane *dp, const struct mc_request *request, char *to,
+                          struct command_places *places);
 /* What follows the data block, CRLF included: a read-back or nothing. Returns its bytes. */
 size_t command_store_tail(enum mc_command command, struct slice key, char *to);
 /* All of any other single-key command. */
-size_t command_single(const struct mc_request *request, struct slice key, char *to,
-                      uint16_t *key_off);
+size_t command_single(const struct dataplane *dp, const struct mc_request *request,
+                      struct slice key, char *to, struct command_places *places);
 /* What the leader is expected to answer. */
 enum leg_form command_form(enum mc_command command);
 /* The leader alone decides it. */
@@ -351,14 +360,21 @@ void txn_release(struct dataplane *dp, struct txn *txn);
 void txn_recheck(struct dataplane *dp);
 /* Its deadline has passed. */
 void txn_expire(struct dataplane *dp, struct txn *txn);
-bool txn_is_drained(const struct dataplane *dp);
 void txn_asked_done(struct dataplane *dp, uint64_t ticket);
 void txn_doubt_all(struct dataplane *dp);
 void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to);
 struct slice txn_key(const struct txn *txn);
-/* The tag of replication.md section 3 that a CAS of NODE is shown with. */
+/* What nodes are asked with for a CAS that a client was shown. */
+uint64_t txn_node_cas(const struct dataplane *dp, uint64_t cas);
+/* The tag of replication.md section 3 that a CAS of NODE is shown with; 0 where it is a token. */
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node);
 void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
+
+/* --- txn_drain.c --- */
+
+/* Nodes that are not about to leave the view. */
+node_set txn_staying(const struct dataplane *dp);
+bool txn_is_drained(const struct dataplane *dp);
 
 /* --- compose.c: all return an empty chain when there is no memory --- */
 

@@ -6,6 +6,7 @@
  *   CONNECTING   target: stats           who it is
  *   FLUSHING     target: flush_all       nothing old is left; then its clock must move on by two
  *                                        seconds, for a flush also kills what is stored right after
+ *                                        (and where there are tokens, by one before)
  *   DUMPING      donor, DUMP: metadump   the keys of one class that this donor leads   <--+
  *   COPYING      donor, target           each of them                                     | more
  *                                        further classes, further donors  ----------------+
@@ -220,9 +221,30 @@ static void take_stat(struct fill *fill, const struct mc_reply *reply)
     }
 }
 
+/*
+ * memcached finds what was stored in the second of a flush by its CAS, and a token says nothing of
+ * that. So where there are tokens the second must end first in which the target may have had its
+ * last write.
+ */
+static void flush_when_due(struct fill *fill)
+{
+    struct fill_stats *stats = &fill->stats;
+    if (fill->plan.topology->has_tokens && stats->time_s == fill->flushed_s) {
+        stats->poll_us = fill->now_us + FILL_POLL_US;
+        return;
+    }
+    fill->is_flush_owed = true;
+    fill->is_flushed = true;
+    (void)fill_wire_send(fill, FILL_WIRE_TARGET, SLICE("flush_all\r\n"));
+}
+
 static void take_settling(struct fill *fill)
 {
     struct fill_stats *stats = &fill->stats;
+    if (!fill->is_flushed) {
+        flush_when_due(fill);
+        return;
+    }
     if (!identity_is_known(&fill->identity)) {
         fill->identity = stats->identity;
         fill->flushed_s = stats->time_s;
@@ -253,9 +275,9 @@ static void take_stats(struct fill *fill)
         fill_fail(fill, FILL_WIRE_TARGET, SLICE("flushed or restarted during the fill"));
     } else if (fill->state == FILL_CONNECTING) {
         fill->before = stats->identity;
+        fill->flushed_s = stats->time_s;
         fill_move(fill, FILL_FLUSHING);
-        fill->is_flush_owed = true;
-        (void)fill_wire_send(fill, FILL_WIRE_TARGET, SLICE("flush_all\r\n"));
+        flush_when_due(fill);
     } else if (fill->state == FILL_FLUSHING) {
         take_settling(fill);
     } else {
@@ -291,6 +313,7 @@ void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us
     fill->failure[0] = '\0';
     fill->stats = (struct fill_stats){0};
     fill->is_flush_owed = false;
+    fill->is_flushed = false;
     fill->before = (struct identity){0};
     fill->identity = (struct identity){0};
     fill->donors_left = plan->topology->leaders;

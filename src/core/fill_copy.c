@@ -412,6 +412,10 @@ static void place_head(struct fill *fill, const struct fill_slot *slot, int64_t 
     } else {
         mc_write(&w, SLICE(" ME"));
     }
+    if (fill->plan.topology->has_tokens) {
+        mc_write(&w, SLICE(" E"));
+        mc_write_u64(&w, slot->donor.cas);
+    }
     mc_write(&w, SLICE(" F"));
     mc_write_u64(&w, slot->donor.flags);
     mc_write(&w, SLICE(" T"));

@@ -242,9 +242,10 @@ struct fill {
 
     struct fill_stats stats;
     bool is_flush_owed;
+    bool is_flushed;          /* the flush has been sent */
     struct identity before;   /* the flush */
     struct identity identity; /* after it */
-    uint64_t flushed_s;       /* the target's time after the flush */
+    uint64_t flushed_s;       /* the target's time before, then after the flush */
     uint64_t target_time_s;   /* the target's time at... */
     uint64_t target_time_us;  /* ...this of ours */
 

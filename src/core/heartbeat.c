@@ -16,6 +16,7 @@ static void write_head(const struct heartbeat *heartbeat, struct mc_writer *w)
     text_write_number(w, SLICE("sequence"), heartbeat->sequence);
     text_write_number(w, SLICE("epoch"), heartbeat->epoch);
     text_write_hex(w, SLICE("view"), heartbeat->view_hash);
+    text_write_hex(w, SLICE("effective"), heartbeat->effective_hash);
     text_write_hex(w, SLICE("config"), heartbeat->config_hash);
     text_write_number(w, SLICE("clock"), heartbeat->clock_ceiling);
 }
@@ -53,7 +54,8 @@ static bool read_head(struct slice *text, struct heartbeat *out)
     *out = (struct heartbeat){.id = (uint32_t)id};
     return text_read_hex(text, &out->nonce) && text_read_number(text, &out->sequence) &&
            text_read_number(text, &out->epoch) && text_read_hex(text, &out->view_hash) &&
-           text_read_hex(text, &out->config_hash) && text_read_number(text, &out->clock_ceiling);
+           text_read_hex(text, &out->effective_hash) && text_read_hex(text, &out->config_hash) &&
+           text_read_number(text, &out->clock_ceiling);
 }
 
 bool heartbeat_parse(struct slice text, const struct view_names *names, struct heartbeat *out)

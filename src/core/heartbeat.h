@@ -9,13 +9,14 @@
 #include "everwarm/core/view.h"
 
 struct heartbeat {
-    uint32_t id;            /* 0..PROXIES_MAX-1 */
-    uint64_t nonce;         /* of this run of the proxy */
-    uint64_t sequence;      /* grows with each one stored */
-    uint64_t epoch;         /* of the view it has joined; 0: none yet */
-    uint64_t view_hash;     /* of that view */
-    uint64_t config_hash;   /* of the pool's configuration */
-    uint64_t clock_ceiling; /* tokens stay below it; 0 in this release */
+    uint32_t id;             /* 0..PROXIES_MAX-1 */
+    uint64_t nonce;          /* of this run of the proxy */
+    uint64_t sequence;       /* grows with each one stored */
+    uint64_t epoch;          /* of the view it has joined; 0: none yet */
+    uint64_t view_hash;      /* of that view */
+    uint64_t effective_hash; /* of the view that is in effect for it; 0: none yet */
+    uint64_t config_hash;    /* of the pool's configuration */
+    uint64_t clock_ceiling;  /* tokens stay below it; 0 in this release */
     node_set given_up; /* nodes with connections given up, not yet at EOF; in the text by name */
 };
 

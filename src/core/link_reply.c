@@ -64,7 +64,7 @@ static bool match_key(struct leg *leg, struct slice key)
 {
     const char *request = leg->request.head->data + leg->request.off;
     if (leg->key_cursor == 0) {
-        leg->key_cursor = leg->txn->key_off;
+        leg->key_cursor = leg->txn->places.key_off;
     }
     struct slice rest = slice_of(request + leg->key_cursor, leg->request.len - 2 - leg->key_cursor);
     if (slice_is_equal(rest, key)) {
@@ -166,6 +166,10 @@ static void keep_item_head(struct dataplane *dp, struct leg *leg, const struct m
         mc_write(&w, SLICE(" F"));
         mc_write_u64(&w, reply->flags);
     }
+    if (dp->topology->has_tokens) {
+        mc_write(&w, SLICE(" E"));
+        mc_write_u64(&w, reply->cas);
+    }
     if (reply->ttl_s >= 0) {
         uint64_t ttl_s = (uint64_t)reply->ttl_s;
         mc_write(&w, SLICE(" T"));
@@ -187,7 +191,7 @@ static size_t take_item(struct dataplane *dp, struct link *link, const struct mc
         complete(dp, link, reply);
         return reply->line_bytes;
     }
-    if (reply->kind != MC_REPLY_VA || !reply->has_ttl) {
+    if (reply->kind != MC_REPLY_VA || !reply->has_ttl || !reply->has_cas) {
         return 0;
     }
     leg->has_item = reply->ttl_s != 0 && reply->ttl_s >= -1 && reply->ttl_s <= INT32_MAX &&

@@ -54,7 +54,7 @@ static int choose(const struct dataplane *dp, uint64_t key_hash, node_set tried)
 static struct slice keys_of(const struct txn *txn)
 {
     const char *text = txn->command.head->data + txn->command.off;
-    return slice_of(text + txn->key_off, txn->command.len - txn->key_off - 2);
+    return slice_of(text + txn->places.key_off, txn->command.len - txn->places.key_off - 2);
 }
 
 static void answer_unreadable(struct dataplane *dp, struct txn *txn)
@@ -83,7 +83,7 @@ static struct chain share_of(struct dataplane *dp, const struct txn *txn, const 
         return (struct chain){0};
     }
     struct mc_writer w = mc_writer_of(to, txn->command.len);
-    mc_write(&w, slice_of(txn->command.head->data + txn->command.off, txn->key_off - 1u));
+    mc_write(&w, slice_of(txn->command.head->data + txn->command.off, txn->places.key_off - 1u));
     struct slice keys = keys_of(txn);
     for (uint32_t i = 0; i < txn->key_count; i++) {
         struct slice key = mc_next_word(&keys);
@@ -376,8 +376,8 @@ void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg
 {
     leg->tried |= node_set_of(leg->node);
     dp->stats.read_failovers++;
-    struct slice keys = slice_of(leg->request.head->data + leg->request.off + txn->key_off,
-                                 leg->request.len - txn->key_off - 2);
+    struct slice keys = slice_of(leg->request.head->data + leg->request.off + txn->places.key_off,
+                                 leg->request.len - txn->places.key_off - 2);
     int node = READER_HOLD;
     if (!txn->is_answered && !has_unfinished_write_before(txn) && txn->tries < TXN_TRIES_MAX) {
         txn->tries++;

@@ -123,7 +123,7 @@ static bool begin_single(struct dataplane *dp, struct session *session,
         return false;
     }
     struct txn *txn = new_txn(dp, session, request->command);
-    size_t len = command_single(request, key, to, &txn->key_off);
+    size_t len = command_single(dp, request, key, to, &txn->places);
     txn->command = journal_commit(&dp->requests, len);
     txn->key_bytes = (uint8_t)key.len;
     txn->key_hash = topology_hash(key);
@@ -190,7 +190,7 @@ static bool begin_keys(struct dataplane *dp, struct session *session,
     INVARIANT(count > 0 && !w.is_full);
     struct txn *txn = new_txn(dp, session, request->command);
     txn->command = journal_commit(&dp->requests, w.len);
-    txn->key_off = (uint16_t)key_off;
+    txn->places.key_off = (uint16_t)key_off;
     txn->key_bytes = (uint8_t)first.len;
     txn->key_hash = topology_hash(first);
     txn->key_count = count;
@@ -299,11 +299,6 @@ static void begin_store(struct dataplane *dp, struct txn *txn, const struct mc_r
     txn_begin(dp, txn);
 }
 
-static uint64_t node_cas(const struct mc_request *request)
-{
-    return request->cas & (UINT64_MAX >> 16); /* the tag is checked when the leader is known */
-}
-
 /*
  * The whole store lies in the input: copied once, into the journal.
  *
@@ -323,7 +318,7 @@ static size_t store_at_once(struct dataplane *dp, struct session *session,
         return 0;
     }
     struct txn *txn = new_txn(dp, session, request->command);
-    size_t len = command_store_head(request, node_cas(request), to, &txn->key_off);
+    size_t len = command_store_head(dp, request, to, &txn->places);
     memcpy(to + len, rest.ptr, data);
     len += data;
     len += command_store_tail(request->command, request->key, to + len);
@@ -338,7 +333,7 @@ static void gather_store(struct dataplane *dp, struct session *session,
                          const struct mc_request *request)
 {
     char head[COMMAND_HEAD_BYTES_MAX];
-    size_t len = command_store_head(request, node_cas(request), head, &session->key_off);
+    size_t len = command_store_head(dp, request, head, &session->places);
     session->store = (struct chain_builder){0};
     session->is_bad_data = false;
     session->is_out_of_memory = !chain_append(&dp->chunks, &session->store, slice_of(head, len));
@@ -354,7 +349,8 @@ static void gathered(struct dataplane *dp, struct session *session)
     session->store = (struct chain_builder){0};
     session_move(session, SESSION_LINE);
     if (!session->is_bad_data && !session->is_out_of_memory) {
-        struct slice key = slice_of(store.chain.head->data + session->key_off, request->key.len);
+        struct slice key =
+            slice_of(store.chain.head->data + session->places.key_off, request->key.len);
         char tail[COMMAND_TAIL_BYTES_MAX];
         size_t len = command_store_tail(request->command, key, tail);
         session->is_out_of_memory = !chain_append(&dp->chunks, &store, slice_of(tail, len));
@@ -369,7 +365,7 @@ static void gathered(struct dataplane *dp, struct session *session)
         return;
     }
     struct txn *txn = new_txn(dp, session, request->command);
-    txn->key_off = session->key_off;
+    txn->places = session->places;
     txn->key_bytes = (uint8_t)request->key.len;
     txn->command = store.chain;
     txn->key_hash = topology_hash(txn_key(txn));

@@ -124,11 +124,20 @@ struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_co
 struct slice txn_key(const struct txn *txn)
 {
     const struct chain *command = &txn->command;
-    return slice_of(command->head->data + command->off + txn->key_off, txn->key_bytes);
+    return slice_of(command->head->data + command->off + txn->places.key_off, txn->key_bytes);
+}
+
+uint64_t txn_node_cas(const struct dataplane *dp, uint64_t cas)
+{
+    bool is_tagged = dp->topology != NULL && !dp->topology->has_tokens;
+    return is_tagged ? cas & (UINT64_MAX >> 16) : cas;
 }
 
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node)
 {
+    if (dp->topology->has_tokens) {
+        return 0;
+    }
     const struct identity *id =
         dp->topology->is_lone ? &dp->links[node].identity : &dp->topology->identity[node];
     uint64_t mix = prng_mix(dp->topology->node_seed[node] ^ id->pid);
@@ -261,7 +270,7 @@ static void invalidate(struct dataplane *dp, const struct txn *txn)
         txn_release(dp, delete);
         return;
     }
-    delete->key_off = 3;
+    delete->places.key_off = 3;
     delete->key_bytes = txn->key_bytes;
     delete->key_hash = txn->key_hash;
     dp->stats.keys_invalidated++;
@@ -328,8 +337,8 @@ static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set
 /* May a write touch nodes at all now? One that has begun may go on while a change of view waits. */
 static bool is_open_for_writes(const struct dataplane *dp, const struct txn *txn)
 {
-    return dp->topology != NULL && !dp->topology->is_holding && !dp->is_lapsed && !dp->is_sealed &&
-           (dp->next == NULL || txn->is_begun);
+    return dp->topology != NULL && !dp->topology->is_holding && !dp->topology->is_read_only &&
+           !dp->is_lapsed && !dp->is_sealed && (dp->next == NULL || txn->is_begun);
 }
 
 static bool is_last_copy_gone(struct dataplane *dp, const struct txn *txn)
@@ -348,6 +357,29 @@ static void answer_error(struct dataplane *dp, struct txn *txn, struct slice tex
 {
     txn_set_reply(dp, txn, (struct chain){0});
     txn_answer(dp, txn, txn->is_part ? SLICE("") : text, DATAPLANE_OUTCOME_SERVER_ERROR);
+}
+
+/* Put a new token into the command, also when it is run again: what an earlier run left on some
+ * node must not be taken for this one's. False: none is to be had this millisecond. */
+static bool stamp(struct dataplane *dp, struct txn *txn)
+{
+    if (txn->places.token_off == 0) {
+        return true;
+    }
+    const struct topology *t = dp->topology;
+    char *digits = txn->command.head->data + txn->command.off + txn->places.token_off;
+    if (!t->has_tokens) {
+        memset(digits - 2, ' ', 2 + TOKEN_DIGITS);
+        return true;
+    }
+    uint64_t now_ms = t->token_base_ms + dp->now_us / 1000;
+    uint64_t token = token_next(&dp->token_clock, now_ms, t->proxy_id, dp->options.worker);
+    if (token == 0) {
+        return false;
+    }
+    memcpy(digits - 2, " E", 2);
+    token_write(token, digits);
+    return true;
 }
 
 /*
@@ -373,13 +405,13 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     bool is_behind = is_alone ? inflight_has_older(dp, txn) : inflight_has_slow_older(dp, txn);
     bool is_full = inflight_is_full(dp) && !txn->is_inflight;
     if (t->complete == 0 || is_behind || is_full || !link_has_room(dp, 2 * NODES_MAX) ||
-        !all_usable(dp, txn, t->complete)) {
+        !all_usable(dp, txn, t->complete) || !stamp(dp, txn)) {
         return false;
     }
     uint32_t leader = topology_leader(t, txn->key_hash);
     struct chain first = txn->command;
-    txn->is_wrong_tag =
-        command == MC_CAS && (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader);
+    txn->is_wrong_tag = command == MC_CAS && !t->has_tokens &&
+                        (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader);
     if (txn->is_wrong_tag) {
         first = compose_exists(dp, txn_key(txn));
         if (first.head == NULL) {
@@ -755,12 +787,6 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
 
 /* --- Stranded writes --- */
 
-/* Nodes that are not about to leave the view. */
-static node_set staying(const struct dataplane *dp)
-{
-    return dp->next == NULL ? ~(node_set)0 : dp->next->complete | dp->next->chained;
-}
-
 /* Is the node back, so that what it missed can be sent again? A cut connection may still be
  * executed on the other side, so only a pool of one node, which has no other copy to differ from,
  * tries. */
@@ -817,8 +843,8 @@ static void recheck_stranded(struct dataplane *dp, struct txn *txn)
     node_set home = 0;
     node_set away = 0;
     node_set needed = txn->missed & (t->complete | t->chained);
-    if ((needed & staying(dp)) != 0) {
-        needed &= staying(dp); /* those that leave are not waited for */
+    if ((needed & txn_staying(dp)) != 0) {
+        needed &= txn_staying(dp); /* those that leave are not waited for */
     }
     for (node_set left = needed; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
@@ -893,68 +919,6 @@ void txn_doubt_all(struct dataplane *dp)
         struct txn *txn = LIST_OWNER(at, struct txn, writes);
         txn->is_doubtful = !txn->is_internal; /* those are sent again until all have them */
     }
-}
-
-/* To be run again, and on some of the nodes that stay only: the next leader may be one without it,
- * after this one has shown it. What all of them have, or none, is run again under the next view; it
- * must not hold up the very change that it may be waiting for. */
-static bool is_half_done(const struct dataplane *dp, const struct txn *txn)
-{
-    node_set done = (txn->acked | txn->was_done) & dp->next->complete;
-    return txn->state == TXN_STRANDED && txn->missed == 0 && done != 0 &&
-           done != dp->next->complete;
-}
-
-static bool can_be_written(const struct dataplane *dp, node_set nodes)
-{
-    for (; nodes != 0; nodes &= nodes - 1) {
-        uint32_t node = node_set_first(nodes);
-        if (!link_is_usable(dp, node) || !link_is_proven(dp, node)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Does a stranded write wait for nothing but a node that leaves? */
-static bool waits_for_leaver(const struct dataplane *dp, const struct txn *txn)
-{
-    node_set stay = staying(dp);
-    return txn->state == TXN_STRANDED && (((txn->waiting | txn->missed) & stay) == 0 ||
-                                          !can_be_written(dp, dp->topology->complete & ~stay));
-}
-
-/* A stranded write whose other nodes are home, but which can't be run again before a node has left,
- * or before an older write to its key that can't: it is run again under the next view. */
-static bool is_carried_over(const struct dataplane *dp, const struct txn *txn)
-{
-    node_set stay = staying(dp);
-    bool is_rerun = txn->state == TXN_STRANDED && (txn->cut & stay) == 0 &&
-                    (txn->step == STEP_DECIDE || txn->step == STEP_WRITE);
-    if (!is_rerun || !can_be_written(dp, txn->missed & stay)) {
-        return false;
-    }
-    const struct txn *oldest = inflight_oldest(dp, txn->key_hash);
-    bool is_behind = oldest != NULL && oldest->serial < txn->serial;
-    return waits_for_leaver(dp, is_behind ? oldest : txn);
-}
-
-bool txn_is_drained(const struct dataplane *dp)
-{
-    node_set stay = dp->next->complete | dp->next->chained;
-    for (uint32_t node = 0; node < dp->next->node_count; node++) {
-        if ((stay & node_set_of(node)) != 0 && !link_is_proven(dp, node)) {
-            return false;
-        }
-    }
-    for (struct list *at = dp->writes.next; at != &dp->writes; at = at->next) {
-        const struct txn *txn = LIST_OWNER(at, struct txn, writes);
-        bool is_over = ((txn->waiting | txn->missed) & stay) == 0 && !is_half_done(dp, txn);
-        if (!is_over && !is_carried_over(dp, txn)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 void txn_asked_done(struct dataplane *dp, uint64_t ticket)

@@ -54,7 +54,10 @@ static void write_body(const struct view *view, const struct view_names *names, 
     text_write_number(w, SLICE("epoch"), view->epoch);
     mc_write(w, SLICE("proposer "));
     text_write_id(w, view->proposer);
-    mc_write(w, view->is_young ? SLICE("\nyoung yes\nflush ") : SLICE("\nyoung no\nflush "));
+    mc_write(w, view->is_young ? SLICE("\nyoung yes\n") : SLICE("\nyoung no\n"));
+    mc_write(w, view->has_tokens ? SLICE("tokens yes\nalone ") : SLICE("tokens no\nalone "));
+    text_write_id(w, view->alone);
+    mc_write(w, SLICE("\nflush "));
     text_write_id(w, view->flush_by);
     if (view->flush_by != VIEW_NO_PROXY) {
         mc_write(w, SLICE(" "));
@@ -163,6 +166,12 @@ static bool read_body(struct slice *text, const struct view_names *names, struct
     }
     value = text_next_value(text);
     out->is_young = text_is_word(mc_next_word(&value), "yes");
+    value = text_next_value(text);
+    out->has_tokens = text_is_word(mc_next_word(&value), "yes");
+    value = text_next_value(text);
+    if (!text_read_id(mc_next_word(&value), &out->alone)) {
+        return false;
+    }
     if (!read_flush(text_next_value(text), out)) {
         return false;
     }
@@ -236,6 +245,7 @@ void view_topology(const struct view *view, struct topology *out)
     out->is_lone = view->node_count == 1;
     out->is_holding = view->flush_by != VIEW_NO_PROXY;
     out->is_young = view->is_young;
+    out->has_tokens = view->has_tokens;
 }
 
 static void write_key(const struct view_names *names, struct slice kind, struct mc_writer *w)

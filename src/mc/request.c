@@ -378,7 +378,7 @@ static enum mc_parse parse_other(struct slice word, struct slice line, struct mc
 /* The command whose word this is; MC_COMMAND_COUNT when there is none. By length, then memcmp. */
 static enum mc_command find_command(struct slice word)
 {
-#define IS(literal) (memcmp(word.ptr, literal, sizeof literal - 1) == 0)
+#define IS(literal) (memcmp(word.ptr, literal, sizeof(literal) - 1) == 0)
     switch (word.len) {
     case 3:
         return IS("get")   ? MC_GET

@@ -327,6 +327,7 @@ static enum status init_control(struct control_pool *pool)
         .names = pool->shared->names,
         .worker_count = config->threads_count,
         .nonce = nonce,
+        .wall_ms = clock_wall_us() / CLOCK_US_PER_MS,
         .config_hash = hash_config(own),
         .interval_us = own->health_interval_us,
         .timeout_us = own->health_timeout_us,

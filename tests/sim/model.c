@@ -168,7 +168,8 @@ static void model_delta(struct model *model, struct bytes *out, int64_t sign, st
         return;
     }
     uint64_t value;
-    enum store_delta_result result = store_add_delta(&model->store, key, sign, delta, 0, &value);
+    struct store_delta change = {.key = key, .sign = sign, .delta = delta};
+    enum store_delta_result result = store_add_delta(&model->store, &change, &value);
     if (model_is_noreply(words)) {
         return;
     }

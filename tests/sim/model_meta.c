@@ -12,6 +12,7 @@ struct model_meta_flags {
     uint64_t flags;
     uint32_t expires;
     uint64_t cas;
+    uint64_t token;
     uint64_t delta;
     char mode; /* 0: none */
     bool has_ttl;
@@ -43,6 +44,11 @@ static const char *model_meta_flag(const struct store *store, struct slice word,
         out->has_cas = true;
         out->cas = number;
         return is_number ? NULL : MODEL_META_BAD_TOKEN;
+    case 'E':
+        out->token = number;
+        return !store->knows_tokens ? "CLIENT_ERROR invalid flag"
+               : is_number          ? NULL
+                                    : MODEL_META_BAD_TOKEN;
     case 'D':
         out->delta = number;
         return is_number ? NULL : MODEL_META_BAD_TOKEN;
@@ -176,7 +182,8 @@ static void model_meta_set(struct model *model, struct bytes *out,
                                 .data = data,
                                 .flags = (uint32_t)flags->flags,
                                 .expires = flags->expires,
-                                .cas = flags->cas};
+                                .cas = flags->cas,
+                                .token = flags->token};
     switch (flags->mode) {
     case 'E':
         write.mode = STORE_ADD;
@@ -237,9 +244,12 @@ static void model_meta_arithmetic(struct model *model, struct bytes *out,
 {
     bool is_down = flags->mode != 0 && memchr("Dd-", flags->mode, 3) != NULL;
     uint64_t value;
-    enum store_delta_result result =
-        store_add_delta(&model->store, flags->key, is_down ? -1 : 1, flags->delta,
-                        flags->has_cas ? flags->cas : 0, &value);
+    struct store_delta change = {.key = flags->key,
+                                 .sign = is_down ? -1 : 1,
+                                 .delta = flags->delta,
+                                 .cas = flags->has_cas ? flags->cas : 0,
+                                 .token = flags->token};
+    enum store_delta_result result = store_add_delta(&model->store, &change, &value);
     switch (result) {
     case STORE_DELTA_OK: {
         if (flags->is_quiet) {

@@ -42,6 +42,7 @@ void proxy_init(struct world *world, uint32_t proxy)
         .worker_count = world->options.workers,
         .nonce = 1 + prng_next(&world->prng) / 2,
         .config_hash = 42,
+        .wall_ms = UINT64_C(1700000000000) + world->now_us / 1000,
         .interval_us = WORLD_INTERVAL_US,
         .timeout_us = WORLD_INTERVAL_US / 2,
         .lease_us = WORLD_LEASE_US,

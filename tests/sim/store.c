@@ -19,7 +19,9 @@ enum {
 
 void store_init(struct store *store, int64_t wall_s)
 {
-    *store = (struct store){.epoch_s = wall_s - STORE_CLOCK_START, .wall_s = wall_s};
+    *store = (struct store){.epoch_s = wall_s - STORE_CLOCK_START,
+                            .wall_s = wall_s,
+                            .knows_tokens = store->knows_tokens};
 }
 
 static void store_free_item(struct store_item *item)
@@ -182,7 +184,7 @@ enum store_result store_put(struct store *store, const struct store_write *write
     }
     item->used = store_now(store);
     item->is_fetched = false;
-    item->cas = ++store->cas_last;
+    item->cas = write->token != 0 ? write->token : ++store->cas_last;
     *cas = item->cas;
     return STORE_STORED;
 }
@@ -203,10 +205,10 @@ static bool store_parse_number(const struct store_item *item, uint64_t *out)
     return true;
 }
 
-enum store_delta_result store_add_delta(struct store *store, struct slice key, int64_t sign,
-                                        uint64_t delta, uint64_t cas, uint64_t *out)
+enum store_delta_result store_add_delta(struct store *store, const struct store_delta *change,
+                                        uint64_t *out)
 {
-    struct store_item *item = store_find(store, key);
+    struct store_item *item = store_find(store, change->key);
     if (item == NULL) {
         return STORE_DELTA_NOT_FOUND;
     }
@@ -214,16 +216,18 @@ enum store_delta_result store_add_delta(struct store *store, struct slice key, i
         return STORE_DELTA_NON_NUMERIC;
     }
     uint64_t value;
-    if (cas != 0 && cas != item->cas) {
+    if (change->cas != 0 && change->cas != item->cas) {
         return STORE_DELTA_EXISTS;
     }
     if (!store_parse_number(item, &value)) {
         return STORE_DELTA_NON_NUMERIC;
     }
-    value = sign > 0 ? value + delta : (delta > value ? 0 : value - delta);
+    uint64_t delta = change->delta;
+    value = change->sign > 0 ? value + delta : (delta > value ? 0 : value - delta);
     char digits[24];
     int len = snprintf(digits, sizeof(digits), "%llu", (unsigned long long)value);
-    if ((uint32_t)len > item->len) {
+    bool is_grown = (uint32_t)len > item->len;
+    if (is_grown) {
         store_set_data(item, slice_of(digits, (size_t)len), SLICE(""));
         item->used = store_now(store);
         item->is_fetched = false;
@@ -231,9 +235,25 @@ enum store_delta_result store_add_delta(struct store *store, struct slice key, i
         memset(item->data, ' ', item->len);
         memcpy(item->data, digits, (size_t)len);
     }
-    item->cas = ++store->cas_last;
+    /* Where the number grows memcached makes a new item, and the token is lost. */
+    bool has_token = change->token != 0 && !is_grown;
+    item->cas = has_token ? change->token : ++store->cas_last;
     *out = value;
     return STORE_DELTA_OK;
+}
+
+/* What was used in this very second: a token says nothing of when it was stored. */
+static void store_drop_young(struct store *store)
+{
+    for (uint32_t i = 0; i < STORE_BUCKETS; i++) {
+        struct store_item *next;
+        for (struct store_item *item = store->buckets[i]; item != NULL; item = next) {
+            next = item->next;
+            if (item->used > store->oldest_live) {
+                store_drop(store, item);
+            }
+        }
+    }
 }
 
 void store_flush(struct store *store, int64_t delay)
@@ -242,5 +262,6 @@ void store_flush(struct store *store, int64_t delay)
     store->oldest_live = (delay > 0 ? store_expiry(store, delay) : store_now(store)) - 1;
     if (store->oldest_live <= store_now(store)) {
         store->oldest_cas = ++store->cas_last;
+        store_drop_young(store);
     }
 }

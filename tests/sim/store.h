@@ -9,6 +9,7 @@
 #include "everwarm/base/limits.h"
 #include "everwarm/base/slice.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { STORE_BUCKETS = 256 };
@@ -33,8 +34,9 @@ struct store {
     uint32_t oldest_live;
     uint64_t oldest_cas;
     uint64_t flushes;
-    int64_t epoch_s; /* wall clock second that the store's own clock counts from */
-    int64_t wall_s;  /* set by the owner */
+    int64_t epoch_s;   /* wall clock second that the store's own clock counts from */
+    int64_t wall_s;    /* set by the owner */
+    bool knows_tokens; /* set by the owner: the flag E of memcached 1.6.27 and later */
 };
 
 enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPEND, STORE_CAS };
@@ -54,6 +56,7 @@ struct store_write {
     uint32_t flags;
     uint32_t expires; /* from store_expiry */
     uint64_t cas;     /* 0: none asked for */
+    uint64_t token;   /* CAS that the item is to have; 0: the store's choice */
 };
 
 /* A process that starts at WALL_S, empty. */
@@ -77,8 +80,16 @@ bool store_is_undumped(const struct store *store, const struct store_item *item)
 
 enum store_result store_put(struct store *store, const struct store_write *write, uint64_t *cas);
 void store_drop(struct store *store, struct store_item *item);
-enum store_delta_result store_add_delta(struct store *store, struct slice key, int64_t sign,
-                                        uint64_t delta, uint64_t cas, uint64_t *out);
+struct store_delta {
+    struct slice key;
+    int64_t sign;
+    uint64_t delta;
+    uint64_t cas;   /* 0: none asked for */
+    uint64_t token; /* 0: the store's choice */
+};
+
+enum store_delta_result store_add_delta(struct store *store, const struct store_delta *change,
+                                        uint64_t *out);
 /* flush_all with a delay; 0: now. */
 void store_flush(struct store *store, int64_t delay);
 

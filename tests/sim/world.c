@@ -141,6 +141,7 @@ static void world_character(struct world *world)
     world->wire_us = world_chance(world, 50) ? 1 + world_below(world, 12000) : 1;
     world->spike_percent = world_chance(world, 30) ? 3 : 0;
     world->faults_left = world_chance(world, 10) ? 0 : 1 + (uint32_t)world_below(world, 6);
+    world->has_tokens = world_chance(world, 50);
     world->fault_pause_us = 200000 + world_below(world, 3000000);
 }
 
@@ -158,6 +159,7 @@ static void world_init(struct world *world, const struct world_options *options)
         struct node *node = &world->nodes[i];
         node->model.on_read = world_on_read;
         node->model.owner = world;
+        node->model.store.knows_tokens = world->has_tokens;
         node->clock_offset_us = (int64_t)world_below(world, 4000000) - 2000000;
         node->next_pid = 1000 * (i + 1);
         world->node_names[i] = slice_of_string(NAMES[i]);

@@ -176,8 +176,8 @@ struct client {
     uint64_t next_send_us;
     uint64_t to_server_us;
     uint64_t to_client_us;
-    uint64_t sent_bytes; /* on this connection */
-    uint64_t read_bytes; /* of them, by the proxy */
+    uint64_t sent_bytes;  /* on this connection */
+    uint64_t read_bytes;  /* of them, by the proxy */
     struct bytes waiting; /* arrived at the proxy's socket, not read */
     struct bytes in;      /* arrived at the client */
     struct client_pending pending[WORLD_PENDING_MAX];
@@ -215,6 +215,7 @@ struct world {
     uint64_t wire_us;       /* what packets of control and fill take longer, at most */
     uint32_t spike_percent; /* packets that take up to 30 ms */
     uint32_t faults_left;
+    bool has_tokens; /* the nodes know E */
     uint64_t fault_pause_us;
     bool is_resting;  /* no more faults or requests */
     bool is_started;  /* every proxy has served */

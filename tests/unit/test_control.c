@@ -89,6 +89,7 @@ static struct world {
     uint64_t steps;
     uint64_t fill_us;
     bool is_fill_failing;
+    bool knows_tokens; /* nodes started from now on */
 } world;
 
 static const struct slice node_names[] = {SLICE_INIT("a"), SLICE_INIT("b"), SLICE_INIT("c")};
@@ -205,6 +206,7 @@ static void node_run(uint32_t node, struct conn *conn)
 
 static void node_start(uint32_t node)
 {
+    world.model[node].store.knows_tokens = world.knows_tokens;
     model_start(&world.model[node], ++world.pids, WALL_S + (int64_t)(world.now_us / 1000000) - 100);
     world.is_node_alive[node] = true;
     world.node_since_us[node] = world.now_us;
@@ -261,6 +263,7 @@ static struct control_options options_of(uint32_t p)
         .names = {.pool = SLICE("pool"), .node_count = world.nodes, .nodes = node_names},
         .worker_count = WORKERS,
         .nonce = 1000 + p,
+        .wall_ms = WALL_S * UINT64_C(1000),
         .config_hash = 77,
         .interval_us = 200000,
         .timeout_us = 100000,
@@ -1027,6 +1030,31 @@ START_TEST(proxy_dies_during_a_change)
 }
 END_TEST
 
+/*
+ * Proxy 1 dies, and a third comes that can't know it: nodes showed it the dead one's heartbeat.
+ * What 0 knows for long enough must do for both, also when a node is emptied meanwhile, which makes
+ * the newcomer's own finding worthless.
+ */
+START_TEST(newcomer_acts_on_what_others_act_on)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_MAINT, 1, false), CONTROL_RESULT_OK);
+    proxy_kill(1);
+    pass(400000);
+    proxy_start(2);
+    WAIT(is_serving(2), 2 * SECOND);
+    uint64_t begin_us = world.now_us;
+    struct control_command ready = {.type = CONTROL_COMMAND_READY, .ticket = 9, .node = 1};
+    control_command(world.proxy[0].control, &ready, world.now_us);
+    take_actions(0);
+    WAIT(is_data(0, 1, NODE_DATA_FILLING), 2 * SECOND);
+    WAIT(is_data(2, 1, NODE_DATA_FILLING), 100000);
+    ck_assert_uint_lt(world.now_us - begin_us, 1200000);
+    world_end();
+}
+END_TEST
+
 START_TEST(node_dies_during_a_change)
 {
     start_serving(3, 2);
@@ -1108,6 +1136,7 @@ START_TEST(hostile_views)
     struct control_options options = options_of(0);
     struct view view = {.epoch = UINT64_C(1) << 40,
                         .proposer = 3,
+                        .alone = VIEW_NO_PROXY,
                         .flush_by = VIEW_NO_PROXY,
                         .node_count = 2,
                         .nodes = {{NODE_DATA_OUT, NODE_ADMIN_READY, {0}, VIEW_NO_PROXY},
@@ -1141,6 +1170,69 @@ START_TEST(hostile_views)
     pass(3 * SECOND);
     ck_assert(is_one_view(1, 3));
     ck_assert_uint_eq(see(0)->proxies, 1);
+    world_end();
+}
+END_TEST
+
+/* The view on NODE, with the next epoch. */
+static void raise_epoch(uint32_t node)
+{
+    static const struct slice key = SLICE_INIT("_everwarm:1:pool:view");
+    char text[VIEW_BYTES_MAX];
+    struct control_options options = options_of(0);
+    struct store_item *item = store_find(&world.model[node].store, key);
+    ck_assert_ptr_nonnull(item);
+    struct view view;
+    ck_assert(view_parse(slice_of(item->data, item->len), &options.names, &view));
+    view.epoch++;
+    view_seal(&view, &options.names);
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    view_emit(&view, &options.names, &w);
+    hostile(node, key, slice_of(text, w.len));
+}
+
+/* Views that come one after the other and never take effect, since one proxy can't drain: more of
+ * them than topologies are kept. */
+START_TEST(many_views_are_overtaken)
+{
+    start_serving(2, 2);
+    pass(2 * SECOND);
+    world.proxy[1].is_draining_slowly = true;
+    for (uint32_t i = 0; i < 20; i++) {
+        raise_epoch(0);
+        pass(250000);
+    }
+    ck_assert_uint_eq(see(0)->epoch, 1);
+    world.proxy[1].is_draining_slowly = false;
+    for (uint32_t w = 0; w < WORKERS; w++) {
+        report(1, CONTROL_REPORT_DRAINED, w, world.proxy[1].held_serial);
+    }
+    WAIT(is_one_view(2, 3) && see(0)->epoch > 1, 3 * SECOND);
+    world_end();
+}
+END_TEST
+
+/* The last copy is lost in the moment in which another node answers again and does not count as up:
+ * it is not taken and thrown out, again and again. */
+START_TEST(rescue_waits_until_the_node_is_up)
+{
+    start_serving(2, 1);
+    pass(SECOND);
+    node_kill(0);
+    WAIT(is_data(0, 0, NODE_DATA_OUT), SECOND);
+    pass(3 * SECOND);
+    node_start(0);
+    WAIT(see(0)->nodes[0].is_check_ok, 3 * SECOND);
+    ck_assert_int_eq(see(0)->nodes[0].oper, NODE_OPER_DOWN);
+    uint32_t before = world.proxy[0].traced[TRACE_VIEW_PROPOSED];
+    node_kill(1);
+    node_start(1);
+    pass(2 * HOP_US);
+    struct control_report found = {.type = CONTROL_REPORT_IDENTITY, .node = 1};
+    control_report(world.proxy[0].control, &found, world.now_us);
+    take_actions(0);
+    WAIT(is_one_view(1, 3), 10 * SECOND);
+    ck_assert_uint_le(world.proxy[0].traced[TRACE_VIEW_PROPOSED] - before, 4);
     world_end();
 }
 END_TEST
@@ -1409,10 +1501,13 @@ int main(void)
     tcase_add_test(stories, flusher_dies);
     tcase_add_test(stories, node_that_is_not_flushed_leaves);
     tcase_add_test(stories, proxy_dies_during_a_change);
+    tcase_add_test(stories, newcomer_acts_on_what_others_act_on);
     tcase_add_test(stories, node_dies_during_a_change);
     tcase_add_test(stories, given_up_connection_holds_up_joining);
     tcase_add_test(stories, failing_fill_is_tried_again);
     tcase_add_test(stories, hostile_views);
+    tcase_add_test(stories, many_views_are_overtaken);
+    tcase_add_test(stories, rescue_waits_until_the_node_is_up);
     tcase_add_test(stories, third_party_deletes_everything);
     tcase_add_test(stories, farewell_is_faster_than_the_lease);
     tcase_add_test(stories, other_configuration_keeps_nodes_out);

@@ -399,8 +399,8 @@ START_TEST(test_incr)
 {
     const char *k = key_of(1);
     client(0, FORMAT("incr %s 5\r\n", k));
-    expect_node(1, FORMAT("ma %s MI D5 v\r\nmg %s v f t u\r\n", k, k));
-    node(1, "VA 2\r\n15\r\nVA 2 f3 t100\r\n15\r\n");
+    expect_node(1, FORMAT("ma %s MI D5 v\r\nmg %s v f t c u\r\n", k, k));
+    node(1, "VA 2\r\n15\r\nVA 2 f3 t100 c5\r\n15\r\n");
     expect_node(0, FORMAT("ms %s 2 F3 T100\r\n15\r\n", k));
     node(0, "HD\r\n");
     expect_client(0, "15\r\n");
@@ -408,7 +408,8 @@ START_TEST(test_incr)
     node(1, "NF\r\nEN\r\n");
     expect_client(0, "NOT_FOUND\r\n");
     client(0, FORMAT("incr %s 5\r\n", k));
-    node(1, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\nVA 1 f0 t-1\r\na\r\n");
+    node(1,
+         "CLIENT_ERROR cannot increment or decrement non-numeric value\r\nVA 1 f0 t-1 c5\r\na\r\n");
     expect_client(0, "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
 }
 END_TEST
@@ -589,8 +590,8 @@ START_TEST(test_rerun_in_order)
     step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
     expect_node(1, FORMAT("ms %s 2\r\n63\r\n", k));
     node(1, "HD\r\n");
-    expect_node(1, FORMAT("ma %s MD D28 v\r\nmg %s v f t u\r\n", k, k));
-    node(1, "VA 2\r\n35\r\nVA 2 f0 t-1\r\n35\r\n");
+    expect_node(1, FORMAT("ma %s MD D28 v\r\nmg %s v f t c u\r\n", k, k));
+    node(1, "VA 2\r\n35\r\nVA 2 f0 t-1 c5\r\n35\r\n");
     expect_client(0, "35\r\n");
 }
 END_TEST
@@ -883,7 +884,7 @@ START_TEST(test_late_number_changes_nothing)
     adopt_view(t);
     b.is_stuck[0] = true;
     pass(510 * 1000);
-    node(0, "VA 1\r\n7\r\nVA 1 f0 t-1\r\n7\r\n");
+    node(0, "VA 1\r\n7\r\nVA 1 f0 t-1 c5\r\n7\r\n");
     node(1, "HD\r\n");
     b.is_stuck[0] = false;
     dataplane_client_writable(b.dp, 0);
@@ -925,12 +926,12 @@ START_TEST(test_drained_is_still)
     hold_view(t);
     ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
     if (!b.is_given_up[0]) {
-        node(0, "VA 1\r\n7\r\nVA 1 f0 t-1\r\n7\r\n");
+        node(0, "VA 1\r\n7\r\nVA 1 f0 t-1 c5\r\n7\r\n");
     }
     expect_node(1, "");
     adopt_view(t);
-    expect_node(1, FORMAT("ma %s MI D1 v\r\nmg %s v f t u\r\n", k, k));
-    node(1, "VA 1\r\n7\r\nVA 1 f0 t-1\r\n7\r\n");
+    expect_node(1, FORMAT("ma %s MI D1 v\r\nmg %s v f t c u\r\n", k, k));
+    node(1, "VA 1\r\n7\r\nVA 1 f0 t-1 c5\r\n7\r\n");
     expect_client(0, "7\r\n");
 }
 END_TEST
@@ -1146,7 +1147,7 @@ START_TEST(test_decision_waits_for_plain_write)
     node(0, "HD\r\n");
     expect_node(0, "");
     node(1, "HD\r\n");
-    expect_node(0, FORMAT("ma %s MI D1 v\r\nmg %s v f t u\r\n", k, k));
+    expect_node(0, FORMAT("ma %s MI D1 v\r\nmg %s v f t c u\r\n", k, k));
 }
 END_TEST
 
@@ -1277,6 +1278,105 @@ START_TEST(test_waiting_input_keeps_its_time)
 }
 END_TEST
 
+/* --- Tokens --- */
+
+/* What node N was sent, with the digits of each token as "#"; returns the last of them. */
+static uint64_t expect_node_token(uint32_t n, const char *wanted)
+{
+    char token[TOKEN_DIGITS + 1] = {0};
+    b.to_node[n][b.to_node_bytes[n]] = 0;
+    for (char *at = strstr(b.to_node[n], " E"); at != NULL; at = strstr(at + 1, " E")) {
+        memcpy(token, at + 2, TOKEN_DIGITS);
+        memmove(at + 3, at + 2 + TOKEN_DIGITS, strlen(at + 2 + TOKEN_DIGITS) + 1);
+        at[2] = '#';
+    }
+    ck_assert_str_eq(b.to_node[n], wanted);
+    b.to_node_bytes[n] = 0;
+    return strtoull(token, NULL, 10);
+}
+
+static struct topology *token_topology(node_set complete, node_set chained)
+{
+    struct topology *t = topology(complete, chained);
+    t->has_tokens = true;
+    t->proxy_id = 7;
+    t->token_base_ms = 1000;
+    return t;
+}
+
+START_TEST(test_copies_get_one_token)
+{
+    adopt_view(token_topology(3, 0));
+    client(0, "set k 0 0 1\r\nv\r\n");
+    uint64_t token = expect_node_token(0, "ms k 1 E#\r\nv\r\n");
+    ck_assert_uint_eq(expect_node_token(1, "ms k 1 E#\r\nv\r\n"), token);
+    ck_assert_uint_eq(token >> TOKEN_SHIFT_PROXY & 0xff, 7);
+    ck_assert_uint_eq(token >> TOKEN_SHIFT_MS, 1000 + b.now_us / 1000);
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+
+    /* What is decided gets its token at the leader, and the others the same. */
+    const char *k = key_of(0);
+    client(0, FORMAT("add %s 0 0 1\r\nv\r\n", k));
+    token = expect_node_token(0, FORMAT("ms %s 1 E# ME\r\nv\r\n", k));
+    node(0, "HD\r\n");
+    ck_assert_uint_eq(expect_node_token(1, FORMAT("ms %s 1 E#\r\nv\r\n", k)), token);
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+
+    /* A number that grows loses it: the item says which CAS it has. */
+    client(0, FORMAT("incr %s 1\r\n", k));
+    (void)expect_node_token(0, FORMAT("ma %s MI D1 E# v\r\nmg %s v f t c u\r\n", k, k));
+    node(0, "VA 2\r\n10\r\nVA 2 f0 t-1 c44\r\n10\r\n");
+    expect_node(1, FORMAT("ms %s 2 E44\r\n10\r\n", k));
+    node(1, "HD\r\n");
+    expect_client(0, "10\r\n");
+}
+END_TEST
+
+START_TEST(test_rerun_gets_a_new_token)
+{
+    adopt_view(token_topology(3, 0));
+    client(0, "set k 0 0 1\r\nv\r\n");
+    uint64_t token = expect_node_token(0, "ms k 1 E#\r\nv\r\n");
+    node(0, "HD\r\n");
+    b.to_node_bytes[1] = 0;
+    close_node(1, WIRE_END_EOF);
+    greet(1, 101);
+    ck_assert_uint_ne(expect_node_token(0, "ms k 1 E#\r\nv\r\n"), token);
+    ck_assert_uint_ne(expect_node_token(1, "ms k 1 E#\r\nv\r\n"), token);
+}
+END_TEST
+
+START_TEST(test_cas_is_the_token)
+{
+    adopt_view(token_topology(3, 0));
+    const char *k = key_of(0);
+    client(0, FORMAT("gets %s\r\n", k));
+    expect_node(0, FORMAT("gets %s\r\n", k));
+    node(0, FORMAT("VALUE %s 0 1 900000000000000001\r\nv\r\nEND\r\n", k));
+    expect_client(0, FORMAT("VALUE %s 0 1 900000000000000001\r\nv\r\nEND\r\n", k));
+    client(0, FORMAT("cas %s 0 0 1 900000000000000001\r\nw\r\n", k));
+    (void)expect_node_token(0, FORMAT("ms %s 1 E# C900000000000000001\r\nw\r\n", k));
+    node(0, "EX\r\n");
+    expect_client(0, "EXISTS\r\n");
+}
+END_TEST
+
+/* A write that came before it was known whether the nodes have tokens. */
+START_TEST(test_token_is_blanked)
+{
+    hold_view(token_topology(3, 0));
+    adopt_view(token_topology(3, 0));
+    hold_view(topology(3, 0));
+    client(0, "set k 0 0 1\r\nv\r\n");
+    expect_node(0, "");
+    adopt_view(topology(3, 0));
+    expect_node(0, "ms k 1                     \r\nv\r\n");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("dataplane");
@@ -1329,6 +1429,10 @@ int main(void)
     tcase_add_test(tcase, test_cut_invalidation_is_sent_again);
     tcase_add_test(tcase, test_write_and_leaver);
     tcase_add_test(tcase, test_waiting_input_keeps_its_time);
+    tcase_add_test(tcase, test_copies_get_one_token);
+    tcase_add_test(tcase, test_rerun_gets_a_new_token);
+    tcase_add_test(tcase, test_cas_is_the_token);
+    tcase_add_test(tcase, test_token_is_blanked);
     Suite *suite = suite_create("dataplane");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -140,6 +140,7 @@ static struct {
     uint64_t lease_until_us;
     uint64_t tick_us;
     bool is_calm; /* no more faults */
+    bool has_tokens;
     struct node nodes[NODES];
     struct client clients[CLIENTS];
     struct topology topologies[4096];
@@ -257,6 +258,7 @@ struct meta {
     int64_t ttl_s;
     uint64_t flags;
     uint64_t cas;
+    uint64_t token;
     uint64_t delta;
     char mode;
     bool has_ttl;
@@ -282,6 +284,9 @@ static struct meta meta_of(struct slice words)
             meta.has_cas = true;
             is_fine = mc_read_u64(value, &meta.cas);
             break;
+        case 'E':
+            is_fine = w.has_tokens && mc_read_u64(value, &meta.token) && meta.token != 0;
+            break;
         case 'D':
             is_fine = mc_read_u64(value, &meta.delta);
             break;
@@ -292,7 +297,7 @@ static struct meta meta_of(struct slice words)
             meta.has_value = true;
             break;
         default:
-            is_fine = memchr("ftu", word.ptr[0], 3) != NULL;
+            is_fine = memchr("ftcu", word.ptr[0], 4) != NULL;
             break;
         }
         if (!is_fine) {
@@ -320,10 +325,12 @@ static const char *node_store(struct node *node, struct item *item, const struct
         put(&all, first.ptr, first.len);
         put(&all, second.ptr, second.len);
         item_set(node, item, all.ptr, all.len);
+        item->cas = meta->token != 0 ? meta->token : item->cas;
         clear(&all);
         return "HD\r\n";
     }
     item_set(node, item, data.ptr, data.len);
+    item->cas = meta->token != 0 ? meta->token : item->cas;
     item->flags = (uint32_t)meta->flags;
     item->ttl_s = meta->ttl_s;
     return "HD\r\n";
@@ -343,7 +350,9 @@ static void node_arithmetic(struct node *node, struct item *item, const struct m
         value = meta->mode == 'I' ? value + meta->delta
                                   : (value > meta->delta ? value - meta->delta : 0);
         int len = snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+        bool is_grown = (size_t)len > item->len; /* then memcached loses the token */
         item_set(node, item, text, (size_t)len);
+        item->cas = meta->token != 0 && !is_grown ? meta->token : item->cas;
         snprintf(reply, sizeof(reply), "VA %d\r\n%s\r\n", len, text);
         put_text(out, reply);
     }
@@ -361,8 +370,8 @@ static void node_meta_get(struct item *item, const struct meta *meta, struct buf
         return;
     }
     char head[100];
-    snprintf(head, sizeof(head), "VA %zu f%u t%lld\r\n", item->len, item->flags,
-             item->ttl_s == 0 ? -1 : (long long)item->ttl_s);
+    snprintf(head, sizeof(head), "VA %zu f%u t%lld c%llu\r\n", item->len, item->flags,
+             item->ttl_s == 0 ? -1 : (long long)item->ttl_s, (unsigned long long)item->cas);
     put_text(out, head);
     put(out, item->data, item->len);
     put_text(out, "\r\n");
@@ -1119,7 +1128,10 @@ static struct topology *propose(node_set complete, node_set chained)
                            .node_count = NODES,
                            .complete = complete,
                            .leaders = complete,
-                           .chained = chained};
+                           .chained = chained,
+                           .has_tokens = w.has_tokens,
+                           .proxy_id = 3,
+                           .token_base_ms = UINT64_C(200000000000)};
     if (node_set_count(complete) > 1 && one_in(4)) {
         t->leaders &= ~node_set_of(node_set_first(complete)); /* drained */
     }
@@ -1179,6 +1191,7 @@ static void fill(const struct topology *t)
                 item_set(node, &node->items[i], from->data, from->len);
                 node->items[i].flags = from->flags;
                 node->items[i].ttl_s = from->ttl_s;
+                node->items[i].cas = w.has_tokens ? from->cas : node->items[i].cas;
             }
         }
     }
@@ -1291,6 +1304,7 @@ static void begin(uint64_t seed)
     w.seed = seed;
     w.prng.state = seed;
     w.now_us = 1000000;
+    w.has_tokens = seed % 2 == 0;
     w.lease_until_us = UINT64_MAX;
     struct dataplane_options options = {
         .names = {.pool = SLICE("main"), .node_count = NODES, .nodes = node_names},
@@ -1350,6 +1364,10 @@ static void check_rest(void)
                 FAIL("at rest: %s is %.*s on node %u and %.*s on node %u", key_name(i),
                      a->is_there ? 12 : 1, a->is_there ? a->data : "-", first, b->is_there ? 12 : 1,
                      b->is_there ? b->data : "-", n);
+            }
+            if (w.has_tokens && a->is_there && a->cas != b->cas) {
+                FAIL("at rest: the copies of %s on nodes %u and %u have tokens of their own",
+                     key_name(i), first, n);
             }
         }
         for (uint32_t i = 0; i < KEYS; i++) {

@@ -84,6 +84,29 @@ START_TEST(copies_all)
 }
 END_TEST
 
+/* Where all nodes know `E` a copy has the CAS of what it is a copy of; and what the target stored
+ * in the second in which the fill begins is not taken for newer than the flush. */
+START_TEST(copies_tokens)
+{
+    struct fill_options options = rig_options();
+    struct rig *rig = loaded(&options, 100);
+    rig->topology.has_tokens = true;
+    int64_t begun_s = rig_time_s(rig, RIG_TARGET);
+    rig_start(rig);
+    rig_run(rig);
+    assert_done(rig);
+    rig_assert_copied(rig);
+    ck_assert_int_gt(rig->nodes[RIG_TARGET].flushed_s, begun_s);
+    for (uint32_t i = 0; i < RIG_BUCKETS; i++) {
+        for (struct rig_item *item = rig->nodes[RIG_DONOR].buckets[i]; item != NULL;
+             item = item->next) {
+            ck_assert_uint_eq(rig_find(rig, RIG_TARGET, item->key)->cas, item->cas);
+        }
+    }
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(copies_nothing_without_donors)
 {
     struct fill_options options = rig_options();
@@ -1020,6 +1043,7 @@ END_TEST
 static void add_tests(TCase *tcase)
 {
     tcase_add_test(tcase, copies_all);
+    tcase_add_test(tcase, copies_tokens);
     tcase_add_test(tcase, copies_nothing_without_donors);
     tcase_add_test(tcase, copies_from_leaders);
     tcase_add_test(tcase, keeps_keys_of_any_bytes);

@@ -69,12 +69,17 @@ static struct view random_view(struct prng *prng, const struct view_names *names
     struct view v = {.epoch = any_number(prng) | 1,
                      .proposer = (uint16_t)prng_below(prng, PROXIES_MAX),
                      .is_young = prng_below(prng, 2) == 0,
+                     .has_tokens = prng_below(prng, 2) == 0,
+                     .alone = VIEW_NO_PROXY,
                      .flush_by = VIEW_NO_PROXY,
                      .ancestor_count = (uint32_t)prng_below(prng, VIEW_ANCESTORS_MAX + 1),
                      .node_count = names->node_count};
     if (prng_below(prng, 3) == 0) {
         v.flush_by = (uint16_t)prng_below(prng, PROXIES_MAX);
         v.flush_delay_s = (uint32_t)any_number(prng);
+    }
+    if (prng_below(prng, 3) == 0) {
+        v.alone = (uint16_t)prng_below(prng, PROXIES_MAX);
     }
     for (uint32_t i = 0; i < v.ancestor_count; i++) {
         v.ancestors[i] = any_number(prng);
@@ -116,6 +121,8 @@ static void assert_equal(const struct view *a, const struct view *b)
     ck_assert_uint_eq(a->proposer, b->proposer);
     ck_assert_uint_eq(a->hash, b->hash);
     ck_assert_int_eq(a->is_young, b->is_young);
+    ck_assert_int_eq(a->has_tokens, b->has_tokens);
+    ck_assert_uint_eq(a->alone, b->alone);
     ck_assert_uint_eq(a->flush_by, b->flush_by);
     ck_assert_uint_eq(a->flush_delay_s, b->flush_delay_s);
     ck_assert_uint_eq(a->ancestor_count, b->ancestor_count);
@@ -135,6 +142,8 @@ static struct view example_view(void)
     struct view v = {
         .epoch = 7,
         .proposer = 3,
+        .has_tokens = true,
+        .alone = VIEW_NO_PROXY,
         .flush_by = VIEW_NO_PROXY,
         .ancestor_count = 2,
         .ancestors = {UINT64_C(0x0123456789abcdef), UINT64_C(0xfedcba9876543210)},
@@ -152,6 +161,8 @@ static struct view example_view(void)
     "epoch 7\n"                                                                                    \
     "proposer 3\n"                                                                                 \
     "young no\n"                                                                                   \
+    "tokens yes\n"                                                                                 \
+    "alone -\n"                                                                                    \
     "flush -\n"                                                                                    \
     "ancestor 0123456789abcdef\n"                                                                  \
     "ancestor fedcba9876543210\n"                                                                  \
@@ -165,16 +176,18 @@ START_TEST(writes_the_example)
     struct view v = example_view();
     ck_assert_uint_eq(v.hash, XXH3_64bits(EXAMPLE_BODY, sizeof(EXAMPLE_BODY) - 1));
     struct slice got = emit(&v, &three_names, text);
-    ck_assert_msg(slice_is_equal(got, SLICE(EXAMPLE_BODY "hash 3a4727227a78f5c8\nend\n")),
+    ck_assert_msg(slice_is_equal(got, SLICE(EXAMPLE_BODY "hash 005d786f3e4de0bf\nend\n")),
                   "got:\n%.*s", (int)got.len, got.ptr);
     /* A young one that is to be flushed. */
     v.is_young = true;
+    v.alone = 7;
     v.flush_by = 255;
     v.flush_delay_s = UINT32_MAX;
     view_seal(&v, &three_names);
     got = emit(&v, &three_names, text);
     text[got.len] = '\0';
-    ck_assert_ptr_nonnull(strstr(text, "\nyoung yes\nflush 255 4294967295\nancestor "));
+    ck_assert_ptr_nonnull(
+        strstr(text, "\nyoung yes\ntokens yes\nalone 7\nflush 255 4294967295\nancestor "));
 }
 END_TEST
 
@@ -301,30 +314,53 @@ struct body_case {
     bool is_good;
 };
 
-#define HEAD  "everwarm-view 1\nepoch 1\nproposer 0\nyoung no\nflush -\n"
+#define HEAD  "everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n"
 #define NODES "node a complete ready 1 2 3 -\nnode b out ready 0 0 0 -\n"
 
 static const struct body_case body_cases[] = {
     {SLICE_INIT(HEAD NODES), true},
-    {SLICE_INIT("everwarm-view 2\nepoch 1\nproposer 0\nyoung no\nflush -\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\nepoch 0\nproposer 0\nyoung no\nflush -\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\nepoch 01\nproposer 0\nyoung no\nflush -\n" NODES), false},
     {SLICE_INIT(
-         "everwarm-view 1\nepoch 18446744073709551615\nproposer 255\nyoung yes\nflush 0 0\n" NODES),
+         "everwarm-view 2\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+     false},
+    {SLICE_INIT(
+         "everwarm-view 1\nepoch 0\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+     false},
+    {SLICE_INIT(
+         "everwarm-view 1\nepoch 01\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+     false},
+    {SLICE_INIT("everwarm-view 1\nepoch 18446744073709551615\nproposer 255\nyoung yes\ntokens "
+                "yes\nalone 3\nflush 0 0\n" NODES),
      true},
+    {SLICE_INIT("everwarm-view 1\nepoch 18446744073709551616\nproposer 0\nyoung no\ntokens "
+                "no\nalone -\nflush -\n" NODES),
+     false},
     {SLICE_INIT(
-         "everwarm-view 1\nepoch 18446744073709551616\nproposer 0\nyoung no\nflush -\n" NODES),
+         "everwarm-view 1\nepoch 1\nproposer 256\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
      false},
-    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 256\nyoung no\nflush -\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer -\nyoung no\nflush -\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung maybe\nflush -\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung no\nflush 1\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung no\nflush 1 4294967296\n" NODES),
+    {SLICE_INIT(
+         "everwarm-view 1\nepoch 1\nproposer -\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
      false},
-    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung no\nflush - 1\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\nepoch  1\nproposer 0\nyoung no\nflush -\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\r\nepoch 1\nproposer 0\nyoung no\nflush -\n" NODES), false},
-    {SLICE_INIT("everwarm-view 1\nproposer 0\nepoch 1\nyoung no\nflush -\n" NODES), false},
+    {SLICE_INIT(
+         "everwarm-view 1\nepoch 1\nproposer 0\nyoung maybe\ntokens no\nalone -\nflush -\n" NODES),
+     false},
+    {SLICE_INIT(
+         "everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush 1\n" NODES),
+     false},
+    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush 1 "
+                "4294967296\n" NODES),
+     false},
+    {SLICE_INIT(
+         "everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush - 1\n" NODES),
+     false},
+    {SLICE_INIT(
+         "everwarm-view 1\nepoch  1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+     false},
+    {SLICE_INIT(
+         "everwarm-view 1\r\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+     false},
+    {SLICE_INIT(
+         "everwarm-view 1\nproposer 0\nepoch 1\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+     false},
     {SLICE_INIT(HEAD "ancestor 0123456789abcdef\n" NODES), true},
     {SLICE_INIT(HEAD "ancestor 0123456789ABCDEF\n" NODES), false},
     {SLICE_INIT(HEAD "ancestor 0123456789abcde\n" NODES), false},
@@ -454,7 +490,7 @@ START_TEST(makes_topologies)
     ck_assert_uint_eq(t.complete, 4);
     ck_assert_uint_eq(t.leaders, 4);
     ck_assert_uint_eq(t.chained, 1);
-    ck_assert(!t.is_lone && !t.is_holding && !t.is_young);
+    ck_assert(!t.is_lone && !t.is_holding && !t.is_young && t.has_tokens);
     ck_assert(identity_is_equal(&t.identity[2], &v.nodes[2].identity));
 
     /* Drained while another complete one is ready; then it is all there is. */
@@ -545,6 +581,7 @@ static struct heartbeat random_heartbeat(struct prng *prng, uint32_t node_count)
                               .epoch = any_number(prng),
                               .view_hash = any_number(prng),
                               .config_hash = any_number(prng),
+                              .effective_hash = any_number(prng),
                               .clock_ceiling = any_number(prng),
                               .given_up = (node_set)any_number(prng) & node_set_all(node_count)};
 }
@@ -556,6 +593,7 @@ static void assert_same_heartbeat(const struct heartbeat *a, const struct heartb
     ck_assert_uint_eq(a->sequence, b->sequence);
     ck_assert_uint_eq(a->epoch, b->epoch);
     ck_assert_uint_eq(a->view_hash, b->view_hash);
+    ck_assert_uint_eq(a->effective_hash, b->effective_hash);
     ck_assert_uint_eq(a->config_hash, b->config_hash);
     ck_assert_uint_eq(a->clock_ceiling, b->clock_ceiling);
     ck_assert_uint_eq(a->given_up, b->given_up);
@@ -568,6 +606,7 @@ START_TEST(heartbeat_writes_the_example)
                                 .sequence = 1234,
                                 .epoch = 7,
                                 .view_hash = UINT64_C(0x0123456789abcdef),
+                                .effective_hash = UINT64_C(0x0123456789abcdef),
                                 .config_hash = UINT64_C(0xfedcba9876543210),
                                 .given_up = 3};
     char text[HEARTBEAT_BYTES_MAX];
@@ -578,6 +617,7 @@ START_TEST(heartbeat_writes_the_example)
                                           "sequence 1234\n"
                                           "epoch 7\n"
                                           "view 0123456789abcdef\n"
+                                          "effective 0123456789abcdef\n"
                                           "config fedcba9876543210\n"
                                           "clock 0\n"
                                           "given-up 10.0.0.2:11211\n"
@@ -636,7 +676,7 @@ END_TEST
 
 #define BEAT                                                                                       \
     "nonce 0000000000000001\nsequence 1\nepoch 0\nview 0000000000000000\n"                         \
-    "config 0000000000000000\nclock 0\n"
+    "effective 0000000000000000\nconfig 0000000000000000\nclock 0\n"
 
 struct heartbeat_case {
     struct slice text;
@@ -690,6 +730,7 @@ START_TEST(largest_heartbeat_fits)
                                 .sequence = UINT64_MAX,
                                 .epoch = UINT64_MAX,
                                 .view_hash = UINT64_MAX,
+                                .effective_hash = UINT64_MAX,
                                 .config_hash = UINT64_MAX,
                                 .clock_ceiling = UINT64_MAX,
                                 .given_up = node_set_all(NODES_MAX)};

@@ -24,6 +24,7 @@ struct control_options {
     uint32_t worker_count;   /* dataplanes of this proxy, 1..WORKERS_MAX */
     uint64_t nonce;          /* random, not 0: tells this run of this proxy from all others */
     uint64_t config_hash;    /* of the pool's configuration, as all proxies must have it */
+    uint64_t wall_ms;        /* since 1970, at control_init's now_us; never asked for again */
     uint64_t interval_us;    /* of rounds */
     uint64_t timeout_us;     /* of one round's answers; at most half the interval */
     uint64_t lease_us;
@@ -187,6 +188,7 @@ struct control_snapshot {
     uint64_t fill_items_copied; /* of all fills of this proxy */
     uint64_t fill_bytes_copied;
     uint64_t views_damaged;
+    uint64_t clocks_refused; /* ceilings of tokens that no clock can have promised */
     uint64_t leases_lapsed;
     uint32_t node_count;
     struct control_node_snapshot nodes[NODES_MAX];

@@ -81,7 +81,12 @@ struct topology {
     node_set chained;  /* filling or warming: writes after all complete ones acknowledged */
     bool is_lone;      /* a pool of one node: complete with whatever identity it has */
     bool is_holding;   /* a flush is due in this view: nothing begins */
+    bool is_read_only; /* another proxy is alone in this view: no write begins */
     bool is_young;     /* first-start trust or a lost last copy: a miss asks the next replica */
+    bool is_settling;  /* copies are compared after writes; not while one worker writes alone */
+    bool has_tokens;   /* writes give all copies the same CAS (core/token.h) */
+    uint16_t proxy_id; /* ours, for tokens */
+    uint64_t token_base_ms;              /* with our monotonic time, the time of tokens */
     uint64_t node_seed[NODES_MAX];       /* hash of the node's name: the same in every proxy */
     struct identity identity[NODES_MAX]; /* of complete nodes */
 };

@@ -28,6 +28,8 @@ struct view {
     uint16_t proposer; /* proxy id */
     uint64_t hash;     /* of the lines that stand above it in the text */
     bool is_young;     /* first-start trust, or the last copy was lost, in this view */
+    bool has_tokens;   /* the CAS of every copy is a token: all nodes that are not out know `E` */
+    uint16_t alone;    /* this proxy need not settle, and no other writes; else VIEW_NO_PROXY */
     uint16_t flush_by; /* a flush of all nodes is due, and this proxy does it; else VIEW_NO_PROXY */
     uint32_t flush_delay_s; /* of that flush */
     uint32_t ancestor_count;
