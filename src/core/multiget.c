@@ -324,11 +324,23 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
                is_hit ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
 }
 
+/* Does the client write this key behind its read? Another replica may have that write already. */
+static bool has_write_behind(const struct txn *txn)
+{
+    for (const struct txn *t = txn->next; t != NULL; t = t->next) {
+        if (t->key_hash == txn->key_hash && !command_is_read((enum mc_command)t->command_type)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* First-start trust, or a lost last copy: a miss of one replica may be a hit of another
  * (replication.md section 8, `auto`). What is found there is not stored anywhere. */
 static bool ask_another(struct dataplane *dp, struct txn *txn, struct leg *leg)
 {
-    if (leg->hits > 0 || txn->key_count > 1 || dp->topology == NULL || !dp->topology->is_young) {
+    if (leg->hits > 0 || txn->key_count > 1 || dp->topology == NULL || !dp->topology->is_young ||
+        has_write_behind(txn)) {
         return false;
     }
     leg->tried |= node_set_of(leg->node);

@@ -17,12 +17,21 @@ A row ends with a "version" of ours, whose answer must be the next thing to come
 the end of each answer, are checked too. In both kinds of bytes stand
 
     {k}         a key of this run alone          {k250} {k251}   the same, padded to that length
-    {x*300}     300 times x                      {now+60}        Unix time, 60 seconds from now
+    {x*300}     300 times x; {(ab )*9}: 9 times  {now+60}        Unix time, 60 seconds from now
     {cas1}      a number: taken when first expected, the same from then on
 and in what is expected
     {number} {text}      any digits; anything up to the end of the line
     {stats}              one or more STAT lines
     {close}              the server closes the connection here
+
+The binary protocol's frames are written by their parts; several in a row make one send, or one
+answer (frame.py tells more):
+
+    >b set k={k} x=00000007:00000000 v=value c={cas1} o=2a keylen=9
+    <b set exists
+    <b!LABEL set ok
+
+Such a row ends with a noop of ours instead.
 
 --split every runs each row once more for every byte at which what it sends can be cut in two (of
 what is longer than SPLIT_WHOLE bytes: the ends and some places between).
@@ -37,6 +46,8 @@ import struct
 import sys
 import time
 
+import frame
+
 ANSWER_TIMEOUT_S = 5.0
 # How long the first part of a cut request may take to be acknowledged before the second follows.
 DELIVERY_TIMEOUT_S = 0.005
@@ -48,7 +59,7 @@ SPLIT_BETWEEN = 8
 ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|.)")
 ESCAPED = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\", b"v": b"\v",
            b"f": b"\f", b"s": b" "}
-PLACEHOLDER = re.compile(rb"\{([a-z]\w*|[^{}]\*\d+|now[+-]\d+)\}")
+PLACEHOLDER = re.compile(rb"\{([a-z]\w*|\([^(){}]+\)\*\d+|[^{}]\*\d+|now[+-]\d+)\}")
 OPEN_PATTERNS = {b"number": rb"\d+", b"text": rb"[^\r\n]*", b"stats": rb"(?:STAT [^\r\n]*\r\n)+"}
 
 
@@ -60,7 +71,16 @@ class Row:
     def __init__(self, name):
         self.name = name
         self.labels = set()
-        self.steps = []  # [bytes to send, bytes expected, {label: bytes expected instead}]
+        self.steps = []  # [parts to send, parts expected, {label: parts expected instead}]
+
+    def is_binary(self):
+        return any(isinstance(part, frame.Frame) for part in self.steps[0][0])
+
+    def add_frame_to_send(self, text):
+        is_new = not self.steps or self.steps[-1][1] or self.steps[-1][2]
+        if is_new:
+            self.steps.append([[], [], {}])
+        self.steps[-1][0].append(frame.Frame(text, frame.REQUEST))
 
 
 def unescape(text):
@@ -84,14 +104,20 @@ def read_table(path):
                     raise ValueError("a label wants a reason")
                 rows[-1].labels.add(label)
             elif line.startswith(b"> "):
-                rows[-1].steps.append([unescape(line[2:]), b"", {}])
+                rows[-1].steps.append([[unescape(line[2:])], [], {}])
+            elif line.startswith(b">b "):
+                rows[-1].add_frame_to_send(line[3:])
             elif line == b"<" or line.startswith(b"< "):
-                rows[-1].steps[-1][1] = unescape(line[2:])
-            elif line.startswith(b"<!"):
-                label, _, text = line[2:].partition(b" ")
-                if label.decode() not in rows[-1].labels:
+                rows[-1].steps[-1][1].append(unescape(line[2:]))
+            elif line.startswith(b"<b "):
+                rows[-1].steps[-1][1].append(frame.Frame(line[3:], frame.REPLY))
+            elif line.startswith((b"<!", b"<b!")):
+                word, _, text = line.partition(b" ")
+                label = word.partition(b"!")[2].decode()
+                if label not in rows[-1].labels:
                     raise ValueError("this label's reason is missing")
-                rows[-1].steps[-1][2][label.decode()] = unescape(text)
+                part = frame.Frame(text, frame.REPLY) if word[1:2] == b"b" else unescape(text)
+                rows[-1].steps[-1][2].setdefault(label, []).append(part)
             else:
                 raise ValueError("what is this?")
         except (ValueError, IndexError, KeyError) as error:
@@ -124,11 +150,19 @@ class Run:
             return self.key.ljust(int(name[1:]), b"k")
         if name[1:2] == b"*":
             return name[:1] * int(name[2:])
+        if name[:1] == b"(":
+            text, _, count = name[1:].partition(b")*")
+            return text * int(count)
         if name[:4] in (b"now+", b"now-"):
             return b"%d" % (int(time.time()) + int(name[3:]))
         return self.captured.get(name)
 
-    def fill(self, template):
+    def fill(self, parts):
+        """The bytes of what is to be sent."""
+        return b"".join(part.fill(self.fill_text) if isinstance(part, frame.Frame)
+                        else self.fill_text(part) for part in parts)
+
+    def fill_text(self, template):
         def one(match):
             value = self.closed_value(match.group(1))
             if value is None:
@@ -136,9 +170,20 @@ class Run:
             return value
         return PLACEHOLDER.sub(one, template)
 
-    def matcher(self, template):
-        """What TEMPLATE stands for: its bytes, or a pattern where something in it is open."""
-        parts, at, named, is_open = [], 0, set(), False
+    def matcher(self, parts):
+        """What PARTS stand for: bytes, or a pattern where something in them is open."""
+        named = set()
+        patterns = [part.pattern(self.fill_text, self.captured, named)
+                    if isinstance(part, frame.Frame) else self.text_pattern(part, named)
+                    for part in parts]
+        if all(not is_open for _, is_open in patterns):
+            return b"".join(text for text, _ in patterns)
+        return re.compile(b"".join(text if is_open else re.escape(text)
+                                   for text, is_open in patterns))
+
+    def text_pattern(self, template, named):
+        """(bytes, False), or (a pattern, True) where something in TEMPLATE is open."""
+        parts, at, is_open = [], 0, False
         for match in PLACEHOLDER.finditer(template):
             name = match.group(1)
             parts.append((template[at:match.start()], True))
@@ -153,8 +198,8 @@ class Run:
             is_open = True
         parts.append((template[at:], True))
         if not is_open:
-            return b"".join(text for text, _ in parts)
-        return re.compile(b"".join(re.escape(text) if fixed else text for text, fixed in parts))
+            return b"".join(text for text, _ in parts), False
+        return b"".join(re.escape(text) if fixed else text for text, fixed in parts), True
 
     def wait_until_delivered(self):
         deadline = time.monotonic() + DELIVERY_TIMEOUT_S
@@ -190,12 +235,15 @@ class Run:
             return self.received == matcher
         match = matcher.fullmatch(self.received)
         if match:
-            self.captured |= {name.encode(): value for name, value in match.groupdict().items()}
+            self.captured |= dict(frame.captured(name, value)
+                                  for name, value in match.groupdict().items())
         return match is not None
 
-    def expect(self, template):
-        wants_close = template.endswith(b"{close}")
-        matcher = self.matcher(template.removesuffix(b"{close}"))
+    def expect(self, parts):
+        wants_close = isinstance(parts[-1], bytes) and parts[-1].endswith(b"{close}")
+        if wants_close:
+            parts = parts[:-1] + [parts[-1].removesuffix(b"{close}")]
+        matcher = self.matcher(parts)
         deadline = time.monotonic() + ANSWER_TIMEOUT_S
         is_open = True
         while is_open and (wants_close or not self.is_met(matcher)):
@@ -210,7 +258,21 @@ class Run:
             self.received = b""
             return
         ending = "" if is_open else " and the end of the connection"
-        raise Mismatch(f"expected {show(template)}\n    received {show(self.received)}{ending}")
+        wanted = b"".join(b"%r" % part if isinstance(part, frame.Frame) else part
+                          for part in parts)
+        raise Mismatch(f"expected {show(wanted)}\n    received {show(self.received)}{ending}")
+
+    def expect_nothing_more(self, is_binary):
+        if is_binary:
+            question = frame.Frame(b"noop o=feed", frame.REQUEST)
+            answer = frame.Frame(b"noop ok o=feed", frame.REPLY)
+        else:
+            question, answer = b"version\r\n", b"VERSION {text}\r\n"
+        self.send(self.fill([question]), None)
+        try:
+            self.expect([answer])
+        except Mismatch as error:
+            raise Mismatch(f"after the row, sent one more request\n    {error}") from None
 
     def row(self, row, labels, cut_step=None, cut=None):
         try:
@@ -224,13 +286,10 @@ class Run:
                         self.expect(expected)
                     except Mismatch as error:
                         raise Mismatch(f"sent     {show(data)}\n    {error}") from None
-                if expected.endswith(b"{close}"):
+                if expected and isinstance(expected[-1], bytes) and \
+                        expected[-1].endswith(b"{close}"):
                     return
-            self.send(b"version\r\n", None)
-            try:
-                self.expect(b"VERSION {text}\r\n")
-            except Mismatch as error:
-                raise Mismatch(f"after the row, sent version\n    {error}") from None
+            self.expect_nothing_more(row.is_binary())
         finally:
             self.socket.close()
 
@@ -255,7 +314,7 @@ def run_row(target, row, options):
     for index, step in enumerate(row.steps):
         probe = Run(target)
         probe.socket.close()
-        probe.captured = {b"cas%d" % i: b"1000" for i in range(10)}
+        probe.captured = {b"cas%d" % i: b"1000" for i in range(10)}  # any will do for its length
         for cut in cuts(len(probe.fill(step[0]))):
             try:
                 Run(target).row(row, options.label, index, cut)
