@@ -36,7 +36,9 @@ LAYERS := admin shell config core mc base
 SOURCES.admin := $(sort $(wildcard admin/*.c))
 $(foreach l,shell config core mc base,$(eval SOURCES.$(l) := $(sort $(wildcard src/$(l)/*.c))))
 SOURCES.main := src/main.c
-SOURCES.ctl := $(sort $(wildcard src/ctl/*.c))
+# The program of operators: a library too, so that unit tests reach it.
+SOURCES.ctlmain := src/ctl/main.c
+SOURCES.ctl := $(filter-out $(SOURCES.ctlmain),$(sort $(wildcard src/ctl/*.c)))
 SOURCES.sim := $(sort $(wildcard tests/sim/*.c))
 UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))
 # What unit tests and the simulator share: the handler of broken invariants, helpers.
@@ -45,7 +47,7 @@ BENCH_TOOLS := $(sort $(wildcard tests/bench/*.c))
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 SOURCES.fuzzing := $(filter-out $(FUZZ_TARGETS),$(sort $(wildcard tests/fuzz/*.c)))
 
-ALL_SOURCES = $(foreach l,$(LAYERS) main ctl sim testing fuzzing,$(SOURCES.$(l))) \
+ALL_SOURCES = $(foreach l,$(LAYERS) main ctl ctlmain sim testing fuzzing,$(SOURCES.$(l))) \
     $(UNIT_TESTS) $(BENCH_TOOLS) $(FUZZ_TARGETS)
 
 PACKAGES := libevent_core libevent_pthreads jansson libmicrohttpd libcrypto
@@ -114,11 +116,12 @@ endef
 
 # A unit test is linked with its own layer and those below, so a test of pure code proves that it
 # needs nothing else. Its layer: test_LAYER..., or that of the source test_SOURCE is named after, or
-# core.
+# core. Those of the operators' program need its layer and base.
 in_layer = $(or $(filter test_$(2)%,$(1)),$(filter %/$(1:test_%=%).c,$(SOURCES.$(2))))
 layer_of_test = $(firstword $(foreach l,$(LAYERS),$(if $(call in_layer,$(1),$(l)),$(l))) core)
 down_from = $(if $(filter $(1),$(firstword $(2))),$(2),$(call down_from,$(1),$(wordlist 2,9,$(2))))
-test_layers = $(call down_from,$(call layer_of_test,$(1)),$(LAYERS))
+test_layers = $(if $(filter test_ctl%,$(1)),ctl base,$(call \
+    down_from,$(call layer_of_test,$(1)),$(LAYERS)))
 
 define unit_rules # profile, test
 build/$(1)/unit/$(2): build/$(1)/obj/tests/unit/$(2).o \
@@ -126,7 +129,7 @@ build/$(1)/unit/$(2): build/$(1)/obj/tests/unit/$(2).o \
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
 	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ -Wl,--start-group $$^ -Wl,--end-group \
-	    $$(CHECK_LIBS) $$(PACKAGE_LIBS)
+	    $$(CHECK_LIBS) $$(PACKAGE_LIBS) $(if $(filter test_ctl%,$(2)),$$(CTL_LIBS))
 endef
 
 define profile_rules # profile
@@ -142,13 +145,13 @@ build/$(1)/obj/%.o: %.c build/$(1)/flags
 	$$(Q)$$(CC.$(1)) $$(COMMON_CFLAGS) $$(CFLAGS.$(1)) $$(call layer_cflags,$$<) $$(CFLAGS) \
 	    -MMD -MP -c -o $$@ $$<
 
-$(foreach l,$(LAYERS) testing fuzzing,$(eval $(call layer_rules,$(1),$(l))))
+$(foreach l,$(LAYERS) ctl testing fuzzing,$(eval $(call layer_rules,$(1),$(l))))
 
 build/$(1)/everwarm: $$(call objects,$(1),$$(SOURCES.main)) $$(call libraries,$(1),$$(LAYERS))
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^ $$(PACKAGE_LIBS)
 
-build/$(1)/everwarmctl: $$(call objects,$(1),$$(SOURCES.ctl)) $$(call libraries,$(1),base)
+build/$(1)/everwarmctl: $$(call objects,$(1),$$(SOURCES.ctlmain)) $$(call libraries,$(1),ctl base)
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^ $$(CTL_LIBS)
 
@@ -182,7 +185,7 @@ $(foreach p,$(PROFILES),$(eval $(call profile_rules,$(p))))
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install clean deps help
 
-programs = build/$(1)/everwarm $(if $(SOURCES.ctl),build/$(1)/everwarmctl)
+programs = build/$(1)/everwarm build/$(1)/everwarmctl
 
 all: $(call programs,release) ## build into build/ (V=1: show commands, WERROR=1: as CI)
 	@for program in $^; do ln -sf "release/$${program##*/}" "build/$${program##*/}"; done
@@ -246,7 +249,7 @@ format-check: ## clang-format has nothing to change
 	@scripts/format.sh --check
 
 clang-tidy: ## clang-tidy on our own sources
-	@scripts/clang-tidy.sh $(foreach l,$(LAYERS) main ctl,$(SOURCES.$(l)))
+	@scripts/clang-tidy.sh $(foreach l,$(LAYERS) main ctl ctlmain,$(SOURCES.$(l)))
 
 cppcheck:
 	@scripts/cppcheck.sh

@@ -9,14 +9,12 @@ set -eu
 cd "$(dirname "$0")/.."
 
 build="make gcc libc6-dev pkg-config libevent-dev libjansson-dev libmicrohttpd-dev libssl-dev
-    libxxhash-dev"
-if compgen -G 'src/ctl/*.c' >/dev/null; then
-    build="$build libcurl4-openssl-dev"
-fi
+    libxxhash-dev libcurl4-openssl-dev"
 run="$build memcached curl"
 test="$run check clang binutils util-linux python3 python3-pymemcache python3-memcache
     python3-pylibmc php-cli php-memcached libcache-memcached-perl libcache-memcached-fast-perl ruby
-    ruby-dalli libmemcached-dev libmemcached-tools nodejs debian-archive-keyring"
+    ruby-dalli libmemcached-dev libmemcached-tools nodejs debian-archive-keyring
+    mandoc groff"
 # npm comes with some builds of Node.js, and as a package of its own for Debian's.
 if ! command -v npm >/dev/null; then
     test="$test npm"

@@ -26,6 +26,7 @@ EVENT = re.compile(r"event2/\w+\.h")
 JANSSON = re.compile(r"jansson\.h")
 OPENSSL = re.compile(r"openssl/\w+\.h")
 HTTPD = re.compile(r"microhttpd\.h")
+TERMINAL = re.compile(r"termios\.h")
 CURL = re.compile(r"curl/\w+\.h")
 XXHASH = re.compile(r"xxhash\.h")
 CHECK = re.compile(r"check\.h")
@@ -40,7 +41,7 @@ RULES = {
     "admin": ({"shell/control_port.h", "shell/snapshot.h", "core/topology.h", "core/view.h",
                "core/health.h", "core/stats.h", "core/trace.h", "base"},
               HOSTED, [HTTPD, JANSSON, SYSTEM]),
-    "ctl": ({"base"}, HOSTED, [CURL, JANSSON, SYSTEM]),
+    "ctl": ({"base"}, HOSTED, [CURL, JANSSON, SYSTEM, TERMINAL]),
     "main": ({"admin", "shell", "config", "core", "base"}, HOSTED, [SYSTEM]),
     "sim": ({"core", "mc", "base"}, HOSTED, [SYSTEM]),
 }

@@ -43,7 +43,8 @@ more() {
     stage clang-tidy build -s clang-tidy
     stage cppcheck build -s cppcheck
     stage unit-tsan build -s unit-tsan
-    stage build-sanitized build -s build/asan/everwarm build/tsan/everwarm
+    stage build-sanitized build -s build/asan/everwarm build/tsan/everwarm \
+        build/asan/everwarmctl build/tsan/everwarmctl
     stage end-to-end-asan scripts/e2e.sh build/asan/everwarm
     stage end-to-end-tsan scripts/e2e.sh build/tsan/everwarm
 }

@@ -1,20 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* "Did you mean": the known word closest to a misspelt one. */
+/* Its home is base: the operators' program suggests words too. */
 #ifndef EVERWARM_SRC_CONFIG_SUGGEST_H
 #define EVERWARM_SRC_CONFIG_SUGGEST_H
 
-#include <stddef.h>
-
-struct suggest {
-    const char *wanted; /* borrowed */
-    const char *best;   /* borrowed from what was offered; NULL: nothing comes close */
-    size_t distance;    /* edits between the two */
-};
-
-/* Begin to look for WANTED. */
-struct suggest suggest_begin(const char *wanted);
-
-/* Look at CANDIDATE, which must outlive the use of S; NULL is passed over. */
-void suggest_offer(struct suggest *s, const char *candidate);
+#include "everwarm/base/suggest.h"
 
 #endif

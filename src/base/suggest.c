@@ -3,7 +3,7 @@
  * Edit distance in one row, for short words only: nobody misspells forty letters by accident. A
  * third of a word may be wrong, and two neighbours exchanged count as two.
  */
-#include "suggest.h"
+#include "everwarm/base/suggest.h"
 
 #include <stdbool.h>
 #include <string.h>
@@ -50,7 +50,8 @@ void suggest_offer(struct suggest *s, const char *candidate)
         return;
     }
     /* An abbreviation is as good as one slip. */
-    const bool is_prefix = wanted_len >= 2 && strncmp(s->wanted, candidate, wanted_len) == 0;
+    const bool is_prefix =
+        wanted_len >= 2 && len >= wanted_len && memcmp(s->wanted, candidate, wanted_len) == 0;
     const size_t distance = is_prefix ? 1 : edit_distance(s->wanted, wanted_len, candidate, len);
     /* A word of which nothing is left is no suggestion either. */
     if (distance < s->distance && distance < len) {

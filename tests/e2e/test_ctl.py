@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""everwarmctl against real proxies: exit codes, waiting, tables, terminals, completion."""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+
+from harness import EVERWARM, Everwarm, Memcached, Raw, free_port, running, say, wait_until
+
+CTL = os.path.join(os.path.dirname(EVERWARM), "everwarmctl")
+DONE, REFUSED, USAGE, UNREACHABLE, TIMEOUT, PARTIAL = range(6)
+KEYS = 4000
+
+
+def ctl(*words, code=DONE, **environment):
+    """(stdout, stderr) of a call that must end with CODE."""
+    done = subprocess.run([CTL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          stdin=subprocess.DEVNULL, timeout=60, env={**os.environ, **environment})
+    assert done.returncode == code, (words, done.returncode, done.stdout, done.stderr)
+    assert "\033" not in done.stdout + done.stderr, "escapes without a terminal"
+    return done.stdout, done.stderr
+
+
+def at(*proxies):
+    return ["-H", ",".join("127.0.0.1:%d" % proxy.admin for proxy in proxies)]
+
+
+def calls_without_proxy():
+    say("calls that need no proxy")
+    assert "usage:" in ctl("-h")[0]
+    assert re.match(r"everwarmctl \d+\.\d+", ctl("-V")[0])
+    assert "usage:" in ctl(code=USAGE)[1]
+    assert "did you mean: status" in ctl("statsu", code=USAGE)[1]
+    assert "usage: everwarmctl drain NODE" in ctl("drain", code=USAGE)[1]
+    assert "takes no --force" in ctl("--force", "status", code=USAGE)[1]
+    ctl("-H", "127.0.0.1:%d" % free_port(), "status", code=UNREACHABLE)
+    ctl("--socket", "/nonexistent", "status", code=UNREACHABLE)
+    ctl("top", code=USAGE)
+    with tempfile.NamedTemporaryFile("w") as token:
+        token.write("secret\n")
+        token.flush()
+        os.chmod(token.name, 0o644)
+        assert "chmod 600" in ctl("--token-file", token.name, "status", code=USAGE)[1]
+
+
+def looking(proxy):
+    say("looking")
+    out, _ = ctl(*at(proxy), "status")
+    assert "Fine: both nodes hold everything." in out, out
+    assert "redundancy  2 of 2" in out, out
+    lines = ctl(*at(proxy), "nodes")[0].splitlines()
+    assert lines[0].split() == ["NODE", "ADDRESS", "ADMIN", "OPER", "DATA", "FILL", "SERVES",
+                                "REQUESTS", "ERRORS", "P99"], lines[0]
+    words = [line.split() for line in lines[1:]]
+    assert [len(w) for w in words] == [10, 10], lines
+    assert [w[0] for w in words] == ["a", "b"] and words[0][2:7] == [
+        "ready", "up", "complete", "-", "rw"], words
+    found = json.loads(ctl(*at(proxy), "-o", "json", "nodes")[0])
+    assert [node["name"] for node in found["nodes"]] == ["a", "b"]
+    assert "oper.state" in ctl(*at(proxy), "node", "a")[0]
+    out, err = ctl(*at(proxy), "node", "aardvark", code=REFUSED)
+    assert "No node has this name (404)" in err and "fix: everwarmctl nodes" in err, err
+    out, _ = ctl(*at(proxy), "-o", "json", "node", "aardvark", code=REFUSED)
+    assert json.loads(out)["type"] == "/problems/no-such-node"
+    assert json.loads(ctl(*at(proxy), "-o", "json", "doctor")[0])[0]["findings"] is not None
+
+
+def several(proxies):
+    say("several proxies, one of them gone")
+    gone = "127.0.0.1:%d" % free_port()
+    both = at(*proxies)
+    lines = ctl(*both, "nodes")[0].splitlines()
+    assert lines[0].startswith("PROXY") and len(lines) == 5, lines
+    out, err = ctl(both[0], both[1] + "," + gone, "nodes", code=PARTIAL)
+    assert gone in err and len(out.splitlines()) == 5
+    answers = json.loads(ctl(both[0], both[1] + "," + gone, "-o", "json", "nodes",
+                             code=PARTIAL)[0])
+    assert [answer["status"] for answer in answers] == [200, 200, 0]
+    out, _ = ctl(*both, "drain", "b", "--wait", "10s")
+    assert out.count("drain b") == 2, out
+    assert [proxy.node("b")["admin"]["state"] for proxy in proxies] == ["drain"] * 2
+    _, err = ctl(*both, "drain", "a", code=REFUSED)
+    assert "This would leave no readable copy (409)" in err and "--force" in err, err
+    assert "fix: everwarmctl ready b" in err, err
+    ctl(*both, "drain", "a", "--force")
+    ctl(*both, "ready", "a", "--wait", "10s")
+    ctl(*both, "ready", "b", "--wait", "10s")
+
+
+def waiting(proxy, node):
+    say("a node dies; waiting for it in vain, then not")
+    conn = Raw(proxy.port)
+    for i in range(KEYS):
+        assert conn.set(b"k%d" % i, b"x" * 1000) == b"STORED"
+    node.kill()
+    wait_until("b is out", lambda: proxy.data_of("b") == "out")
+    begin = time.monotonic()
+    out, err = ctl(*at(proxy), "--wait", "1s", "status", code=TIMEOUT)
+    assert 0.9 < time.monotonic() - begin < 6
+    assert "the wait ran out" in err and "last copy: 1 of 2 nodes" in out, (out, err)
+    out, _ = ctl(*at(proxy), "doctor", code=REFUSED)
+    assert out.startswith("critical  Pool main serves from its last copy"), out
+    assert "start memcached at 127.0.0.1:%d" % node.port in out, out
+    back = threading.Timer(0.5, node.up)
+    back.start()
+    _, err = ctl(*at(proxy), "--wait", "30s", "ready", "b")
+    back.join()
+    assert "b: ready, down, out" in err, err
+    assert proxy.data_of("b") == "complete"
+    assert "Fine" in ctl(*at(proxy), "--wait", "10s", "status")[0]
+    say("resync, waited for")
+    ctl(*at(proxy), "resync", "b", "--wait", "30s")
+    assert len(node.items()) == KEYS
+    say("maint, waited for")
+    ctl(*at(proxy), "maint", "b", "--wait", "10s")
+    assert proxy.data_of("b") == "out"
+    _, err = ctl(*at(proxy), "ready", "b", "--wait", "30s")
+    assert proxy.data_of("b") == "complete"
+    conn.close()
+
+
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, *command, columns=80, lines=24, **environment):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            os.environ.update({"TERM": "xterm", "LANG": "C.UTF-8", **environment})
+            os.execv(command[0], command)
+        self.text = ""
+        self.resize(columns, lines)
+
+    def resize(self, columns, lines):
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+
+    def read(self):
+        """Take what is there; False at the end."""
+        if select.select([self.fd], [], [], 0.05)[0]:
+            try:
+                data = os.read(self.fd, 65536)
+            except OSError:
+                return False
+            self.text += data.decode()
+            return bool(data)
+        return True
+
+    def until(self, what):
+        wait_until("the terminal shows %r" % what,
+                   lambda: self.read() and re.search(what, self.text))
+
+    def key(self, data):
+        os.write(self.fd, data)
+
+    def code(self):
+        wait_until("the program ends", lambda: not self.read())
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.fd)
+        return os.waitstatus_to_exitcode(status)
+
+
+def terminals(proxy):
+    say("colour on a terminal, none with NO_COLOR")
+    terminal = Terminal(CTL, *at(proxy), "status")
+    assert terminal.code() == DONE and "\033[32mFine" in terminal.text, terminal.text
+    terminal = Terminal(CTL, *at(proxy), "status", NO_COLOR="1")
+    assert terminal.code() == DONE and "\033" not in terminal.text, terminal.text
+    say("top: draws, follows the size, quits, leaves the terminal as it was")
+    terminal = Terminal(CTL, *at(proxy), "top")
+    terminal.until(r"requests/s")
+    assert terminal.text.startswith("\033[?1049h")
+    terminal.text = ""
+    terminal.resize(40, 10)
+    terminal.until(r"\033\[10;1Hq quits")
+    frame = terminal.text.rsplit("\033[H", 1)[1]
+    lines = re.sub(r"\033\[[0-9;?]*[a-zA-Z]", "", frame).split("\r\n")
+    assert max(len(line.rstrip("\r")) for line in lines) == 40 and len(lines) <= 10, lines
+    terminal.key(b"q")
+    assert terminal.code() == DONE and terminal.text.endswith("\033[?25h\033[?1049l")
+
+
+def progress(proxy):
+    say("a bar while a node is filled")
+    terminal = Terminal(CTL, *at(proxy), "resync", "b", "--wait", "30s")
+    assert terminal.code() == DONE, terminal.text
+    assert re.search(r"\r\033\[Kb: ready, up, filling", terminal.text), terminal.text
+
+
+def completion(proxy):
+    say("completion of bash")
+    host = "127.0.0.1:%d" % proxy.admin
+    script = """
+        source <("$1" completion bash)
+        try() {
+            COMP_LINE=$1 COMP_POINT=${#1}
+            COMPREPLY=()
+            _everwarmctl
+            echo "${COMPREPLY[*]}"
+        }
+        PATH=$(dirname "$1"):$PATH
+        try "everwarmctl st"
+        try "everwarmctl -H $2 drain "
+        try "everwarmctl -o j"
+        try "everwarmctl drain --wa"
+        try "everwarmctl proxy-"
+    """
+    done = subprocess.run(["bash", "-c", script, "bash", CTL, host], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=30)
+    assert done.stdout.splitlines() == [
+        "status", "a b", "json", "--wait", "proxy-drain proxy-undrain"], done
+
+
+def socket():
+    say("through the unix socket")
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "admin.sock")
+        node = Memcached().up()
+        proxy = Everwarm([node])
+        proxy.config["admin"]["socket"] = path
+        with running(node, proxy.up()):
+            out, _ = ctl("--socket", path, "status")
+            assert "Fine: the one node is served." in out, out
+
+
+def main():
+    calls_without_proxy()
+    socket()
+    nodes = [Memcached().up(), Memcached().up()]
+    proxy = Everwarm(nodes).up()
+    other = Everwarm(nodes)
+    with running(*nodes, proxy, other):
+        looking(proxy)
+        completion(proxy)
+        waiting(proxy, nodes[1])
+        progress(proxy)
+        terminals(proxy)
+        other.up()
+        several([proxy, other])
+    say("done")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
