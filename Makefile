@@ -258,6 +258,8 @@ install: all ## install below PREFIX=/usr/local (DESTDIR for packagers)
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/everwarm"
 	install -m 755 $(call programs,release) "$(DESTDIR)$(PREFIX)/bin"
 	install -m 644 $(wildcard etc/*.json) "$(DESTDIR)$(PREFIX)/share/everwarm"
+	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/everwarm/monitoring" \
+	    admin/monitoring/alerts.yml admin/monitoring/dashboard.json
 	$(if $(wildcard etc/*.service),install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system")
 	$(if $(wildcard etc/*.service),install -m 644 $(wildcard etc/*.service) \
 	    "$(DESTDIR)$(PREFIX)/lib/systemd/system")

@@ -14,7 +14,7 @@ run="$build memcached curl"
 test="$run check clang binutils util-linux python3 python3-pymemcache python3-memcache
     python3-pylibmc php-cli php-memcached libcache-memcached-perl libcache-memcached-fast-perl ruby
     ruby-dalli libmemcached-dev libmemcached-tools nodejs debian-archive-keyring
-    mandoc groff"
+    mandoc groff prometheus"
 # npm comes with some builds of Node.js, and as a package of its own for Debian's.
 if ! command -v npm >/dev/null; then
     test="$test npm"
