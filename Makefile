@@ -18,7 +18,7 @@ PREFIX ?= /usr/local
 # not break a build.
 WERROR ?= 0
 # Seeds of one run of the simulator in the tests.
-SEEDS ?= 200
+SEEDS ?= 1000
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
 
@@ -69,7 +69,7 @@ layer_cflags = $(if $(filter $(PURE_LAYERS:%=src/%/%),$(1)),,-D_GNU_SOURCE= $(PA
 
 HARDENED := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 
-PROFILES := release clang asan tsan pure fuzz coverage
+PROFILES := release clang asan tsan mutant pure fuzz coverage
 CC.release = $(CC)
 CFLAGS.release := $(HARDENED)
 LDFLAGS.release := -pie -Wl,-z,relro,-z,now
@@ -91,6 +91,10 @@ LDFLAGS.fuzz := -fsanitize=fuzzer,$(FUZZ_SANITIZERS)
 CC.coverage = $(CLANG)
 CFLAGS.coverage := -O0 -fprofile-instr-generate -fcoverage-mapping
 LDFLAGS.coverage := -fsanitize=fuzzer -fprofile-instr-generate
+# One rule of the core is broken at a time (everwarm/core/rule.h): does the simulator notice?
+CC.mutant = $(CC)
+CFLAGS.mutant := -O2 -DEVERWARM_MUTANTS
+LDFLAGS.mutant :=
 # What scripts/purity.sh looks into: nothing in it but what the sources call.
 CC.pure = $(CC)
 CFLAGS.pure := -O2 -fno-stack-protector -U_FORTIFY_SOURCE
@@ -181,7 +185,8 @@ $(foreach p,$(PROFILES),$(eval $(call profile_rules,$(p))))
 # -- targets -------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all clang run test ci unit unit-tsan conformance sim e2e bench-quick fuzz fuzz-coverage
+.PHONY: all clang run test ci unit unit-tsan conformance sim sim-long mutants mutants-quick e2e
+.PHONY: bench-quick fuzz fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install clean deps help
 
@@ -214,8 +219,23 @@ unit-tsan: $(call unit_programs,tsan)
 conformance: build/asan/everwarm ## the protocol table: on two versions of memcached, and through us
 	@scripts/conformance.sh $<
 
-sim: build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s alone
-	@$< $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+sim: build/release/sim build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s alone
+	@$(if $(SEED),build/asan/sim --seed $(SEED),$(sim_all))
+
+# The checker itself; the same seed gives the same trace; a few seeds with sanitizers; all seeds.
+sim_all = build/release/sim --self-test && build/release/sim --repeat --seeds 10 && \
+    build/asan/sim --seeds $(shell expr $(SEEDS) / 40 + 5) && build/release/sim --seeds $(SEEDS)
+
+sim-long: build/release/sim ## a million seeds of the simulator: many hours
+	@build/release/sim --seeds 1000000
+
+mutants: build/mutant/sim ## break each rule of the core: does the simulator notice?
+	@build/mutant/sim --mutants --seeds 3000
+
+# Five that are noticed within a few seeds.
+MUTANTS_QUICK := LOOK_AGAIN,CHAIN,IDENTITY,DRAIN,ALL_JOIN
+mutants-quick: build/mutant/sim
+	@build/mutant/sim --mutants --seeds 500 --rules $(MUTANTS_QUICK)
 
 fuzz: $(call fuzz_programs,fuzz) ## every parser, and a dataplane: FUZZ_SECONDS=n each
 	@scripts/fuzz.sh run $(FUZZ_SECONDS) $^

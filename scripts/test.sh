@@ -32,7 +32,8 @@ everything() {
     stage checks build -s checks
     stage unit build -s unit
     stage conformance build -s conformance
-    stage simulator build -s sim
+    stage simulator build -s sim SEEDS=10000
+    stage mutants build -s mutants-quick
     stage fuzz build -s fuzz FUZZ_SECONDS=20
     stage end-to-end build -s e2e
 }

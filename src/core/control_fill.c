@@ -10,6 +10,8 @@
  */
 #include "control_private.h"
 
+#include "everwarm/core/rule.h"
+
 static void drive_move(struct control *control, enum fill_drive to)
 {
 #define TO(name) (1u << FILL_DRIVE_##name)
@@ -28,7 +30,7 @@ static void drive_move(struct control *control, enum fill_drive to)
 static bool is_named(const struct control *control, const struct view *view, uint32_t node)
 {
     return view->epoch > 0 && view->nodes[node].data == NODE_DATA_FILLING &&
-           view->nodes[node].filler == control->id;
+           (view->nodes[node].filler == control->id || !RULE(ONE_FILLER));
 }
 
 void control_fill_stop(struct control *control)
@@ -46,7 +48,7 @@ static bool is_forbidden(const struct control *control, const struct view *view)
     bool is_entering = control->drive == FILL_DRIVE_READY &&
                        view->nodes[control->fill_node].data == NODE_DATA_COMPLETE;
     node_set complete = control_join_nodes(view, NODE_DATA_COMPLETE);
-    bool have_donors = (control->fill_topology.leaders & ~complete) == 0;
+    bool have_donors = (control->fill_topology.leaders & ~complete) == 0 || !RULE(DONORS_STAY);
     return !is_entering && (!is_named(control, view, control->fill_node) || !have_donors);
 }
 
@@ -69,6 +71,18 @@ static void failed(struct control *control, const char *why)
     control->fill_retry_us = control->now_us + control->fill_pause_us;
 }
 
+/*
+ * A fill begins by emptying its target, heartbeats too. While others may still be waiting for a
+ * dead proxy's lease to end, that would make them wait for one more: a heartbeat that vanished must
+ * stay away as long as one that stands still.
+ */
+static bool may_start(const struct control *control, uint32_t node)
+{
+    bool is_mourning =
+        control->buried_us != 0 && control->now_us < control->buried_us + control->options.lease_us;
+    return !is_mourning && control_probe_is_heard(control, node);
+}
+
 static void start(struct control *control, uint32_t node)
 {
     if (node != control->fill_node) {
@@ -88,7 +102,7 @@ static void start(struct control *control, uint32_t node)
 static void start_one(struct control *control)
 {
     for (uint32_t node = 0; node < control->node_count; node++) {
-        if (is_named(control, &control->effective, node) && control_probe_is_heard(control, node)) {
+        if (is_named(control, &control->effective, node) && may_start(control, node)) {
             start(control, node);
             return;
         }
@@ -113,7 +127,7 @@ static void check(struct control *control)
         return;
     }
     struct identity filled = fill_identity(control->fill);
-    if (identity_is_equal(&probe->identity, &filled)) {
+    if (identity_is_equal(&probe->identity, &filled) || !RULE(FILL_IDENTITY)) {
         drive_move(control, FILL_DRIVE_READY);
     } else {
         failed(control, "flushed or restarted after the fill");
@@ -169,8 +183,7 @@ void control_fill_step(struct control *control)
         start_one(control);
         break;
     case FILL_DRIVE_PAUSED:
-        if (control->now_us >= control->fill_retry_us &&
-            control_probe_is_heard(control, control->fill_node)) {
+        if (control->now_us >= control->fill_retry_us && may_start(control, control->fill_node)) {
             start(control, control->fill_node);
         }
         break;

@@ -12,6 +12,8 @@
  */
 #include "control_private.h"
 
+#include "everwarm/core/rule.h"
+
 static int order(const struct view *a, const struct view *b)
 {
     int by_view = view_compare(a, b);
@@ -83,12 +85,13 @@ bool control_join_propose(struct control *control, const struct view *view, stru
     return true;
 }
 
+/* A proposal that is under way has another parent: it is withdrawn, also if it is above VIEW. To
+ * store it after all would undo what VIEW says, which may be in effect by then. */
 static void rise(struct control *control, const struct view *view)
 {
     control->top = *view;
-    if (control->is_proposing && order(&control->top, &control->proposal) >= 0) {
-        control->is_proposing = false;
-    }
+    control->is_proposing =
+        control->is_proposing && !RULE(WITHDRAW) && order(&control->top, &control->proposal) < 0;
 }
 
 static void accepted(struct control *control)
@@ -283,7 +286,7 @@ static void start_step(struct control *control)
         }
         break;
     case START_BEAT:
-        if (have_beats(control, 1)) {
+        if (have_beats(control, 1) || !RULE(BEAT_FIRST)) {
             start_move(control, START_READ);
             (void)have_scans(control, control->now_us);
         }
@@ -475,7 +478,7 @@ static void poll(struct control *control)
         }
     }
     if (control->state == CONTROL_CHANGING && have_beats(control, control->joined_sequence) &&
-        control_peers_all_show(control, &control->target, control->fresh_us)) {
+        (control_peers_all_show(control, &control->target, control->fresh_us) || !RULE(ALL_JOIN))) {
         adopt(control);
     }
 }
@@ -519,7 +522,7 @@ bool control_join_is_idle(const struct control *control)
 static void lapse_step(struct control *control)
 {
     uint64_t over_us = control->lease_from_us + control->options.lease_us;
-    bool is_held = control->now_us + control->options.interval_us < over_us;
+    bool is_held = control->now_us + control->options.interval_us < over_us || !RULE(LEASE);
     if (control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING) {
         if (!is_held) {
             struct trace_event event = control_event(control, TRACE_LEASE_LAPSED);

@@ -21,6 +21,8 @@
  */
 #include "control_private.h"
 
+#include "everwarm/core/rule.h"
+
 void control_peers_init(struct control *control)
 {
     control->id = (uint32_t)(control->options.nonce % PROXIES_MAX);
@@ -265,7 +267,8 @@ void control_peers_on_ack(struct control *control, struct probe *probe, uint64_t
     if (least == 0 || control->beat.sequence - least >= CONTROL_SENT_MAX) {
         return;
     }
-    uint64_t sent_us = control->sent_us[least % CONTROL_SENT_MAX];
+    uint64_t sent_us =
+        RULE(LEASE_FROM_SENDING) ? control->sent_us[least % CONTROL_SENT_MAX] : control->now_us;
     if (sent_us > control->lease_from_us) {
         control->lease_from_us = sent_us;
     }
@@ -425,7 +428,8 @@ static void no_growth(const struct control *control, struct peer *peer, const st
                       uint64_t since_us, uint64_t asked_us)
 {
     uint64_t from_us = since_us > probe->greeted_us ? since_us : probe->greeted_us;
-    if (peer->state == PEER_LIVE && asked_us >= from_us + control->options.lease_us) {
+    if (peer->state == PEER_LIVE &&
+        (asked_us >= from_us + control->options.lease_us || !RULE(OTHERS_LEASE))) {
         peer->stale_on |= node_set_of(probe->node);
     }
 }
@@ -568,6 +572,7 @@ static bool bury(struct control *control)
         }
         if (heard != 0 && (heard & ~peer->stale_on) == 0) {
             peer_move(peer, PEER_GONE);
+            control->buried_us = control->now_us;
             tell_peer(control, TRACE_PROXY_GONE, id, "lease");
         } else if (peer->stale_on != 0 || peer->missing_us != 0 ||
                    control->now_us >= peer->growth_us + control->options.lease_us) {

@@ -10,6 +10,8 @@
  */
 #include "control_private.h"
 
+#include "everwarm/core/rule.h"
+
 struct plan {
     struct view next;
     bool is_changed;
@@ -264,7 +266,8 @@ static bool may_fill(const struct control *control, const struct plan *plan, uin
     }
     return wanted->data == NODE_DATA_OUT && control->top.nodes[node].data == NODE_DATA_OUT &&
            control->now_us >= control->nodes[node].hold_down_until_us &&
-           (control_peers_given_up(control) & node_set_of(node)) == 0 &&
+           ((control_peers_given_up(control) & node_set_of(node)) == 0 ||
+            !RULE(ENTRY_BEHIND_EOF)) &&
            control_join_nodes(&plan->next, NODE_DATA_COMPLETE) != 0;
 }
 

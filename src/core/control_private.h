@@ -414,6 +414,7 @@ struct control {
     uint64_t scan_next_us;
     uint32_t scan_node;
     uint64_t scan_urgent_us;
+    uint64_t buried_us; /* when a peer was last found dead by its lease; 0: never */
 
     /* join */
     enum start_step start;

@@ -287,11 +287,22 @@ bool control_probe_is_asked(const struct probe *probe, enum probe_form form, uin
     return false;
 }
 
+/* It is not the process that the view in effect means. */
+static bool is_other_run(const struct control *control, uint32_t node)
+{
+    const struct view_node *meant = &control->effective.nodes[node];
+    const struct identity *read = &control->probes[node].identity;
+    return control->effective.epoch > 0 && meant->data == NODE_DATA_COMPLETE &&
+           identity_is_known(read) && !identity_is_same_process(read, &meant->identity);
+}
+
 bool control_probe_is_heard(const struct control *control, uint32_t node)
 {
+    /* That another run misses writes says nothing of what it answers here; and if it is all that is
+     * left, the view that begins anew has to be stored on it. */
     const struct probe *probe = &control->probes[node];
     return probe->state == PROBE_OPEN && probe->is_greeted && probe->health.oper == NODE_OPER_UP &&
-           !control_plan_is_missed(control, node);
+           (!control_plan_is_missed(control, node) || is_other_run(control, node));
 }
 
 node_set control_probe_heard(const struct control *control)

@@ -8,6 +8,8 @@
  */
 #include "dataplane_private.h"
 
+#include "everwarm/core/rule.h"
+
 /* --- Memory --- */
 
 struct layout {
@@ -123,7 +125,7 @@ void dataplane_turn(struct dataplane *dp, uint64_t now_us, uint64_t lease_until_
     if (dp->deadline_at == 0) {
         dp->deadline_at = now_us / dp->deadline_slot_us; /* the first turn */
     }
-    bool is_over = now_us > lease_until_us;
+    bool is_over = now_us > lease_until_us && RULE(LEASE);
     if (is_over && !dp->is_lapsed) {
         lapse(dp);
     } else if (!is_over && dp->is_lapsed) {
@@ -318,24 +320,30 @@ static bool next_flush(struct dataplane *dp, struct dataplane_action *out)
 
 /*
  * From here on others may act under the next view: what a node that leaves would still answer must
- * lead to no write under the old one.
+ * lead to no write under the old one. What it missed no longer counts, also if it is back in a view
+ * that overtakes this one.
  */
 static void seal(struct dataplane *dp)
 {
     node_set stay = dp->next->complete | dp->next->chained;
+    dp->sealed_serial = dp->drain_serial;
+    if (!RULE(SEAL)) {
+        return;
+    }
     dp->is_sealed = true;
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
         if ((stay & node_set_of(node)) == 0) {
             link_give_up(dp, node, WIRE_END_OUT);
         }
     }
+    txn_forget_leavers(dp, stay);
 }
 
 static bool next_report(struct dataplane *dp, struct dataplane_action *out)
 {
     uint32_t node;
     bool is_drained = dp->next != NULL && dp->is_drain_due && txn_is_drained(dp);
-    if (is_drained && !dp->is_sealed) {
+    if (is_drained && dp->sealed_serial != dp->drain_serial) {
         seal(dp);
     }
     if (dp->is_adopt_due) {

@@ -280,6 +280,7 @@ struct dataplane {
     bool is_sealed;                  /* drained: no write goes on before the next topology */
     bool is_adopt_due;
     uint64_t drain_serial;
+    uint64_t sealed_serial; /* drain_serial when it was last sealed */
     uint64_t adopt_serial;
     node_set missed_due; /* reports to be made */
     node_set identity_due;
@@ -375,6 +376,8 @@ void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
 /* Nodes that are not about to leave the view. */
 node_set txn_staying(const struct dataplane *dp);
 bool txn_is_drained(const struct dataplane *dp);
+/* A view is joined whose nodes are STAY: what others have or have missed of a write is over. */
+void txn_forget_leavers(struct dataplane *dp, node_set stay);
 
 /* --- compose.c: all return an empty chain when there is no memory --- */
 

@@ -6,6 +6,8 @@
  */
 #include "dataplane_private.h"
 
+#include "everwarm/core/rule.h"
+
 void deadline_forget(struct dataplane *dp, struct txn *txn)
 {
     if (list_is_linked(&txn->age)) {
@@ -32,7 +34,7 @@ static void expire_slot(struct dataplane *dp, struct list *slot)
     struct list *at = slot->next;
     while (at != slot) {
         struct txn *txn = LIST_OWNER(at, struct txn, age);
-        if (dp->now_us < txn->started_us + dp->options.request_timeout_us) {
+        if (dp->now_us < txn->started_us + dp->options.request_timeout_us || !RULE(DEADLINE)) {
             at = at->next;
             continue;
         }

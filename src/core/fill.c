@@ -30,6 +30,7 @@
 #include "fill_private.h"
 
 #include "everwarm/base/invariant.h"
+#include "everwarm/core/rule.h"
 #include "everwarm/mc/encode.h"
 
 enum {
@@ -235,7 +236,9 @@ static void flush_when_due(struct fill *fill)
     }
     fill->is_flush_owed = true;
     fill->is_flushed = true;
-    (void)fill_wire_send(fill, FILL_WIRE_TARGET, SLICE("flush_all\r\n"));
+    (void)fill_wire_send(fill, FILL_WIRE_TARGET,
+                         RULE(FLUSH_TARGET) ? SLICE("flush_all\r\n")
+                                            : SLICE("flush_all 2000000\r\n"));
 }
 
 static void take_settling(struct fill *fill)

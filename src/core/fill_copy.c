@@ -40,6 +40,7 @@
 #include "fill_private.h"
 
 #include "everwarm/base/invariant.h"
+#include "everwarm/core/rule.h"
 #include "everwarm/mc/encode.h"
 
 #define XXH_INLINE_ALL
@@ -170,7 +171,7 @@ static void send_target_now(struct fill *fill, uint16_t index)
     mc_write(&w, slot->key);
     if (slot->state == FILL_SLOT_PEEK) {
         mc_write(&w, SLICE(" v f t c u"));
-    } else if (slot->state == FILL_SLOT_UNDO) {
+    } else if (slot->state == FILL_SLOT_UNDO && RULE(UNDO_IF_OURS)) {
         mc_write(&w, SLICE(" C"));
         mc_write_u64(&w, slot->our_cas);
     }
@@ -293,7 +294,8 @@ static bool is_expiry_equal(const struct fill_item *a, const struct fill_item *b
 /* The donor's item is what READ or COMPARE saw. */
 static bool is_unchanged(const struct fill_item *then, const struct fill_item *now)
 {
-    return then->cas == now->cas && then->is_marked == now->is_marked && is_expiry_equal(then, now);
+    return then->cas == now->cas && then->is_marked == now->is_marked &&
+           (is_expiry_equal(then, now) || !RULE(COMPARE_EXPIRY));
 }
 
 static bool is_copy_equal(const struct fill_item *a, const struct fill_item *b)
@@ -553,6 +555,10 @@ void fill_copy_value_end(struct fill *fill, enum fill_wire wire)
 
 static void looked(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
+    if (!RULE(LOOK_AGAIN)) {
+        finish(fill, slot, slot->outcome);
+        return;
+    }
     if (reply->kind == MC_REPLY_HD) {
         if (!reply->has_cas || !reply->has_ttl) {
             fill_wire_fail(fill, FILL_WIRE_DONOR, WIRE_END_PROTOCOL);
@@ -599,6 +605,8 @@ static void stored(struct fill *fill, struct fill_slot *slot, const struct mc_re
     if (reply->kind == MC_REPLY_HD && reply->has_cas && reply->cas != 0) {
         slot->our_cas = reply->cas;
         send_donor(fill, slot, FILL_SLOT_LOOK);
+    } else if (reply->kind == MC_REPLY_NS && !RULE(EXISTS_IS_NOT_DONE)) {
+        finish(fill, slot, FILL_OUTCOME_EQUAL);
     } else if (reply->kind == MC_REPLY_NS) {
         send_target(fill, slot, FILL_SLOT_PEEK);
     } else if (reply->kind == MC_REPLY_EX || reply->kind == MC_REPLY_NF) {

@@ -10,6 +10,8 @@
  */
 #include "dataplane_private.h"
 
+#include "everwarm/core/rule.h"
+
 enum {
     /* First pause after a failed attempt, doubled up to the last; one attempt follows a loss at
      * once, since a node that closed one connection is mostly there. */
@@ -172,7 +174,7 @@ bool link_is_usable(const struct dataplane *dp, uint32_t node)
     if (link->seen_epoch > (dp->next != NULL ? dp->next->epoch : t->epoch)) {
         return false;
     }
-    if (t->is_lone || (t->complete & node_set_of(node)) == 0) {
+    if (t->is_lone || (t->complete & node_set_of(node)) == 0 || !RULE(IDENTITY)) {
         return true;
     }
     const struct identity *wanted = &t->identity[node];
@@ -189,7 +191,7 @@ bool link_is_coming(const struct dataplane *dp, uint32_t node)
 
 bool link_is_proven(const struct dataplane *dp, uint32_t node)
 {
-    return dp->links[node].ending == 0 && !dp->links[node].is_unproven;
+    return (dp->links[node].ending == 0 && !dp->links[node].is_unproven) || !RULE(EOF);
 }
 
 uint64_t link_node_time_s(const struct dataplane *dp, uint32_t node)
@@ -457,7 +459,11 @@ void link_tick(struct dataplane *dp)
         }
         if (link->head != NULL &&
             dp->now_us - link->head->since_us >= dp->options.request_timeout_us / 2) {
-            link_give_up(dp, node, WIRE_END_TIMEOUT);
+            if (RULE(GIVE_UP) || link->unsent != NULL) {
+                link_give_up(dp, node, WIRE_END_TIMEOUT);
+            } else {
+                fail_legs(dp, link);
+            }
         }
         if (link->has_answered && dp->now_us - link->told_answered_us >= ANSWERED_REPEAT_US) {
             link->has_answered = false;

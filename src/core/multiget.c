@@ -9,6 +9,8 @@
  */
 #include "dataplane_private.h"
 
+#include "everwarm/core/rule.h"
+
 enum { READER_HOLD = -1, READER_NONE = -2 };
 
 /*
@@ -25,7 +27,8 @@ static int choose(const struct dataplane *dp, uint64_t key_hash, node_set tried)
     }
     node_set usable = 0;
     bool is_coming = false;
-    for (node_set left = t->complete & ~tried; left != 0; left &= left - 1) {
+    node_set readable = t->complete | (RULE(READ_COMPLETE) ? 0 : t->chained);
+    for (node_set left = readable & ~tried; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
         if (link_is_usable(dp, node)) {
             usable |= node_set_of(node);
@@ -36,7 +39,8 @@ static int choose(const struct dataplane *dp, uint64_t key_hash, node_set tried)
     if (usable == 0) {
         return is_coming || (dp->next != NULL && t->complete != 0) ? READER_HOLD : READER_NONE;
     }
-    uint32_t leader = topology_leader(t, key_hash);
+    uint32_t leader =
+        RULE(READ_COMPLETE) ? topology_leader(t, key_hash) : topology_first(t, key_hash, readable);
     if (dp->next != NULL) {
         if (dp->next->leaders == 0 || dp->next->is_holding) {
             return READER_HOLD;

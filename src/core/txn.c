@@ -21,6 +21,8 @@
  */
 #include "dataplane_private.h"
 
+#include "everwarm/core/rule.h"
+
 enum {
     /* Passes over what waits, in one turn; a pass may free what an earlier txn waits for. What is
      * left then is tried in the next turn, so that nothing here can keep a worker. */
@@ -338,7 +340,7 @@ static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set
 static bool is_open_for_writes(const struct dataplane *dp, const struct txn *txn)
 {
     return dp->topology != NULL && !dp->topology->is_holding && !dp->topology->is_read_only &&
-           !dp->is_lapsed && !dp->is_sealed && (dp->next == NULL || txn->is_begun);
+           !dp->is_lapsed && !dp->is_sealed && (dp->next == NULL || txn->is_begun || !RULE(HOLD));
 }
 
 static bool is_last_copy_gone(struct dataplane *dp, const struct txn *txn)
@@ -357,6 +359,17 @@ static void answer_error(struct dataplane *dp, struct txn *txn, struct slice tex
 {
     txn_set_reply(dp, txn, (struct chain){0});
     txn_answer(dp, txn, txn->is_part ? SLICE("") : text, DATAPLANE_OUTCOME_SERVER_ERROR);
+}
+
+/* The mutants of CHAIN and CHAIN_BEHIND_ALL: to filling nodes while complete ones may lack it. */
+static void chain_early(struct dataplane *dp, struct txn *txn)
+{
+    for (node_set left = dp->topology->chained & ~txn->acked; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        if (link_is_usable(dp, node) && link_has_room(dp, 1)) {
+            send_to(dp, txn, node, FORM_LINE, txn->command);
+        }
+    }
 }
 
 /* Put a new token into the command, also when it is run again: what an earlier run left on some
@@ -402,7 +415,8 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     /* Plain writes go out one behind the other. What decides, or reaches its replicas one after the
      * other, must not be passed by an older write that is sent again. */
     bool is_alone = is_decided || t->chained != 0;
-    bool is_behind = is_alone ? inflight_has_older(dp, txn) : inflight_has_slow_older(dp, txn);
+    bool is_behind = RULE(IN_ORDER) &&
+                     (is_alone ? inflight_has_older(dp, txn) : inflight_has_slow_older(dp, txn));
     bool is_full = inflight_is_full(dp) && !txn->is_inflight;
     if (t->complete == 0 || is_behind || is_full || !link_has_room(dp, 2 * NODES_MAX) ||
         !all_usable(dp, txn, t->complete) || !stamp(dp, txn)) {
@@ -411,7 +425,8 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     uint32_t leader = topology_leader(t, txn->key_hash);
     struct chain first = txn->command;
     txn->is_wrong_tag = command == MC_CAS && !t->has_tokens &&
-                        (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader);
+                        (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader) &&
+                        RULE(CAS_TAG);
     if (txn->is_wrong_tag) {
         first = compose_exists(dp, txn_key(txn));
         if (first.head == NULL) {
@@ -445,6 +460,9 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     }
     for (node_set left = t->complete; left != 0; left &= left - 1) {
         send_to(dp, txn, node_set_first(left), FORM_LINE, txn->command);
+    }
+    if (!RULE(CHAIN)) {
+        chain_early(dp, txn);
     }
     return true;
 }
@@ -748,6 +766,12 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
     if (is_leader) {
         on_plain_leader(txn, kind);
         txn->was_done |= kind == MC_REPLY_HD ? node_set_of(node) : 0;
+        if (!RULE(ALL_ACK)) {
+            release_answer(dp, txn);
+        }
+        if (!RULE(CHAIN_BEHIND_ALL)) {
+            chain_early(dp, txn);
+        }
     } else if (!leg->is_cleanup &&
                (is_error(kind) || (leg_verb(leg) == 's' && kind != MC_REPLY_HD))) {
         (void)clean_up(dp, txn, node); /* if it can't, the key is in doubt, and noted so */
@@ -793,8 +817,8 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
 static bool is_home(struct dataplane *dp, const struct txn *txn, uint32_t node)
 {
     /* Nor does it matter for a delete in doubt, which may happen twice. */
-    bool is_cut =
-        (txn->cut & node_set_of(node)) != 0 && !dp->topology->is_lone && !txn->is_internal;
+    bool is_cut = (txn->cut & node_set_of(node)) != 0 && !dp->topology->is_lone &&
+                  !txn->is_internal && RULE(RESET_IS_NO_EOF);
     if (!is_cut && link_is_usable(dp, node) && link_is_proven(dp, node)) {
         return true;
     }
@@ -814,7 +838,8 @@ static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
     txn->missed = 0;
     txn->cut = 0;
     dp->stats.writes_brought_home += home != 0;
-    bool is_answer_known = txn->is_leader_in && txn->step != STEP_DECIDE;
+    /* A deletion in doubt is begun anew: the replicas may be others by now. */
+    bool is_answer_known = txn->is_leader_in && txn->step != STEP_DECIDE && !txn->is_internal;
     bool is_everywhere = (t->complete & ~txn->acked) == 0;
     if (txn->is_doubtful) {
         if (!txn->is_answered) {
@@ -906,7 +931,7 @@ void txn_expire(struct dataplane *dp, struct txn *txn)
     deadline_forget(dp, txn);
     txn_set_reply(dp, txn, (struct chain){0});
     set_text(txn, text, outcome);
-    txn->is_doubtful = !command_is_read((enum mc_command)txn->command_type);
+    txn->is_doubtful = !command_is_read((enum mc_command)txn->command_type) && RULE(DOUBT);
     release_answer(dp, txn);
     if (txn->state == TXN_STRANDED) {
         finish(dp, txn);

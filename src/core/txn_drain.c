@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * When a dataplane has drained: nothing that was begun under the view in effect can still reach a
- * node of the next one, or is owed an answer by it (replication.md section 4, Join; I1 of txn.c).
+ * May this dataplane say that it is drained: that every write begun under the view in effect is
+ * over, as far as the nodes of the next view are concerned (replication.md section 4, Join)?
+ *
+ * Views may overtake each other. When one was joined (the dataplane is sealed) and another comes
+ * before it took effect, nothing more can be done under the old one: what is left over is carried
+ * into whichever takes effect.
  */
 #include "dataplane_private.h"
+
+#include "everwarm/core/rule.h"
 
 node_set txn_staying(const struct dataplane *dp)
 {
@@ -40,14 +46,23 @@ static bool waits_for_leaver(const struct dataplane *dp, const struct txn *txn)
 }
 
 /* A stranded write whose other nodes are home, but which can't be run again before a node has left,
- * or before an older write to its key that can't: it is run again under the next view. */
+ * or before an older write to its key that can't: it is run again under the next view. So is one
+ * that nothing can become of under this one. */
 static bool is_carried_over(const struct dataplane *dp, const struct txn *txn)
 {
     node_set stay = txn_staying(dp);
+    /* Sealed: a view was joined that another has overtaken since. */
+    bool is_hopeless = dp->is_sealed || dp->topology->complete == 0;
+    if (txn->is_internal) {
+        return txn->state == TXN_STRANDED; /* a deletion in doubt may as well come later */
+    }
     bool is_rerun = txn->state == TXN_STRANDED && (txn->cut & stay) == 0 &&
                     (txn->step == STEP_DECIDE || txn->step == STEP_WRITE);
     if (!is_rerun || !can_be_written(dp, txn->missed & stay)) {
         return false;
+    }
+    if (is_hopeless) {
+        return true;
     }
     const struct txn *oldest = inflight_oldest(dp, txn->key_hash);
     bool is_behind = oldest != NULL && oldest->serial < txn->serial;
@@ -56,7 +71,10 @@ static bool is_carried_over(const struct dataplane *dp, const struct txn *txn)
 
 bool txn_is_drained(const struct dataplane *dp)
 {
-    node_set stay = dp->next->complete | dp->next->chained;
+    if (!RULE(DRAIN)) {
+        return true;
+    }
+    node_set stay = txn_staying(dp);
     for (uint32_t node = 0; node < dp->next->node_count; node++) {
         if ((stay & node_set_of(node)) != 0 && !link_is_proven(dp, node)) {
             return false;
@@ -64,10 +82,22 @@ bool txn_is_drained(const struct dataplane *dp)
     }
     for (struct list *at = dp->writes.next; at != &dp->writes; at = at->next) {
         const struct txn *txn = LIST_OWNER(at, struct txn, writes);
-        bool is_over = ((txn->waiting | txn->missed) & stay) == 0 && !is_half_done(dp, txn);
+        /* Sealed: nothing more can be done for it under the old view. */
+        bool is_over =
+            ((txn->waiting | txn->missed) & stay) == 0 && (dp->is_sealed || !is_half_done(dp, txn));
         if (!is_over && !is_carried_over(dp, txn)) {
             return false;
         }
     }
     return true;
+}
+
+void txn_forget_leavers(struct dataplane *dp, node_set stay)
+{
+    for (struct list *at = dp->writes.next; at != &dp->writes; at = at->next) {
+        struct txn *txn = LIST_OWNER(at, struct txn, writes);
+        txn->missed &= stay;
+        txn->cut &= stay;
+        txn->acked &= stay;
+    }
 }

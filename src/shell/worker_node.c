@@ -58,6 +58,7 @@ static void close_node(struct node_conn *conn, enum wire_end end)
     int fd = conn->fd;
     release_node(conn);
     (void)close(fd);
+    conn->last_end = end;
     struct dataplane_event event = {.type = DATAPLANE_NODE_CLOSED, .node = conn->node, .end = end};
     dataplane_step(conn->pool->dataplane, &event);
 }
@@ -206,7 +207,8 @@ static void end_at_once(struct node_conn *conn, enum wire_end end)
 void worker_node_give_up(struct node_conn *conn)
 {
     if (conn->state != NODE_OPEN) {
-        /* It never carried a byte: the node will execute nothing of it. */
+        /* One that was connecting never carried a byte: the node will execute nothing of it. One
+         * that is closed was given up in the very turn in which it ended. */
         int fd = conn->fd;
         bool is_connecting = conn->state == NODE_CONNECTING;
         release_node(conn);
@@ -214,7 +216,7 @@ void worker_node_give_up(struct node_conn *conn)
             (void)close(fd);
         }
         conn->has_failed = false;
-        end_at_once(conn, WIRE_END_EOF);
+        end_at_once(conn, is_connecting ? WIRE_END_EOF : conn->last_end);
         return;
     }
     struct zombie *zombie = calloc(1, sizeof(*zombie));

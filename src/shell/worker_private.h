@@ -48,6 +48,7 @@ struct node_conn {
     bool is_broken; /* a write failed; its read will say why */
     /* What is to be told at the next chance, since an action can't be answered inside itself. */
     bool has_failed;
+    enum wire_end last_end; /* of the last connection that was closed */
     enum wire_end end;
     uint32_t ended_count; /* given up, and at their end at once */
     enum wire_end ended_end;

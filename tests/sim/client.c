@@ -17,7 +17,6 @@ enum {
     CLIENT_PIECE_BYTES = 700, /* bytes of one read of the proxy: requests are cut */
     CLIENT_FLAGS_PER_CLIENT = 100000,
     CLIENT_NO_EPOCH = 0,
-    CLIENT_OPS_MAX = 3000, /* of a run: what the checker can judge in a moment */
 };
 
 static const char *const CLIENT_VERBS[] = {
@@ -85,9 +84,13 @@ static void client_begin_head(const struct world *world, struct client *c)
     }
 }
 
-static bool client_is_late(const struct world *world, const struct client_pending *pending)
+/* A proxy that was stopped answers nothing meanwhile. */
+static bool client_is_late(const struct world *world, const struct client *c,
+                           const struct client_pending *pending)
 {
-    return world->now_us > pending->since_us + WORLD_REQUEST_US + WORLD_SLACK_US;
+    uint64_t resumed_us = world->proxies[c->proxy].paused_us;
+    uint64_t since_us = pending->since_us < resumed_us ? resumed_us : pending->since_us;
+    return world->now_us > since_us + WORLD_REQUEST_US + WORLD_SLACK_US;
 }
 
 static void client_late(struct world *world, const struct client *c,
@@ -112,13 +115,21 @@ static void client_put(struct world *world, struct client *c, enum segment_type 
     c->sent_bytes += bytes.len;
 }
 
+void client_hang_up(struct world *world, struct client *c)
+{
+    uint64_t at_us = world->now_us + world_delay(world);
+    c->to_client_us = at_us < c->to_client_us ? c->to_client_us : at_us;
+    world_post(world, c->to_client_us, WORLD_TO_CLIENT, c->number, c->server_generation,
+               (uint64_t)(uintptr_t)world_segment(SEGMENT_FIN, SLICE("")));
+}
+
 void client_open(struct world *world, uint32_t number)
 {
     struct client *c = &world->clients[number];
     if (c->state == CLIENT_HERE) {
         return;
     }
-    if (c->is_server_open || c->to_server_us > world->now_us) {
+    if (!world->proxies[c->proxy].is_up || c->is_server_open || c->to_server_us > world->now_us) {
         /* The old connection's slot is not free yet. */
         world_post(world, world->now_us + 10000, WORLD_CLIENT_OPEN, number, 0, 0);
         return;
@@ -163,10 +174,32 @@ void client_pump(struct world *world, uint32_t number)
     }
 }
 
+void client_lose_server(struct world *world, uint32_t number)
+{
+    struct client *c = &world->clients[number];
+    for (uint32_t i = 0; !WORLD_SETTLES && i < c->pending_count; i++) {
+        for (uint32_t k = 0; k < c->pending[i].key_count; k++) {
+            world->is_split[world->history.ops[c->pending[i].first_op + k].key] = true;
+        }
+    }
+    if (c->is_server_open) {
+        c->is_server_open = false;
+        bytes_clear(&c->waiting);
+        client_hang_up(world, c);
+    }
+}
+
 void client_to_server(struct world *world, uint32_t number, uint32_t generation,
                       const struct segment *segment)
 {
     struct client *c = &world->clients[number];
+    if (!world->proxies[c->proxy].is_up) {
+        if (segment->type == SEGMENT_SYN) {
+            c->server_generation = generation;
+            client_hang_up(world, c);
+        }
+        return;
+    }
     if (segment->type != SEGMENT_SYN && c->server_generation != generation) {
         return;
     }
@@ -499,7 +532,7 @@ static void client_close_op(struct world *world, uint32_t number, enum history_r
 
 static void client_pop(struct world *world, struct client *c)
 {
-    if (client_is_late(world, &c->pending[0])) {
+    if (client_is_late(world, c, &c->pending[0])) {
         client_late(world, c, &c->pending[0]);
     }
     c->pending_count--;
@@ -614,6 +647,12 @@ static bool client_read_line(struct world *world, struct client *c, struct slice
     return false;
 }
 
+/* C3 says nothing of losses of the last copy, and of proxies that die or stop. */
+static bool client_is_excused(const struct world *world, const struct client *c)
+{
+    return world->loss_us > 0 || world->now_us < world->proxies[c->proxy].troubled_us;
+}
+
 /* SERVER_ERROR: nothing is known of the rest of the request. */
 static void client_read_error(struct world *world, struct client *c, struct slice line)
 {
@@ -625,7 +664,7 @@ static void client_read_error(struct world *world, struct client *c, struct slic
         op->is_optional = true;
         op->told_us = world->now_us + 2 * WORLD_REQUEST_US;
     }
-    if (world->loss_us == 0) {
+    if (!client_is_excused(world, c)) {
         const struct history_op *op = &world->history.ops[pending->first_op];
         world_broken(world, "C3", "client %u got for %s %s, asked at %llu: %.*s", c->number,
                      history_kind_word(op->kind), world_key(op->key),
@@ -637,7 +676,7 @@ void client_to_client(struct world *world, uint32_t number, const struct segment
 {
     struct client *c = &world->clients[number];
     if (segment->type != SEGMENT_DATA) {
-        if (c->pending_count > 0 && world->loss_us == 0) {
+        if (c->pending_count > 0 && !client_is_excused(world, c)) {
             world_broken(world, "C3", "client %u was hung up on with %u requests open", number,
                          c->pending_count);
         }
@@ -693,7 +732,7 @@ void client_watch(struct world *world)
         for (uint32_t k = 0; c->state == CLIENT_HERE && k < c->pending_count; k++) {
             const struct client_pending *pending = &c->pending[k];
             if (!pending->is_noreply && (k == 0 || pending->is_read) &&
-                client_is_late(world, pending)) {
+                client_is_late(world, c, pending)) {
                 client_late(world, c, pending);
             }
         }

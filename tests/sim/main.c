@@ -5,6 +5,7 @@
  */
 #include "everwarm/base/invariant.h"
 #include "sim/model.h"
+#include "sim/mutant.h"
 #include "sim/selftest.h"
 #include "sim/world.h"
 
@@ -38,6 +39,9 @@ struct main_options {
     uint64_t seeds;
     uint32_t jobs;
     bool is_single;
+    bool is_repeated; /* each seed twice: the same trace */
+    bool has_mutants;
+    const char *rules; /* NULL: all */
 };
 
 static void main_usage(FILE *out)
@@ -46,8 +50,9 @@ static void main_usage(FILE *out)
                   "sim [--seeds N] [--start S] [--jobs J]   run seeds S .. S+N-1\n"
                   "sim --seed S [-v]                        run one, with its trace\n"
                   "sim --self-test                          test the checker itself\n"
+                  "sim --mutants [--rules A,B] [--seeds N]  break rules; in the mutants' profile\n"
                   "sim --model                              be a memcached on stdin, stdout\n"
-                  "  --proxies P --workers W --nodes N      at most 4, 3, 5; W 0: by the seed\n"
+                  "  --proxies P --workers W --nodes N      at most 4, 3, 5; 0: by the seed\n"
                   "  --steps K                              requests of a run\n"
                   "  --shared                               all clients use the same keys\n"
                   "  --no-late                              no packet outlives a reset\n");
@@ -68,15 +73,46 @@ static void main_count(struct main_job *job, uint64_t seed, bool is_passed,
     job->fills += result->fills;
 }
 
+/* Of a seed, unless options say otherwise. */
+static const uint32_t MAIN_WORKERS[8] = {1, 1, 1, 1, 2, 2, 2, 3};
+static const uint32_t MAIN_PROXIES[8] = {1, 1, 1, 2, 2, 2, 3, 4};
+static const uint32_t MAIN_NODES[8] = {1, 2, 2, 2, 3, 3, 4, 5};
+
 static bool main_seed(const struct main_options *options, uint64_t seed,
                       struct world_result *result)
 {
     struct world_options world = options->world;
     world.seed = seed;
+    uint64_t shape = prng_mix(seed);
     if (world.workers == 0) {
-        world.workers = 1 + (uint32_t)(prng_mix(seed) % WORLD_WORKERS_MAX);
+        world.workers = MAIN_WORKERS[shape % 8];
+    }
+    if (world.proxies == 0) {
+        world.proxies = MAIN_PROXIES[shape / 8 % 8];
+    }
+    if (world.nodes == 0) {
+        world.nodes = MAIN_NODES[shape / 64 % 8];
     }
     return world_run(&world, result);
+}
+
+static bool main_mutant(void *owner, uint64_t seed)
+{
+    struct world_result result;
+    return main_seed(owner, seed, &result);
+}
+
+/* The same seed gives the same trace. */
+static bool main_repeat(const struct main_options *options, uint64_t seed,
+                        const struct world_result *first)
+{
+    struct world_result again;
+    bool is_passed = main_seed(options, seed, &again);
+    if (is_passed && again.hash == first->hash && again.events == first->events) {
+        return true;
+    }
+    printf("seed %" PRIu64 ": another trace in the second run\n", seed);
+    return false;
 }
 
 static void main_child(const struct main_options *options, struct main_job *job)
@@ -84,6 +120,9 @@ static void main_child(const struct main_options *options, struct main_job *job)
     while (job->next < options->start + options->seeds) {
         struct world_result result;
         bool is_passed = main_seed(options, job->next, &result);
+        if (is_passed && options->is_repeated) {
+            is_passed = main_repeat(options, job->next, &result);
+        }
         main_count(job, job->next, is_passed, &result);
         (void)fflush(stdout);
         job->next += options->jobs;
@@ -172,24 +211,17 @@ static uint64_t main_number(const char *text, uint64_t max)
 
 int main(int argc, char **argv)
 {
-    static const struct option LONG[] = {{"seeds", required_argument, NULL, 'n'},
-                                         {"start", required_argument, NULL, 's'},
-                                         {"seed", required_argument, NULL, 'S'},
-                                         {"jobs", required_argument, NULL, 'j'},
-                                         {"proxies", required_argument, NULL, 'p'},
-                                         {"workers", required_argument, NULL, 'w'},
-                                         {"nodes", required_argument, NULL, 'N'},
-                                         {"steps", required_argument, NULL, 'k'},
-                                         {"shared", no_argument, NULL, 'h'},
-                                         {"no-late", no_argument, NULL, 'l'},
-                                         {"self-test", no_argument, NULL, 't'},
-                                         {"model", no_argument, NULL, 'm'},
-                                         {NULL, 0, NULL, 0}};
+    static const struct option LONG[] = {
+        {"seeds", required_argument, NULL, 'n'},   {"start", required_argument, NULL, 's'},
+        {"seed", required_argument, NULL, 'S'},    {"jobs", required_argument, NULL, 'j'},
+        {"proxies", required_argument, NULL, 'p'}, {"workers", required_argument, NULL, 'w'},
+        {"nodes", required_argument, NULL, 'N'},   {"steps", required_argument, NULL, 'k'},
+        {"shared", no_argument, NULL, 'h'},        {"no-late", no_argument, NULL, 'l'},
+        {"self-test", no_argument, NULL, 't'},     {"repeat", no_argument, NULL, 'r'},
+        {"mutants", no_argument, NULL, 'M'},       {"rules", required_argument, NULL, 'R'},
+        {"model", no_argument, NULL, 'm'},         {NULL, 0, NULL, 0}};
     struct main_options options = {
-        .world = {.proxies = 1, .nodes = 2, .steps = 300, .has_late_packets = true},
-        .start = 1,
-        .seeds = 200,
-        .jobs = 2};
+        .world = {.steps = 300, .has_late_packets = true}, .start = 1, .seeds = 200, .jobs = 2};
     for (int c = getopt_long(argc, argv, "v", LONG, NULL); c != -1;
          c = getopt_long(argc, argv, "v", LONG, NULL)) {
         switch (c) {
@@ -225,6 +257,15 @@ int main(int argc, char **argv)
         case 'l':
             options.world.has_late_packets = false;
             break;
+        case 'r':
+            options.is_repeated = true;
+            break;
+        case 'M':
+            options.has_mutants = true;
+            break;
+        case 'R':
+            options.rules = optarg;
+            break;
         case 't':
             return selftest_run() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
         case 'm':
@@ -237,9 +278,13 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (optind < argc || options.world.proxies == 0 || options.world.nodes == 0) {
+    if (optind < argc) {
         main_usage(stderr);
         return 2;
+    }
+    if (options.has_mutants) {
+        int missed = mutant_run_all(options.rules, options.seeds, main_mutant, &options);
+        return missed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     }
     return options.is_single ? main_one(&options) : main_many(&options);
 }

@@ -28,6 +28,14 @@ void model_start(struct model *model, uint64_t pid, int64_t wall_s)
     model->is_understanding = true;
 }
 
+void model_restart(struct model *model, uint64_t pid)
+{
+    model->store.flushes = 0;
+    model->pid = pid;
+    model->dumper = NULL;
+    model->is_understanding = true;
+}
+
 void model_free(struct model *model)
 {
     store_free(&model->store);

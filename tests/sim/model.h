@@ -35,6 +35,8 @@ struct model {
 
 /* A process PID that starts at WALL_S, empty. The hooks stay as they are. */
 void model_start(struct model *model, uint64_t pid, int64_t wall_s);
+/* Another process PID with the same items (memcached -e): its clock goes on. */
+void model_restart(struct model *model, uint64_t pid);
 void model_free(struct model *model);
 
 /*

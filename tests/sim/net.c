@@ -153,9 +153,15 @@ void net_run(struct world *world, struct conn *conn)
     }
 }
 
-/* Nobody acknowledges: the sender's kernel gives up (TCP_USER_TIMEOUT), or tries to connect again.
- */
-static void net_unheard(struct world *world, struct conn *conn)
+static bool net_is_cut(const struct world *world, const struct conn *conn)
+{
+    const struct proxy *p = &world->proxies[conn->proxy];
+    return world->now_us < p->cut_to_node_us[conn->node] ||
+           world->now_us < p->cut_to_proxy_us[conn->node];
+}
+
+/* TCP_USER_TIMEOUT. */
+void net_unheard(struct world *world, struct conn *conn)
 {
     if (!conn->has_timer) {
         conn->has_timer = true;
@@ -166,7 +172,10 @@ static void net_unheard(struct world *world, struct conn *conn)
 
 void net_timeout(struct world *world, struct conn *conn)
 {
-    if (conn->side != CONN_DEAD) {
+    conn->has_timer = false;
+    bool is_heard = conn->is_node_open && !net_is_cut(world, conn);
+    if (conn->side != CONN_DEAD && conn->side != CONN_CONNECTING && !is_heard) {
+        conn->is_timed_out = true;
         net_lose(world, conn, WIRE_END_TIMEOUT);
     }
 }
@@ -189,6 +198,12 @@ void net_to_node(struct world *world, struct conn *conn, struct segment *segment
     if (node->is_host_down) {
         net_unheard(world, conn);
         return;
+    }
+    if (conn->is_timed_out || (segment->type == SEGMENT_SYN && conn->side != CONN_CONNECTING)) {
+        return;
+    }
+    if (net_is_cut(world, conn)) {
+        net_unheard(world, conn); /* it arrives, but what acknowledges it does not */
     }
     if (segment->type == SEGMENT_SYN) {
         net_accept(world, conn);
@@ -271,7 +286,9 @@ void net_crash(struct world *world, uint32_t node)
         /* Unread bytes in the socket turn the kernel's FIN into a reset. */
         net_node_close(world, conn, conn->mc.in.len > 0 ? SEGMENT_RST : SEGMENT_FIN);
     }
-    model_free(&n->model);
+    if (!n->is_warm) {
+        model_free(&n->model);
+    }
 }
 
 void net_start(struct world *world, uint32_t node)
@@ -281,7 +298,12 @@ void net_start(struct world *world, uint32_t node)
     n->is_host_down = false;
     n->run++;
     net_node_time(world, node);
-    model_start(&n->model, n->next_pid++, n->model.store.wall_s);
+    if (n->is_warm) {
+        model_restart(&n->model, n->next_pid++);
+    } else {
+        model_start(&n->model, n->next_pid++, n->model.store.wall_s);
+    }
+    n->is_warm = false;
 }
 
 void net_thaw(struct world *world, uint32_t node)
@@ -307,7 +329,8 @@ void net_stall(struct world *world, struct conn *conn, uint64_t for_us)
 void net_cut(struct world *world, struct conn *conn)
 {
     const struct node *node = &world->nodes[conn->node];
-    bool is_late = world->options.has_late_packets && world_chance(world, 30);
+    bool is_late = world->options.has_late_packets && world_chance(world, 30) &&
+                   world->now_us >= world->proxies[conn->proxy].paused_us;
     if (is_late && conn->side == CONN_OPEN) {
         /* Something on the way resets both ends; what is in flight comes first (N3), and may be
          * sent again a few times before it arrives. */

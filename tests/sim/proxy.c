@@ -34,9 +34,20 @@ static void *proxy_map(size_t bytes)
 static void proxy_run_control(struct world *world, uint32_t proxy);
 static void proxy_run_dp(struct world *world, uint32_t proxy, uint32_t worker);
 
+bool proxy_snapshot(const struct world *world, uint32_t proxy, struct control_snapshot *out)
+{
+    const struct proxy *p = &world->proxies[proxy];
+    if (p->is_up) {
+        control_snapshot(p->control, out, proxy_now(world, proxy));
+    }
+    return p->is_up;
+}
+
 void proxy_init(struct world *world, uint32_t proxy)
 {
     struct proxy *p = &world->proxies[proxy];
+    p->is_up = true;
+    p->run++;
     struct control_options control = {
         .names = world->names,
         .worker_count = world->options.workers,
@@ -76,7 +87,7 @@ void proxy_init(struct world *world, uint32_t proxy)
         p->dp_bytes = dataplane_bytes(&dp);
         p->dp[w] = dataplane_init(proxy_map(p->dp_bytes), &dp);
         world_post(world, world->now_us + world_below(world, PROXY_TICK_US), WORLD_DP_TICK, proxy,
-                   w, 0);
+                   w, p->run);
     }
     proxy_run_control(world, proxy);
 }
@@ -84,10 +95,37 @@ void proxy_init(struct world *world, uint32_t proxy)
 void proxy_fini(struct world *world, uint32_t proxy)
 {
     struct proxy *p = &world->proxies[proxy];
+    if (!p->is_up) {
+        return;
+    }
     munmap(p->control, p->control_bytes);
     for (uint32_t w = 0; w < world->options.workers; w++) {
         munmap(p->dp[w], p->dp_bytes);
     }
+}
+
+void proxy_crash(struct world *world, uint32_t proxy)
+{
+    struct proxy *p = &world->proxies[proxy];
+    for (uint32_t i = 0; i < world->conn_count; i++) {
+        if (world->conns[i]->proxy == proxy && world->conns[i]->side != CONN_DEAD) {
+            net_close(world, world->conns[i]);
+        }
+    }
+    for (uint32_t i = 0; i < world->client_count; i++) {
+        if (world->clients[i].proxy == proxy) {
+            client_lose_server(world, i);
+        }
+    }
+    proxy_fini(world, proxy);
+    p->is_up = false;
+    p->control = NULL;
+    memset(p->dp, 0, sizeof(p->dp));
+    memset(p->invalidations, 0, sizeof(p->invalidations));
+    memset(p->topology, 0, sizeof(p->topology));
+    memset(p->links, 0, sizeof(p->links));
+    memset(p->wires, 0, sizeof(p->wires));
+    p->control_tick_us = 0;
 }
 
 /* --- Messages --- */
@@ -104,12 +142,16 @@ static void proxy_post(struct world *world, uint32_t proxy, uint32_t worker,
     struct message *copy = malloc(sizeof(*copy));
     REQUIRE(copy != NULL);
     *copy = *message;
+    copy->run = p->run;
     world_post(world, at_us, WORLD_MESSAGE, proxy, worker, (uint64_t)(uintptr_t)copy);
 }
 
 void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, struct message *message)
 {
     struct proxy *p = &world->proxies[proxy];
+    if (message->run != p->run || !p->is_up) {
+        return;
+    }
     if (message->is_report) {
         control_report(p->control, &message->report, proxy_now(world, proxy));
         proxy_run_control(world, proxy);
@@ -234,7 +276,7 @@ static void proxy_run_control(struct world *world, uint32_t proxy)
 void proxy_control_tick(struct world *world, uint32_t proxy)
 {
     struct proxy *p = &world->proxies[proxy];
-    if (p->control_tick_us != world->now_us) {
+    if (!p->is_up || p->control_tick_us == 0 || p->control_tick_us > world->now_us) {
         return; /* a later one was put off by an earlier */
     }
     p->control_tick_us = 0;
@@ -318,11 +360,7 @@ static void proxy_close_client(struct world *world, uint32_t proxy, uint32_t wor
     struct client *client = client_at(world, proxy, worker, slot);
     client->is_server_open = false;
     bytes_clear(&client->waiting);
-    uint64_t at_us = world->now_us + world_delay(world);
-    client->to_client_us = at_us < client->to_client_us ? client->to_client_us : at_us;
-    world_post(world, client->to_client_us, WORLD_TO_CLIENT, client->number,
-               client->server_generation,
-               (uint64_t)(uintptr_t)world_segment(SEGMENT_FIN, SLICE("")));
+    client_hang_up(world, client);
 }
 
 static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker,
@@ -359,8 +397,14 @@ static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker
         return;
     case DATAPLANE_NODE_GIVE_UP: {
         struct conn **link = &p->links[worker][action->node];
-        REQUIRE(*link != NULL);
         world_trace(world, "p%u.w%u gives up node %u", proxy, worker, action->node);
+        if (*link == NULL) { /* it ended in this very turn */
+            struct dataplane_event event = {.type = DATAPLANE_NODE_ENDED,
+                                            .node = action->node,
+                                            .end = p->link_ends[worker][action->node]};
+            dataplane_step(p->dp[worker], &event);
+            return;
+        }
         net_give_up(world, *link);
         *link = NULL;
         return;
@@ -385,15 +429,8 @@ static void proxy_run_dp(struct world *world, uint32_t proxy, uint32_t worker)
         proxy_dp_action(world, proxy, worker, &action);
         REQUIRE(++count < PROXY_ACTIONS_MAX);
     }
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < world->options.proxies; i++) {
-        for (uint32_t w = 0; w < world->options.workers; w++) {
-            sum += world->proxies[i].dp[w] == NULL
-                       ? 0
-                       : dataplane_stats(world->proxies[i].dp[w])->keys_invalidated;
-        }
-    }
-    for (; world->invalidations < sum; world->invalidations++) {
+    uint64_t *known = &world->proxies[proxy].invalidations[worker];
+    for (; *known < dataplane_stats(dp)->keys_invalidated; ++*known) {
         world->forget_us[world->forget_count++ % 64] = world->now_us;
     }
 }
@@ -406,7 +443,7 @@ void proxy_dp_event(struct world *world, uint32_t proxy, uint32_t worker,
     dataplane_step(p->dp[worker], event);
     proxy_run_dp(world, proxy, worker);
     if (event->type == DATAPLANE_TICK) {
-        world_post(world, world->now_us + PROXY_TICK_US, WORLD_DP_TICK, proxy, worker, 0);
+        world_post(world, world->now_us + PROXY_TICK_US, WORLD_DP_TICK, proxy, worker, p->run);
     }
 }
 
@@ -429,6 +466,7 @@ static void proxy_on_link(struct world *world, struct conn *conn, enum wire_even
         conn->side = CONN_DEAD;
         if (*link == conn) {
             *link = NULL;
+            world->proxies[conn->proxy].link_ends[conn->worker][conn->node] = end;
         }
         world_trace(world, "p%u.w%u node %u %s: %s", conn->proxy, conn->worker, conn->node,
                     event.type == DATAPLANE_NODE_ENDED ? "ended" : "closed", wire_end_text(end));

@@ -11,20 +11,33 @@ static bool queue_is_before(const struct queue_event *a, const struct queue_even
     return a->at_us != b->at_us ? a->at_us < b->at_us : a->order < b->order;
 }
 
-void queue_put(struct queue *queue, const struct queue_event *event)
+static void queue_insert(struct queue *queue, const struct queue_event *event)
 {
+    struct queue_event put = *event;
     if (queue->count == queue->capacity) {
         queue->capacity = queue->capacity == 0 ? 256 : 2 * queue->capacity;
         queue->heap = realloc(queue->heap, queue->capacity * sizeof(*queue->heap));
         REQUIRE(queue->heap != NULL);
     }
-    struct queue_event put = *event;
-    put.order = queue->order++;
     size_t at = queue->count++;
     for (; at > 0 && queue_is_before(&put, &queue->heap[(at - 1) / 2]); at = (at - 1) / 2) {
         queue->heap[at] = queue->heap[(at - 1) / 2];
     }
     queue->heap[at] = put;
+}
+
+void queue_put(struct queue *queue, const struct queue_event *event)
+{
+    struct queue_event put = *event;
+    put.order = queue->order++;
+    queue_insert(queue, &put);
+}
+
+void queue_put_off(struct queue *queue, const struct queue_event *event, uint64_t at_us)
+{
+    struct queue_event put = *event;
+    put.at_us = at_us;
+    queue_insert(queue, &put);
 }
 
 bool queue_take(struct queue *queue, struct queue_event *out)

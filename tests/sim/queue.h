@@ -24,6 +24,8 @@ struct queue {
 };
 
 void queue_put(struct queue *queue, const struct queue_event *event);
+/* EVENT was taken and is put off to a later time; of equals it keeps its place. */
+void queue_put_off(struct queue *queue, const struct queue_event *event, uint64_t at_us);
 /* false: nothing is left */
 bool queue_take(struct queue *queue, struct queue_event *out);
 void queue_free(struct queue *queue);

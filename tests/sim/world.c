@@ -142,6 +142,7 @@ static void world_character(struct world *world)
     world->spike_percent = world_chance(world, 30) ? 3 : 0;
     world->faults_left = world_chance(world, 10) ? 0 : 1 + (uint32_t)world_below(world, 6);
     world->has_tokens = world_chance(world, 50);
+    world->fault_kinds = fault_choose(world);
     world->fault_pause_us = 200000 + world_below(world, 3000000);
 }
 
@@ -204,6 +205,7 @@ static void world_drop(const struct queue_event *event)
     case WORLD_CLIENT_SEND:
     case WORLD_CLIENT_OPEN:
     case WORLD_FAULT:
+    case WORLD_PROXY_START:
     case WORLD_WATCH:
         return;
     }
@@ -238,9 +240,8 @@ static void world_watch(struct world *world)
         struct control_snapshot snapshot;
         world->is_started = true;
         for (uint32_t i = 0; i < world->options.proxies; i++) {
-            control_snapshot(world->proxies[i].control, &snapshot,
-                             world->now_us + 1000000 + UINT64_C(7777777) * i);
-            world->is_started = world->is_started && snapshot.state == CONTROL_SERVING;
+            world->is_started = world->is_started && proxy_snapshot(world, i, &snapshot) &&
+                                snapshot.state == CONTROL_SERVING;
         }
         if (world->is_started) {
             world_trace(world, "all proxies serve");
@@ -328,7 +329,9 @@ static void world_step(struct world *world, const struct queue_event *event)
     }
     case WORLD_DP_TICK: {
         struct dataplane_event tick = {.type = DATAPLANE_TICK};
-        proxy_dp_event(world, event->a, event->b, &tick);
+        if (world->proxies[event->a].is_up && world->proxies[event->a].run == event->c) {
+            proxy_dp_event(world, event->a, event->b, &tick);
+        }
         return;
     }
     case WORLD_CONTROL_TICK:
@@ -345,11 +348,64 @@ static void world_step(struct world *world, const struct queue_event *event)
     case WORLD_FAULT:
         fault_strike(world, event->a);
         return;
+    case WORLD_PROXY_START:
+        fault_start_proxy(world, event->a);
+        return;
     case WORLD_WATCH:
         world_watch(world);
         return;
     }
     UNREACHABLE();
+}
+
+/* Until when nothing of EVENT can happen: its proxy is stopped, or cut off from the node. */
+static uint64_t world_delayed_us(struct world *world, const struct queue_event *event)
+{
+    const struct proxy *proxies = world->proxies;
+    switch ((enum world_event)event->type) {
+    case WORLD_TO_NODE: {
+        const struct conn *conn = world->conns[event->a];
+        return proxies[conn->proxy].cut_to_node_us[conn->node];
+    }
+    case WORLD_TO_PROXY: {
+        const struct conn *conn = world->conns[event->a];
+        uint64_t cut_us = proxies[conn->proxy].cut_to_proxy_us[conn->node];
+        uint64_t paused_us = proxies[conn->proxy].paused_us;
+        return cut_us > paused_us ? cut_us : paused_us;
+    }
+    case WORLD_CONN_TIMEOUT:
+        return proxies[world->conns[event->a]->proxy].paused_us;
+    case WORLD_MESSAGE:
+    case WORLD_DP_TICK:
+    case WORLD_CONTROL_TICK:
+        return proxies[event->a].paused_us;
+    case WORLD_TO_SERVER:
+        return proxies[world->clients[event->a].proxy].paused_us;
+    case WORLD_NODE_RUN:
+    case WORLD_NODE_START:
+    case WORLD_NODE_THAW:
+    case WORLD_CLIENT_SEND:
+    case WORLD_CLIENT_OPEN:
+    case WORLD_TO_CLIENT:
+    case WORLD_FAULT:
+    case WORLD_PROXY_START:
+    case WORLD_WATCH:
+        return 0;
+    }
+    UNREACHABLE();
+}
+
+static bool world_put_off(struct world *world, const struct queue_event *event)
+{
+    uint64_t until_us = world_delayed_us(world, event);
+    if (until_us <= world->now_us) {
+        return false;
+    }
+    if (event->type == WORLD_TO_NODE) {
+        net_unheard(world, world->conns[event->a]);
+    }
+    queue_put_off(&world->queue, event, until_us);
+    return true;
 }
 
 /* Returns when IS_OVER says so, at UNTIL_US, or when a promise is broken. */
@@ -359,7 +415,9 @@ static void world_go(struct world *world, uint64_t until_us, bool (*is_over)(str
     while (world->rule == NULL && !is_over(world) && queue_take(&world->queue, &event)) {
         INVARIANT(event.at_us >= world->now_us && ++world->events < WORLD_EVENTS_MAX);
         world->now_us = event.at_us;
-        world_step(world, &event);
+        if (!world_put_off(world, &event)) {
+            world_step(world, &event);
+        }
         if (world->now_us > until_us) {
             return;
         }

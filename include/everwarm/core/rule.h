@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The rules of replication.md that keep copies equal, by name. RULE(NAME) stands where a rule is
+ * kept and is the constant true: it costs nothing and says what the condition is for. In the
+ * profile `mutant` one of them can be broken at a time, and the simulator must notice
+ * (docs/proof.md).
+ */
+#ifndef EVERWARM_CORE_RULE_H
+#define EVERWARM_CORE_RULE_H
+
+/* X(name, what the mutant does instead) */
+#define RULE_TABLE(X)                                                                              \
+    X(LOOK_AGAIN, "a fill does not look at the donor again after a copy")                          \
+    X(UNDO_IF_OURS, "a fill undoes whatever is on the target by then")                             \
+    X(EXISTS_IS_NOT_DONE, "a fill takes what is on the target already for the donor's item")       \
+    X(COMPARE_EXPIRY, "a fill compares the donor's CAS without its expiry")                        \
+    X(FLUSH_TARGET, "a fill begins without emptying its target")                                   \
+    X(FILL_IDENTITY, "a node enters though it was restarted or flushed since the fill")            \
+    X(DONORS_STAY, "a fill goes on when its donor has left the view")                              \
+    X(ONE_FILLER, "each proxy fills a node that is to be filled")                                  \
+    X(CHAIN, "a filling node gets writes with the others, not behind them")                        \
+    X(CHAIN_BEHIND_ALL, "a filling node gets a write when the leader has acknowledged it")         \
+    X(READ_COMPLETE, "filling nodes are read too")                                                 \
+    X(IDENTITY, "a connection is used whoever answers there")                                      \
+    X(GIVE_UP, "a connection goes on after a reply that came too late")                            \
+    X(EOF, "a connection given up counts as ended at once")                                        \
+    X(RESET_IS_NO_EOF, "a write whose connection was reset is sent again")                         \
+    X(ENTRY_BEHIND_EOF, "a node is filled while connections given up to it are open")              \
+    X(DRAIN, "a view is joined before the writes under the last one are over")                     \
+    X(SEAL, "answers of a node that leaves are acted on after its view was joined")                \
+    X(HOLD, "writes begin while a view is being joined")                                           \
+    X(ALL_JOIN, "a view takes effect before all live proxies have joined it")                      \
+    X(WITHDRAW, "a proposal is stored on top of another one of its epoch")                         \
+    X(BEAT_FIRST, "at the start the view is read before the heartbeat is stored")                  \
+    X(OTHERS_LEASE, "a proxy counts as dead as soon as its heartbeat stands still")                \
+    X(LEASE, "a proxy goes on when its lease is over")                                             \
+    X(LEASE_FROM_SENDING, "the lease counts from the answer to a heartbeat")                       \
+    X(IN_ORDER, "a write passes an older one to its key that will be sent again")                  \
+    X(ALL_ACK, "a write is answered when the leader has it")                                       \
+    X(DOUBT, "a key whose write was answered by an error is left as it is")                        \
+    X(CAS_TAG, "a cas with another node's number is sent to the leader")                           \
+    X(DEADLINE, "requests have no deadline")
+
+enum rule {
+    RULE_NONE,
+#define X(name, mutant) RULE_##name,
+    RULE_TABLE(X)
+#undef X
+        RULE_COUNT
+};
+
+#ifdef EVERWARM_MUTANTS
+extern enum rule rule_broken; /* the simulator's */
+#define RULE(name) (rule_broken != RULE_##name)
+#else
+#define RULE(name) (RULE_##name != RULE_NONE)
+#endif
+
+#endif
