@@ -198,7 +198,7 @@ static void on_meta_get(struct model_node *node, struct slice line)
 {
     struct slice key = next_key(&line);
     const struct model_item *item = find(node, key);
-    bool is_read_back = slice_is_equal(line, SLICE("v f t u"));
+    bool is_read_back = slice_is_equal(line, SLICE("v f t c u"));
     bool is_touch = line.len > 0 && line.ptr[0] == 'T';
     if (is_touch) {
         int64_t exptime_s;
@@ -218,7 +218,9 @@ static void on_meta_get(struct model_node *node, struct slice line)
         bytes_put_number(&node->out, item->value.len);
         bytes_put_text(&node->out, " f");
         bytes_put_number(&node->out, item->flags);
-        bytes_put_text(&node->out, " t-1\r\n");
+        bytes_put_text(&node->out, " t-1 c");
+        bytes_put_number(&node->out, item->cas);
+        bytes_put_text(&node->out, "\r\n");
         bytes_put(&node->out, slice_of(item->value.ptr, item->value.len));
         bytes_put_text(&node->out, "\r\n");
     }
