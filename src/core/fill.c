@@ -22,8 +22,7 @@
  *     last one has come.
  *
  * Memory: fixed by the options. The target's ring is as large as one largest value and a line for
- * each slot, rounded up to a power of two; values in flight share it by reservation. When it has
- * run empty it begins at its start again, so that only what is needed is ever touched.
+ * each slot, rounded up to a power of two; values in flight share it by reservation.
  *
  * One thread. It knows nothing of views, leases or health: control starts and stops it.
  */
@@ -37,9 +36,6 @@ enum {
     FILL_ALIGN = 16,
     FILL_DUMP_RING_BYTES = 64, /* one command */
 };
-
-/* More is no limit; the rate limit's arithmetic stays within 63 bits. */
-static const uint64_t fill_rate_bytes_max = UINT64_C(1) << 40;
 
 /* --- Memory --- */
 
@@ -73,7 +69,7 @@ static void check_options(const struct fill_options *options)
 {
     REQUIRE(options->window >= 1 && options->window <= FILL_WINDOW_MAX);
     REQUIRE(options->list_bytes >= FILL_LIST_BYTES_MIN);
-    REQUIRE(options->item_bytes_max <= FILL_VALUE_BYTES_MAX);
+    REQUIRE(options->item_bytes_max <= STREAM_VALUE_BYTES_MAX);
     REQUIRE(options->timeout_us > 0);
 }
 
@@ -91,9 +87,6 @@ struct fill *fill_init(void *memory, const struct fill_options *options)
     REQUIRE((uintptr_t)memory % FILL_ALIGN == 0);
     struct fill *fill = memory;
     *fill = (struct fill){.options = *options, .state = FILL_IDLE};
-    if (fill->options.rate_bytes > fill_rate_bytes_max) {
-        fill->options.rate_bytes = fill_rate_bytes_max;
-    }
     char *rest = (char *)memory + aligned(sizeof *fill);
     fill_copy_init(fill, rest);
     rest += aligned(fill_copy_bytes(options));
@@ -103,7 +96,7 @@ struct fill *fill_init(void *memory, const struct fill_options *options)
         [FILL_WIRE_DUMP] = FILL_DUMP_RING_BYTES,
     };
     for (uint32_t wire = 0; wire < FILL_WIRE_COUNT; wire++) {
-        byte_ring_init(&fill->streams[wire].out, rest, rings[wire]);
+        stream_init(&fill->streams[wire], rest, rings[wire]);
         rest += rings[wire];
     }
     fill_list_init(&fill->list, rest, options->list_bytes);

@@ -47,10 +47,7 @@
 #define XXH_NO_STDLIB
 #include <xxhash.h>
 
-enum {
-    FILL_EXPTIME_RELATIVE_MAX_S = 2592000, /* memcached: more is an absolute time */
-    FILL_MILLION = 1000000,
-};
+enum { FILL_MILLION = 1000000 };
 
 /* --- Queues --- */
 
@@ -91,16 +88,17 @@ void fill_copy_init(struct fill *fill, void *memory)
 
 void fill_copy_reset(struct fill *fill)
 {
-    uint32_t most = fill->options.window;
-    uint32_t window = most < FILL_WINDOW_START ? most : FILL_WINDOW_START;
     fill->copy = (struct fill_copy){
         .slots = fill->copy.slots,
         .peek_hash = fill->copy.peek_hash,
-        .window = window,
-        .latency_min_us = UINT64_MAX,
-        .tokens_at_us = fill->now_us,
     };
-    for (uint32_t i = 0; i < most; i++) {
+    struct pace_options pace = {
+        .rate_bytes = fill->options.rate_bytes,
+        .rate_keys = fill->options.rate_keys,
+        .window = fill->options.window,
+    };
+    pace_init(&fill->copy.pace, &pace, fill->now_us);
+    for (uint32_t i = 0; i < fill->options.window; i++) {
         fill->copy.slots[i] = (struct fill_slot){.state = FILL_SLOT_FREE};
         queue_put(&fill->copy.free, (uint16_t)i);
     }
@@ -251,59 +249,6 @@ static void clear(struct fill *fill, struct fill_slot *slot, enum fill_outcome o
     send_target(fill, slot, FILL_SLOT_CLEAR);
 }
 
-/* --- What an item is --- */
-
-static bool is_marked(const struct mc_reply *reply)
-{
-    return reply->is_won || reply->is_stale || reply->is_sent;
-}
-
-static bool is_expired(const struct mc_reply *reply)
-{
-    return reply->ttl_s != -1 && (reply->ttl_s <= 0 || reply->ttl_s > INT32_MAX);
-}
-
-static int64_t expiry_ms(const struct fill *fill, const struct mc_reply *reply)
-{
-    return reply->ttl_s == -1 ? INT64_MAX : (int64_t)(fill->now_us / 1000) + reply->ttl_s * 1000;
-}
-
-static struct fill_item item_of(const struct fill *fill, const struct mc_reply *reply)
-{
-    return (struct fill_item){
-        .cas = reply->cas,
-        .value_bytes = reply->value_bytes,
-        .expiry_ms = is_expired(reply) ? INT64_MIN : expiry_ms(fill, reply),
-        .flags = reply->flags,
-        .is_marked = is_marked(reply),
-    };
-}
-
-static bool is_expiry_equal(const struct fill_item *a, const struct fill_item *b)
-{
-    const int64_t never = INT64_MAX;
-    const int64_t past = INT64_MIN;
-    if (a->expiry_ms == never || b->expiry_ms == never || a->expiry_ms == past ||
-        b->expiry_ms == past) {
-        return a->expiry_ms == b->expiry_ms;
-    }
-    int64_t apart = a->expiry_ms - b->expiry_ms;
-    return apart <= FILL_EXPIRY_SLACK_MS && apart >= -FILL_EXPIRY_SLACK_MS;
-}
-
-/* The donor's item is what READ or COMPARE saw. */
-static bool is_unchanged(const struct fill_item *then, const struct fill_item *now)
-{
-    return then->cas == now->cas && then->is_marked == now->is_marked &&
-           (is_expiry_equal(then, now) || !RULE(COMPARE_EXPIRY));
-}
-
-static bool is_copy_equal(const struct fill_item *a, const struct fill_item *b)
-{
-    return a->hash == b->hash && a->value_bytes == b->value_bytes && a->flags == b->flags &&
-           !b->is_marked && is_expiry_equal(a, b);
-}
-
 /* --- Reads --- */
 
 static uint64_t room_for(const struct fill_slot *slot)
@@ -319,8 +264,8 @@ static bool read_slot(struct fill *fill, struct fill_slot *slot, enum fill_slot_
         return false;
     }
     reserve(fill, slot, room_for(slot));
-    slot->charged = 0;
-    fill_pace_charge(fill, slot, slot->key.len + slot->size_bytes);
+    slot->charged = slot->key.len + slot->size_bytes;
+    pace_charge(&fill->copy.pace, slot->charged);
     slot->sent_us = fill->now_us;
     send_donor(fill, slot, state);
     return true;
@@ -340,7 +285,7 @@ static bool pump_list(struct fill *fill)
 {
     struct fill_copy *copy = &fill->copy;
     struct fill_key next;
-    if (copy->busy >= copy->window || !fill_list_peek(&fill->list, &next)) {
+    if (copy->busy >= copy->pace.window || !fill_list_peek(&fill->list, &next)) {
         return false;
     }
     struct fill_slot *slot = &copy->slots[queue_head(&copy->free)];
@@ -360,9 +305,9 @@ static bool pump_list(struct fill *fill)
 
 bool fill_copy_pump(struct fill *fill)
 {
-    fill_pace_refill(fill);
-    bool is_going = fill->streams[FILL_WIRE_DONOR].link == FILL_LINK_OPEN;
-    while (is_going && fill->state == FILL_COPYING && !fill_pace_is_used_up(fill)) {
+    pace_refill(&fill->copy.pace, fill->now_us);
+    bool is_going = fill->streams[FILL_WIRE_DONOR].link == STREAM_OPEN;
+    while (is_going && fill->state == FILL_COPYING && !pace_is_used_up(&fill->copy.pace)) {
         is_going = fill->copy.waiting.count > 0 ? pump_waiting(fill) : pump_list(fill);
     }
     struct fill_key next;
@@ -371,23 +316,23 @@ bool fill_copy_pump(struct fill *fill)
 
 /* --- Values from the donor --- */
 
-static int64_t exptime(const struct fill *fill, int64_t ttl_s)
+static int64_t target_time_s(const struct fill *fill)
 {
-    if (ttl_s == -1) {
-        return 0;
-    }
-    if (ttl_s <= FILL_EXPTIME_RELATIVE_MAX_S) {
-        return ttl_s;
-    }
     uint64_t passed_s = (fill->now_us - fill->target_time_us) / FILL_MILLION;
-    int64_t absolute = (int64_t)(fill->target_time_s + passed_s) + ttl_s;
-    return absolute < INT32_MAX ? absolute : INT32_MAX;
+    return (int64_t)(fill->target_time_s + passed_s);
+}
+
+/* The read under way costs so much, not what was thought before. */
+static void recharge(struct fill *fill, struct fill_slot *slot, uint64_t bytes)
+{
+    pace_recharge(&fill->copy.pace, slot->charged, bytes);
+    slot->charged = bytes;
 }
 
 /* Bytes behind what is sent to the target; sent or taken back when the value is complete. */
 static void place(struct fill *fill, struct slice bytes)
 {
-    struct fill_stream *target = &fill->streams[FILL_WIRE_TARGET];
+    struct stream *target = &fill->streams[FILL_WIRE_TARGET];
     if (fill_wire_send(fill, FILL_WIRE_TARGET, bytes)) {
         target->hidden += (uint32_t)bytes.len;
     }
@@ -395,7 +340,7 @@ static void place(struct fill *fill, struct slice bytes)
 
 static void take_back(struct fill *fill)
 {
-    struct fill_stream *target = &fill->streams[FILL_WIRE_TARGET];
+    struct stream *target = &fill->streams[FILL_WIRE_TARGET];
     target->out.tail -= target->hidden;
     target->hidden = 0;
 }
@@ -421,7 +366,7 @@ static void place_head(struct fill *fill, const struct fill_slot *slot, int64_t 
     mc_write(&w, SLICE(" F"));
     mc_write_u64(&w, slot->donor.flags);
     mc_write(&w, SLICE(" T"));
-    mc_write_i64(&w, exptime(fill, ttl_s));
+    mc_write_i64(&w, item_exptime(ttl_s, target_time_s(fill)));
     mc_write(&w, SLICE(" c\r\n"));
     place(fill, slice_of(line, w.len));
 }
@@ -456,9 +401,9 @@ static void begin_value(struct fill *fill, struct fill_slot *slot, const struct 
         fill_fail(fill, FILL_WIRE_DONOR, SLICE("has no CAS (option -C): changes can't be seen"));
         return;
     }
-    slot->donor = item_of(fill, reply);
-    fill_pace_charge(fill, slot, slot->key.len + reply->value_bytes);
-    if (slot->donor.is_marked || is_expired(reply) || !has_room(fill, slot)) {
+    slot->donor = item_of(reply, fill->now_us);
+    recharge(fill, slot, slot->key.len + reply->value_bytes);
+    if (slot->donor.is_marked || item_is_expired(&slot->donor) || !has_room(fill, slot)) {
         fill->copy.value = FILL_VALUE_DROPPED;
         return;
     }
@@ -486,7 +431,7 @@ static void drop_value(struct fill *fill, struct fill_slot *slot)
 {
     if (slot->donor.is_marked) {
         clear(fill, slot, FILL_OUTCOME_GONE);
-    } else if (slot->donor.expiry_ms == INT64_MIN) {
+    } else if (item_is_expired(&slot->donor)) {
         finish(fill, slot, FILL_OUTCOME_GONE);
     } else if (slot->donor.value_bytes > fill->options.item_bytes_max) {
         clear(fill, slot, FILL_OUTCOME_SKIPPED);
@@ -503,7 +448,7 @@ static void end_placed(struct fill *fill, struct fill_slot *slot)
     }
     if (slot->state == FILL_SLOT_COMPARE) {
         slot->donor.hash = hash_placed(fill, slot->donor.value_bytes);
-        if (is_copy_equal(&slot->donor, &slot->target)) {
+        if (item_is_copy_equal(&slot->donor, &slot->target)) {
             take_back(fill);
             slot->outcome = FILL_OUTCOME_EQUAL;
             send_donor(fill, slot, FILL_SLOT_LOOK);
@@ -564,8 +509,8 @@ static void looked(struct fill *fill, struct fill_slot *slot, const struct mc_re
             fill_wire_fail(fill, FILL_WIRE_DONOR, WIRE_END_PROTOCOL);
             return;
         }
-        struct fill_item now = item_of(fill, reply);
-        if (is_unchanged(&slot->donor, &now)) {
+        struct item now = item_of(reply, fill->now_us);
+        if (item_is_unchanged(&slot->donor, &now)) {
             finish(fill, slot, slot->outcome);
             return;
         }
@@ -583,13 +528,13 @@ static void looked(struct fill *fill, struct fill_slot *slot, const struct mc_re
 
 static void read_answered(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
-    fill_pace_learn(fill, fill->now_us - slot->sent_us);
+    pace_learn(&fill->copy.pace, fill->now_us - slot->sent_us);
     if (reply->kind == MC_REPLY_VA) {
         begin_value(fill, slot, reply);
         return;
     }
     (void)queue_take(&fill->copy.at_donor);
-    fill_pace_charge(fill, slot, slot->key.len);
+    recharge(fill, slot, slot->key.len);
     if (reply->kind == MC_REPLY_EN) {
         finish(fill, slot, FILL_OUTCOME_GONE);
     } else if (reply->kind == MC_REPLY_SERVER_ERROR) {
@@ -625,7 +570,7 @@ static void begin_peek(struct fill *fill, struct fill_slot *slot, const struct m
         fill_wire_fail(fill, FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
         return;
     }
-    slot->target = item_of(fill, reply);
+    slot->target = item_of(reply, fill->now_us);
     (void)XXH64_reset(fill->copy.peek_hash, 0);
 }
 

@@ -1,18 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reading a donor's dump. A dump is believed as a whole or not at all: nothing is copied before its
- * END has come, and one that is refused, broken off or not understood is asked for again on a new
- * connection. Its lines only name keys; what a key holds, and whether it is still there, is asked
- * of the donor when it is copied.
+ * Reading a donor's dump. Its lines only name keys; what a key holds, and whether it is still
+ * there, is asked of the donor when it is copied.
  *
  * Lines are taken as fast as they come and never held back: a node whose dump is read slowly
  * suffers (replication.md section 2). What limits the fill acts on the list.
  */
 #include "fill_private.h"
 
-#include "everwarm/mc/dump.h"
-
-static const struct slice reserved_prefix = SLICE_INIT("_everwarm:");
+#include "dump_line.h"
 
 static void begin(struct fill *fill)
 {
@@ -20,7 +16,7 @@ static void begin(struct fill *fill)
     memset(fill->dump.led_now, 0, sizeof fill->dump.led_now);
     fill_list_clear(&fill->list);
     fill_wire_connect(fill, FILL_WIRE_DUMP, fill->donor);
-    (void)fill_wire_send(fill, FILL_WIRE_DUMP, SLICE("lru_crawler metadump hash\r\n"));
+    (void)fill_wire_send(fill, FILL_WIRE_DUMP, SLICE(DUMP_LINE_COMMAND));
 }
 
 void fill_dump_start(struct fill *fill)
@@ -42,11 +38,11 @@ void fill_dump_retry(struct fill *fill)
 {
     fill_wire_close(fill, FILL_WIRE_DUMP);
     fill->dump.tries++;
-    if (fill->dump.tries == FILL_DUMP_TRIES_MAX) {
+    if (fill->dump.tries == DUMP_LINE_TRIES_MAX) {
         fill_fail(fill, FILL_WIRE_DUMP, SLICE("no complete dump after many tries"));
         return;
     }
-    fill->dump.retry_us = fill->now_us + FILL_DUMP_PAUSE_US;
+    fill->dump.retry_us = fill->now_us + DUMP_LINE_PAUSE_US;
 }
 
 void fill_dump_tick(struct fill *fill)
@@ -56,31 +52,16 @@ void fill_dump_tick(struct fill *fill)
     }
 }
 
-/* Keys that can't be written in a text command were stored with base64 or binary commands. */
-static bool is_text_key(struct slice key)
+static void take_item(struct fill *fill, const struct mc_dump_item *item)
 {
-    return memchr(key.ptr, ' ', key.len) == NULL && memchr(key.ptr, '\n', key.len) == NULL &&
-           memchr(key.ptr, '\0', key.len) == NULL;
-}
-
-static void take_item(struct fill *fill, struct slice line)
-{
-    struct mc_dump_item item;
-    if (!mc_dump_parse(line, &item) || item.key_bytes == 0) {
-        fill_dump_retry(fill);
-        return;
-    }
-    struct slice key = slice_of(item.key, item.key_bytes);
-    if (slice_has_prefix(key, reserved_prefix) || !is_text_key(key)) {
-        return;
-    }
+    struct slice key = slice_of(item->key, item->key_bytes);
     uint64_t hash = topology_hash(key);
     uint32_t leader = topology_leader(fill->plan.topology, hash);
     fill->dump.led_now[leader]++;
     if (leader != fill->donor) {
         return;
     }
-    if (!fill_list_add(&fill->list, key, hash, item.size_bytes)) {
+    if (!fill_list_add(&fill->list, key, hash, item->size_bytes)) {
         fill_fail(fill, FILL_WIRE_DUMP, SLICE("too many keys for the list"));
     }
 }
@@ -98,14 +79,21 @@ static void count(struct fill *fill)
 
 void fill_dump_line(struct fill *fill, struct slice line)
 {
-    if (slice_has_prefix(line, SLICE("key="))) {
-        take_item(fill, line);
-    } else if (slice_is_equal(line, SLICE("END"))) {
+    struct mc_dump_item item;
+    switch (dump_line_read(line, &item)) {
+    case DUMP_LINE_ITEM:
+        take_item(fill, &item);
+        break;
+    case DUMP_LINE_PASS:
+        break;
+    case DUMP_LINE_END:
         count(fill);
         fill_wire_close(fill, FILL_WIRE_DUMP);
         fill_dump_is_done(fill);
-    } else if (!slice_is_equal(line, SLICE("OK"))) { /* BUSY, ERROR locked, nonsense */
+        break;
+    case DUMP_LINE_AGAIN:
         fill_dump_retry(fill);
+        break;
     }
 }
 

@@ -3,10 +3,6 @@
  * The bounded list of one pass's keys.
  *
  * An entry is a byte of key length, two bytes of size in units of FILL_SIZE_UNIT, and the key.
- *
- * Classes are walked as the leaves of a binary tree: class i of m has the halves i and i + m of 2m.
- * The walk goes down to the lower half when a class overflows, and from a finished class to its
- * sibling, or, when that was the upper half, up to the parent, which is then finished too.
  */
 #include "fill_private.h"
 
@@ -27,8 +23,7 @@ void fill_list_init(struct fill_list *list, void *memory, uint32_t capacity)
 void fill_list_restart(struct fill_list *list)
 {
     fill_list_clear(list);
-    list->classes = 1;
-    list->class_id = 0;
+    list->of = key_class_all();
 }
 
 void fill_list_clear(struct fill_list *list)
@@ -40,51 +35,40 @@ void fill_list_clear(struct fill_list *list)
 bool fill_list_next_class(struct fill_list *list)
 {
     fill_list_clear(list);
-    while (list->classes > 1 && list->class_id >= list->classes / 2) {
-        list->classes /= 2;
-        list->class_id -= list->classes;
-    }
-    if (list->classes == 1) {
-        return false;
-    }
-    list->class_id += list->classes / 2;
-    return true;
-}
-
-static bool is_of_class(const struct fill_list *list, uint64_t hash)
-{
-    return (hash & (list->classes - 1)) == list->class_id;
+    return key_class_next(&list->of);
 }
 
 /* Keep the lower half of the class. */
-static void halve(struct fill_list *list)
+static bool halve(struct fill_list *list)
 {
-    list->classes *= 2;
+    if (!key_class_halve(&list->of)) {
+        return false;
+    }
     uint32_t kept = 0;
     for (uint32_t at = 0; at < list->used;) {
         char *entry = list->memory + at;
         uint32_t bytes = FILL_ENTRY_HEAD + (uint32_t)(unsigned char)entry[0];
         struct slice key = slice_of(entry + FILL_ENTRY_HEAD, bytes - FILL_ENTRY_HEAD);
-        if (is_of_class(list, topology_hash(key))) {
+        if (key_class_has(&list->of, topology_hash(key))) {
             memmove(list->memory + kept, entry, bytes);
             kept += bytes;
         }
         at += bytes;
     }
     list->used = kept;
+    return true;
 }
 
 bool fill_list_add(struct fill_list *list, struct slice key, uint64_t hash, uint64_t size_bytes)
 {
     REQUIRE(key.len > 0 && key.len <= MC_KEY_BYTES_MAX && list->next == 0);
     uint32_t bytes = FILL_ENTRY_HEAD + (uint32_t)key.len;
-    while (is_of_class(list, hash) && bytes > list->capacity - list->used) {
-        if (list->classes >= FILL_PASSES_MAX) {
+    while (key_class_has(&list->of, hash) && bytes > list->capacity - list->used) {
+        if (!halve(list)) {
             return false;
         }
-        halve(list);
     }
-    if (!is_of_class(list, hash)) {
+    if (!key_class_has(&list->of, hash)) {
         return true;
     }
     uint64_t units = size_bytes / FILL_SIZE_UNIT + 1;

@@ -1,50 +1,34 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the parts of the fill share: fill.c (states), fill_wire.c (connections), fill_dump.c
- * (reading a dump), fill_list.c (the keys of one pass), fill_copy.c (one key's copy), fill_pace.c
- * (rate and window).
+ * (reading a dump), fill_list.c (the keys of one pass), fill_copy.c (one key's copy).
  */
 #ifndef EVERWARM_CORE_FILL_PRIVATE_H
 #define EVERWARM_CORE_FILL_PRIVATE_H
 
-#include "everwarm/base/byte_ring.h"
 #include "everwarm/base/limits.h"
 #include "everwarm/core/fill.h"
 #include "everwarm/mc/reply.h"
+
+#include "item.h"
+#include "key_class.h"
+#include "pace.h"
+#include "stream.h"
 
 enum {
     /* A key that a client changes during each of so many copies is hot: chained writes keep it
      * right on the target, and what else is lost is one miss. */
     FILL_TRIES_MAX = 8,
-    /* memcached crawls by itself too, for up to half a minute on a full cache; BUSY until then. */
-    FILL_DUMP_TRIES_MAX = 240,
-    FILL_DUMP_PAUSE_US = 250000,
-    /* Passes over a donor, a power of two. The smallest list holds some 16 of the longest keys: no
-     * donor has this many times that. */
-    FILL_PASSES_MAX = 1 << 24,
     FILL_POLL_US = 100000,
     /* flush_all kills what is stored in the same second; the clock ticks up to a second late. */
     FILL_FLUSH_WAIT_S = 2,
-    /* Expiry is exact to this (replication.md section 1). */
-    FILL_EXPIRY_SLACK_MS = 2000,
     /* Any command line of ours: verb, key, length, mode, three numbers of 20 digits, CRLF; with
      * room to spare, for slots reserve by it. */
     FILL_LINE_BYTES = 384,
-    /* memcached's -I goes up to 1 GiB; a value announced larger is nonsense. Those above
-     * item_bytes_max are read and dropped. */
-    FILL_VALUE_BYTES_MAX = 1 << 30,
     /* The output ring of the target holds this at least: a window of small items several times. */
     FILL_RING_BYTES_MIN = 1 << 20,
     /* A list below this would hold only a few of the longest keys. */
     FILL_LIST_BYTES_MIN = 4096,
-    /* Tokens of the rate limit are saved up for so long: long enough for a tick that comes late. */
-    FILL_BURST_US = 20000,
-    /* The window never shrinks below this: the fill goes on, however slow the donor. */
-    FILL_WINDOW_MIN = 2,
-    FILL_WINDOW_START = 16,
-    FILL_WINDOW_GROWTH = 4,
-    /* Below this a donor's latency is no sign of load: it is our own pipeline. */
-    FILL_LATENCY_FLOOR_US = 1000,
     FILL_METER_US = 500000,
     FILL_FAILURE_BYTES = 128,
 };
@@ -53,17 +37,14 @@ enum {
 
 /*
  * Keys lie one after the other in the caller's memory and stay there until the list is cleared. The
- * list holds the keys of one class: those whose hash mod 2^k is a given number. When it overflows
- * the class is halved, and the half that leaves is a later pass; so the first dump also finds the
- * number of passes, and no dump is wasted.
+ * list holds the keys of one class.
  */
 struct fill_list {
     char *memory;
     uint32_t capacity;
     uint32_t used;
-    uint32_t next;     /* where fill_list_next goes on */
-    uint64_t classes;  /* a power of two */
-    uint64_t class_id; /* below classes */
+    uint32_t next; /* where fill_list_next goes on */
+    struct key_class of;
 };
 
 struct fill_key {
@@ -78,7 +59,7 @@ void fill_list_restart(struct fill_list *list);
 void fill_list_clear(struct fill_list *list);
 /* Move to the class that comes next; false when all have been. The list is cleared. */
 bool fill_list_next_class(struct fill_list *list);
-/* Add a key, if it is of the class; false when FILL_PASSES_MAX classes are not enough. */
+/* Add a key, if it is of the class; false when KEY_CLASSES_MAX classes are not enough. */
 bool fill_list_add(struct fill_list *list, struct slice key, uint64_t hash, uint64_t size_bytes);
 /* Look at the next key without moving on; false at the end. */
 bool fill_list_peek(const struct fill_list *list, struct fill_key *out);
@@ -106,20 +87,10 @@ enum fill_outcome {
     FILL_OUTCOME_SKIPPED
 };
 
-/* An item as far as equality goes. */
-struct fill_item {
-    uint64_t cas;
-    uint64_t value_bytes;
-    uint64_t hash;     /* of the value, where it was compared */
-    int64_t expiry_ms; /* on our clock; INT64_MAX never */
-    uint32_t flags;
-    bool is_marked; /* W, X or Z was shown */
-};
-
 struct fill_slot {
     struct slice key; /* in the list */
-    struct fill_item donor;
-    struct fill_item target;
+    struct item donor;
+    struct item target;
     uint64_t our_cas;    /* of our copy on the target; 0: there is none */
     uint64_t size_bytes; /* of the value, at most item_bytes_max: room to reserve */
     uint64_t charged;    /* of the rate limit, for the read under way */
@@ -152,15 +123,7 @@ struct fill_copy {
     enum { FILL_VALUE_NONE, FILL_VALUE_PLACED, FILL_VALUE_DROPPED } value;
     void *peek_hash; /* the hash of the value under way from the target, in the making */
 
-    /* Window. */
-    uint32_t window;
-    uint32_t answers;        /* reads answered since the window was last changed */
-    uint64_t latency_us;     /* smoothed, times 8 */
-    uint64_t latency_min_us; /* UINT64_MAX before the first */
-
-    /* Rate: bytes times 10^6; below 0 after a large item. */
-    int64_t tokens;
-    uint64_t tokens_at_us;
+    struct pace pace;
 };
 
 size_t fill_copy_bytes(const struct fill_options *options);
@@ -200,28 +163,6 @@ uint64_t fill_dump_total(const struct fill *fill);
 
 /* --- fill.c --- */
 
-enum fill_link {
-    FILL_LINK_CLOSED,
-    FILL_LINK_WANTED, /* the action CONNECT is to be taken */
-    FILL_LINK_CONNECTING,
-    FILL_LINK_OPEN,
-};
-
-struct fill_stream {
-    enum fill_link link;
-    bool wants_close; /* the action CLOSE is to be taken, before CONNECT */
-    bool wants_write;
-    uint32_t node;
-    struct byte_ring out;
-    uint32_t hidden; /* bytes at the end of `out` that are not to be sent yet */
-    bool was_owed;
-    uint64_t heard_us; /* last progress, or when an answer became owed */
-    uint32_t line_bytes;
-    char line[MC_REPLY_LINE_BYTES_MAX]; /* the beginning of a line that is not complete */
-    uint64_t value_left;                /* bytes of a value still to come */
-    uint32_t crlf_left;                 /* and of the CRLF behind it */
-};
-
 /* What was asked of the target's `stats`. */
 struct fill_stats {
     struct identity identity;
@@ -238,7 +179,7 @@ struct fill {
     enum fill_state state;
     uint64_t now_us;
     char failure[FILL_FAILURE_BYTES];
-    struct fill_stream streams[FILL_WIRE_COUNT];
+    struct stream streams[FILL_WIRE_COUNT];
 
     struct fill_stats stats;
     bool is_flush_owed;
@@ -277,21 +218,11 @@ bool fill_wire_send(struct fill *fill, enum fill_wire wire, struct slice bytes);
 void fill_wire_fail(struct fill *fill, enum fill_wire wire, enum wire_end end);
 /* Take an event in; one of a connection that was given up is passed over. */
 void fill_wire_take(struct fill *fill, const struct wire_event *event);
-/* The clock of a wire begins when it comes to owe an answer, and again with each sign of life. */
+/* Look who owes an answer now. */
 void fill_wire_watch(struct fill *fill);
 /* Fail for a wire that has been silent for too long. */
 void fill_wire_expire(struct fill *fill);
 bool fill_wire_next_action(struct fill *fill, struct wire_action *out);
 size_t fill_wire_gather(const struct fill *fill, uint32_t wire, struct slice *out, size_t capacity);
-
-/* --- fill_pace.c --- */
-
-void fill_pace_refill(struct fill *fill);
-/* The read under way costs BYTES, not what was thought before. */
-void fill_pace_charge(struct fill *fill, struct fill_slot *slot, uint64_t bytes);
-/* No read may be sent now. */
-bool fill_pace_is_used_up(const struct fill *fill);
-/* A read was answered. Once in a window's worth of answers the window is set anew. */
-void fill_pace_learn(struct fill *fill, uint64_t latency_us);
 
 #endif

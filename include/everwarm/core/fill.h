@@ -21,6 +21,7 @@ enum fill_wire { FILL_WIRE_TARGET, FILL_WIRE_DONOR, FILL_WIRE_DUMP, FILL_WIRE_CO
 struct fill_options {
     uint64_t item_bytes_max;
     uint64_t rate_bytes; /* a second; 0: no fixed limit */
+    uint64_t rate_keys;  /* likewise */
     uint32_t window;     /* keys in flight at most, 1..FILL_WINDOW_MAX */
     uint32_t list_bytes; /* memory for the list of keys of one pass */
     uint64_t timeout_us; /* a wire that owes an answer is silent for so long: the fill fails */

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Keys that can't be written in a text command were stored with base64 or binary commands. */
+#include "dump_line.h"
+
+#include "everwarm/core/view.h"
+
+static const struct slice reserved_prefix = SLICE_INIT(VIEW_RESERVED_PREFIX);
+
+static bool is_text_key(struct slice key)
+{
+    return memchr(key.ptr, ' ', key.len) == NULL && memchr(key.ptr, '\n', key.len) == NULL &&
+           memchr(key.ptr, '\0', key.len) == NULL;
+}
+
+enum dump_line dump_line_read(struct slice line, struct mc_dump_item *out)
+{
+    if (slice_is_equal(line, SLICE("END"))) {
+        return DUMP_LINE_END;
+    }
+    if (slice_is_equal(line, SLICE("OK"))) {
+        return DUMP_LINE_PASS;
+    }
+    if (!slice_has_prefix(line, SLICE("key=")) || !mc_dump_parse(line, out) ||
+        out->key_bytes == 0) {
+        return DUMP_LINE_AGAIN;
+    }
+    struct slice key = slice_of(out->key, out->key_bytes);
+    bool is_ours = slice_has_prefix(key, reserved_prefix);
+    return is_ours || !is_text_key(key) ? DUMP_LINE_PASS : DUMP_LINE_ITEM;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What a line of a node's dump says to those who copy or compare. A dump is believed as a whole or
+ * not at all: nothing is concluded before its END has come, and one that is refused, broken off or
+ * not understood is asked for again on a new connection.
+ */
+#ifndef EVERWARM_CORE_DUMP_LINE_H
+#define EVERWARM_CORE_DUMP_LINE_H
+
+#include "everwarm/base/slice.h"
+#include "everwarm/mc/dump.h"
+
+#define DUMP_LINE_COMMAND "lru_crawler metadump hash\r\n"
+
+enum {
+    /* memcached crawls by itself too, for up to half a minute on a full cache; BUSY until then. */
+    DUMP_LINE_TRIES_MAX = 240,
+    DUMP_LINE_PAUSE_US = 250000,
+};
+
+enum dump_line {
+    DUMP_LINE_ITEM,  /* of a client's key that a text command can carry; *out is filled */
+    DUMP_LINE_PASS,  /* nothing to look at */
+    DUMP_LINE_END,   /* the dump was whole */
+    DUMP_LINE_AGAIN, /* it comes to nothing: BUSY, ERROR locked, nonsense */
+};
+
+enum dump_line dump_line_read(struct slice line, struct mc_dump_item *out);
+
+#endif
