@@ -230,6 +230,9 @@ static const char *gerund(enum control_command_type command)
         return "Shutting out";
     case CONTROL_COMMAND_RESYNC:
         return "Emptying";
+    case CONTROL_COMMAND_VERIFY:
+    case CONTROL_COMMAND_VERIFY_STOP:
+        break; /* never refused for want of a copy */
     }
     UNREACHABLE();
 }
@@ -353,6 +356,10 @@ static void reply_result(const struct request *request, const struct control_por
     case CONTROL_RESULT_STARTING:
         reply_problem(reply, PROBLEM_STARTING, "It has not joined a view of the pool yet.",
                       "repeat the call when GET /readyz answers 200");
+        break;
+    case CONTROL_RESULT_BUSY:
+        reply_problem(reply, PROBLEM_BUSY, "Another verify is under way.",
+                      "repeat the call when it is over");
         break;
     }
 }

@@ -46,7 +46,6 @@ enum {
 #define TEXT(low, high)     .type = KEY_TYPE_TEXT, .min = (low), .max = (high)
 #define CHOICE(n, ...)      .type = KEY_TYPE_CHOICE, .built_count = (n), .choices = {__VA_ARGS__}
 
-static const char NOTE_VERIFY[] = "accepted; background verify is not built yet in this release";
 static const char NOTE_STATE_FILE[] =
     "accepted; no state file is written yet in this release: operators' words live in the nodes";
 
@@ -138,10 +137,10 @@ static const struct key KEYS[] = {
      .help = "keys of a fill under way"},
     {"settle.delay", AT_POOL(settle_delay_us), DURATION(0, 60 * US_S), .fallback = "20ms",
      .help = "after a write, before its copies are compared"},
-    {"verify.background", UNUSED_POOL, .type = KEY_TYPE_FLAG, .fallback = "true",
-     .note = NOTE_VERIFY, .help = "compare copies all the time"},
-    {"verify.rate", UNUSED_POOL, SIZE(0, 1024 * GB), .fallback = "2mb", .note = NOTE_VERIFY,
-     .help = "bytes a second"},
+    {"verify.background", AT_POOL(is_verify_background), .type = KEY_TYPE_FLAG, .fallback = "true",
+     .help = "compare copies all the time, and mend what differs"},
+    {"verify.rate", AT_POOL(verify_rate_bytes), SIZE(0, 1024 * GB), .fallback = "2mb",
+     .help = "bytes a second in the background; 0: no fixed limit, still adaptive"},
 
     {"name", AT_NODE(name), TEXT(1, NODE_NAME_BYTES_MAX), .fallback_help = "the address",
      .help = "in URLs, metrics and views; unique over all pools"},

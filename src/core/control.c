@@ -19,6 +19,7 @@ static void check_options(const struct control_options *options)
     REQUIRE(options->timeout_us > 0 && options->timeout_us <= options->interval_us / 2);
     REQUIRE(options->lease_us > 2 * options->interval_us);
     REQUIRE(options->request_timeout_us > 0);
+    REQUIRE(options->verify.node_count == options->names.node_count);
 }
 
 size_t control_bytes(const struct control_options *options)
@@ -26,7 +27,8 @@ size_t control_bytes(const struct control_options *options)
     check_options(options);
     size_t nodes = options->names.node_count;
     return aligned(sizeof(struct control)) + aligned(nodes * sizeof(struct probe)) +
-           nodes * CONTROL_RING_BYTES + aligned(fill_bytes(&options->fill));
+           nodes * CONTROL_RING_BYTES + aligned(fill_bytes(&options->fill)) +
+           aligned(verify_bytes(&options->verify));
 }
 
 static void init_topologies(struct control *control)
@@ -68,6 +70,7 @@ struct control *control_init(void *memory, const struct control_options *options
     control->is_lone = control->node_count == 1;
     control->prng.state = options->nonce;
     control->effective.flush_by = VIEW_NO_PROXY;
+    control->effective.due_by = VIEW_NO_PROXY;
     control->scan_next_us = now_us;
     char *rest = (char *)memory + aligned(sizeof *control);
     control->probes = (struct probe *)(void *)rest;
@@ -79,6 +82,8 @@ struct control *control_init(void *memory, const struct control_options *options
         control->nodes[node].data_since_us = now_us;
     }
     control->fill = fill_init(rest, &options->fill);
+    rest += aligned(fill_bytes(&options->fill));
+    control->verify = verify_init(rest, &options->verify);
     init_topologies(control);
     control_peers_init(control);
     if (control->is_lone) {
@@ -172,6 +177,7 @@ static void control_advance(struct control *control)
         control_join_step(control);
         control_plan_step(control);
         control_fill_step(control);
+        control_verify_step(control);
         control_join_offer(control);
     }
     control_flush_step(control);
@@ -188,10 +194,17 @@ static void now_is(struct control *control, uint64_t now_us)
 void control_wire(struct control *control, const struct wire_event *event, uint64_t now_us)
 {
     now_is(control, now_us);
-    REQUIRE(event->wire < control->node_count + FILL_WIRE_COUNT);
-    if (event->wire >= control->node_count) {
-        struct wire_event shifted = *event;
-        shifted.wire -= control->node_count;
+    uint32_t nodes = control->node_count;
+    REQUIRE(event->wire < CONTROL_WIRE_COUNT(nodes));
+    struct wire_event shifted = *event;
+    if (event->wire >= CONTROL_WIRE_VERIFY(nodes, 0)) {
+        shifted.wire -= CONTROL_WIRE_VERIFY(nodes, 0);
+        control_verify_event(control, &shifted);
+        if (control->verify_drive == VERIFY_DRIVE_RUNNING && control->join == JOIN_IDLE) {
+            return; /* nothing but keys compared */
+        }
+    } else if (event->wire >= nodes) {
+        shifted.wire -= nodes;
         control_fill_event(control, &shifted);
         if (control->drive == FILL_DRIVE_RUNNING) {
             return; /* nothing but bytes copied */
@@ -243,7 +256,13 @@ void control_command(struct control *control, const struct control_command *comm
                      uint64_t now_us)
 {
     now_is(control, now_us);
-    control_plan_command(control, command);
+    bool is_verify =
+        command->type == CONTROL_COMMAND_VERIFY || command->type == CONTROL_COMMAND_VERIFY_STOP;
+    if (is_verify) {
+        control_plan_answer(control, command, control_verify_command(control, command));
+    } else {
+        control_plan_command(control, command);
+    }
     control_advance(control);
 }
 
@@ -297,6 +316,7 @@ uint64_t control_next_deadline_us(const struct control *control)
         sooner(&deadline,
                control->fill_retry_us > control->now_us ? control->fill_retry_us : UINT64_MAX);
     }
+    sooner(&deadline, control_verify_deadline_us(control));
     if (control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING) {
         sooner(&deadline,
                control->lease_from_us + control->options.lease_us - control->options.interval_us);
@@ -313,6 +333,7 @@ void control_leave(struct control *control, uint64_t now_us)
         return;
     }
     control_fill_stop(control);
+    control_verify_stop(control);
     control_move(control, CONTROL_LEAVING);
     if (!control->is_lone && control->id_state == ID_OURS) {
         control_peers_farewell(control);
@@ -365,6 +386,11 @@ bool control_next_action(struct control *control, struct control_action *out)
         out->wire.wire = CONTROL_WIRE_FILL(control->node_count, out->wire.wire);
         return true;
     }
+    if (verify_next_action(control->verify, &out->wire)) {
+        out->type = CONTROL_ACTION_WIRE;
+        out->wire.wire = CONTROL_WIRE_VERIFY(control->node_count, out->wire.wire);
+        return true;
+    }
     return next_topology(control, out) || control_flush_next_action(control, out) ||
            control_plan_next_done(control, out);
 }
@@ -372,9 +398,13 @@ bool control_next_action(struct control *control, struct control_action *out)
 size_t control_gather(const struct control *control, uint32_t wire, struct slice *out,
                       size_t capacity)
 {
-    REQUIRE(wire < control->node_count + FILL_WIRE_COUNT);
-    if (wire >= control->node_count) {
-        return fill_gather(control->fill, wire - control->node_count, out, capacity);
+    uint32_t nodes = control->node_count;
+    REQUIRE(wire < CONTROL_WIRE_COUNT(nodes));
+    if (wire >= CONTROL_WIRE_VERIFY(nodes, 0)) {
+        return verify_gather(control->verify, wire - CONTROL_WIRE_VERIFY(nodes, 0), out, capacity);
+    }
+    if (wire >= nodes) {
+        return fill_gather(control->fill, wire - nodes, out, capacity);
     }
     struct slice pieces[2];
     size_t count = byte_ring_slices(&control->probes[wire].out, pieces);
@@ -462,6 +492,9 @@ void control_snapshot(const struct control *control, struct control_snapshot *ou
     out->epoch = control->effective.epoch;
     out->view_hash = control->effective.hash;
     out->is_young = control->effective.is_young;
+    out->verify_due_by = control->effective.due_by;
+    out->verify = control->verify_run;
+    out->verify_asked = control->verify_asked;
     out->node_count = control->node_count;
     for (uint32_t node = 0; node < control->node_count; node++) {
         snapshot_node(control, node, &out->nodes[node]);

@@ -223,6 +223,7 @@ static void propose_first(struct control *control)
                         .is_young = true,
                         .alone = VIEW_NO_PROXY,
                         .flush_by = VIEW_NO_PROXY,
+                        .due_by = (uint16_t)control->id,
                         .node_count = control->node_count};
     node_set heard = control_probe_heard(control);
     for (uint32_t node = 0; node < control->node_count; node++) {
@@ -370,6 +371,7 @@ static void begin(struct control *control)
         control_move(control, CONTROL_CHANGING);
     }
     control_fill_on_hold(control);
+    control_verify_on_hold(control);
 }
 
 static bool is_drained(struct control *control)
@@ -385,7 +387,8 @@ static bool is_drained(struct control *control)
         }
         return false;
     }
-    return ending == 0 && least_of(control, control->drained) >= control->serial;
+    return ending == 0 && verify_is_at_rest(control->verify) &&
+           least_of(control, control->drained) >= control->serial;
 }
 
 static void show(struct control *control)
@@ -533,6 +536,7 @@ static void lapse_step(struct control *control)
             control->regained_us = 0;
             control_move(control, CONTROL_LAPSED);
             control_fill_stop(control);
+            control_verify_stop(control);
         }
         return;
     }

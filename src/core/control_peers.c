@@ -175,7 +175,7 @@ void control_peers_tick_id(struct control *control)
 
 node_set control_peers_own_given_up(const struct control *control)
 {
-    node_set set = 0;
+    node_set set = verify_given_up(control->verify);
     for (uint32_t worker = 0; worker < control->options.worker_count; worker++) {
         for (uint32_t node = 0; node < control->node_count; node++) {
             set |= control->given_up[worker][node] > 0 ? node_set_of(node) : 0;
@@ -397,6 +397,9 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
         return;
     }
     if (peer->nonce != beat->nonce) {
+        if (peer->state == PEER_LIVE) {
+            control_verify_on_death(control); /* another run in its place, without a farewell */
+        }
         *peer = (struct peer){.nonce_before = peer->nonce, .state = PEER_UNKNOWN};
     }
     bool was_mismatched = peer->nonce != 0 && peer->config_hash != control->options.config_hash;
@@ -574,6 +577,7 @@ static bool bury(struct control *control)
             peer_move(peer, PEER_GONE);
             control->buried_us = control->now_us;
             tell_peer(control, TRACE_PROXY_GONE, id, "lease");
+            control_verify_on_death(control);
         } else if (peer->stale_on != 0 || peer->missing_us != 0 ||
                    control->now_us >= peer->growth_us + control->options.lease_us) {
             is_doubtful = true;

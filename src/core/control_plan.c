@@ -317,6 +317,28 @@ static void plan_entry(struct control *control, struct plan *plan)
                                  .filler = VIEW_NO_PROXY};
 }
 
+/* --- What is due --- */
+
+static void plan_due(struct control *control, struct plan *plan)
+{
+    struct view *next = &plan->next;
+    if (next->due_by == VIEW_NO_PROXY) {
+        if (control->is_due_wanted) {
+            because(control, plan, TRACE_NO_NODE, SLICE("a proxy died: copies are compared"));
+            next->due_by = (uint16_t)control->id;
+        }
+    } else if (next->due_by == control->id) {
+        if (control_verify_is_due_over(control)) {
+            because(control, plan, TRACE_NO_NODE, SLICE("copies were compared"));
+            next->due_by = VIEW_NO_PROXY;
+            next->is_young = false;
+        }
+    } else if (!control_peers_is_live(control, next->due_by)) {
+        because(control, plan, TRACE_NO_NODE, SLICE("who compared copies died"));
+        next->due_by = (uint16_t)control->id;
+    }
+}
+
 /* --- Flush --- */
 
 static void plan_flush(struct control *control, struct plan *plan)
@@ -393,6 +415,9 @@ static bool is_fulfilled(const struct view *view, const struct control_command *
         return node->admin == NODE_ADMIN_MAINT && node->data == NODE_DATA_OUT;
     case CONTROL_COMMAND_RESYNC:
         return node->data == NODE_DATA_OUT;
+    case CONTROL_COMMAND_VERIFY:
+    case CONTROL_COMMAND_VERIFY_STOP:
+        break; /* control_verify.c */
     }
     UNREACHABLE();
 }
@@ -460,16 +485,28 @@ static void supersede(struct control *control, const struct control_command *com
     }
 }
 
-void control_plan_command(struct control *control, const struct control_command *command)
+static struct wish *take_wish(struct control *control, const struct control_command *command)
 {
-    REQUIRE(command->node < control->node_count);
     struct wish *wish = free_wish(control);
     /* The asker waits for each answer; so many at once is a bug of its. */
     REQUIRE(wish != NULL);
-    supersede(control, command);
     *wish = (struct wish){.is_used = true,
                           .command = *command,
                           .deadline_us = control->now_us + control->options.request_timeout_us};
+    return wish;
+}
+
+void control_plan_answer(struct control *control, const struct control_command *command,
+                         enum control_result result)
+{
+    answer(take_wish(control, command), result);
+}
+
+void control_plan_command(struct control *control, const struct control_command *command)
+{
+    REQUIRE(command->node < control->node_count);
+    supersede(control, command);
+    struct wish *wish = take_wish(control, command);
     if (control->is_lone) {
         bool is_ready = command->type == CONTROL_COMMAND_READY;
         answer(wish, is_ready ? CONTROL_RESULT_UNCHANGED : CONTROL_RESULT_LAST_COPY);
@@ -547,6 +584,7 @@ void control_plan_step(struct control *control)
         plan_wishes(control, &plan);
         plan_entry(control, &plan);
         plan_fills(control, &plan);
+        plan_due(control, &plan);
     }
     if (is_quiet) {
         plan_flush(control, &plan);
@@ -591,6 +629,7 @@ static void on_node_effective(struct control *control, uint32_t node, const stru
     }
     if (now->data != data_before || is_first) {
         record->data_since_us = control->now_us;
+        record->evictions_before = control->probes[node].evictions;
         struct trace_event event = control_event(control, TRACE_NODE_DATA);
         event.node = node;
         event.a = data_before;
@@ -615,6 +654,7 @@ static void on_node_effective(struct control *control, uint32_t node, const stru
 
 void control_plan_on_effective(struct control *control, const struct view *before)
 {
+    control_verify_on_effective(control, before);
     for (uint32_t node = 0; node < control->node_count; node++) {
         on_node_effective(control, node, before);
     }

@@ -3,7 +3,7 @@
  * Control's inside, shared by its files only: control.c (public face, moves, actions, snapshot),
  * control_probe.c (wires and replies), control_peers.c (id, heartbeats, lease), control_join.c
  * (start, proposals, joining), control_plan.c (what the next view should be, commands),
- * control_fill.c (driving the fill), control_flush.c (flushes).
+ * control_fill.c and control_verify.c (driving fill and verify), control_flush.c (flushes).
  *
  *   wires ──► probe ──► views, identities, heartbeats ──► join ──► HOLD, ADOPT ──► dataplanes
  *                                    │                     ▲
@@ -68,6 +68,13 @@ enum {
     CONTROL_ID_RENEW_US = 30000000,
     CONTROL_FILL_RETRY_FIRST_US = 500000,
     CONTROL_FILL_RETRY_LAST_US = 8000000,
+    CONTROL_VERIFY_RETRY_FIRST_US = 1000000,
+    CONTROL_VERIFY_RETRY_LAST_US = 30000000,
+    /* Between two verifies in the background: a small pool is not dumped all the time. */
+    CONTROL_VERIFY_BACKGROUND_PAUSE_US = 60000000,
+    /* In the background a key costs at least so much of the rate: a flood of small items is one of
+     * commands. */
+    CONTROL_VERIFY_KEY_BYTES = 256,
     CONTROL_HOLD_DOWN_FIRST_US = 1000000,
     CONTROL_HOLD_DOWN_FORGET_US = 60000000,
     /* Changes of oper counted for the last hour; more than these are shown as so many. */
@@ -157,6 +164,8 @@ struct probe {
     uint64_t identity_us;     /* when it was asked for */
     enum probe_tokens tokens;
     uint64_t curr_items;
+    uint64_t evictions;
+    int64_t clock_s;     /* its time less ours */
     uint64_t emptied_us; /* when it was last seen to have been started or flushed; 0: long ago */
 
     /* The view on the node, as last seen on this connection. */
@@ -329,6 +338,9 @@ struct wish {
 bool control_plan_has_tokens(const struct control *control, const struct view *view);
 void control_plan_step(struct control *control);
 void control_plan_command(struct control *control, const struct control_command *command);
+/* A command that needs no view is answered so. */
+void control_plan_answer(struct control *control, const struct control_command *command,
+                         enum control_result result);
 /* The view in effect is another: answer wishes, count leavings, trace. */
 void control_plan_on_effective(struct control *control, const struct view *before);
 void control_plan_tick(struct control *control);
@@ -351,6 +363,28 @@ void control_fill_step(struct control *control);
 /* The target is to be joined: what it does not allow ends. */
 void control_fill_on_hold(struct control *control);
 void control_fill_stop(struct control *control);
+
+/* --- control_verify.c --- */
+
+enum verify_drive {
+    VERIFY_DRIVE_IDLE,
+    VERIFY_DRIVE_RUNNING,
+    VERIFY_DRIVE_LEAVING, /* it comes to rest, to make room for another */
+};
+
+void control_verify_event(struct control *control, const struct wire_event *event);
+void control_verify_step(struct control *control);
+/* A change of view is to be joined: it comes to rest. */
+void control_verify_on_hold(struct control *control);
+void control_verify_stop(struct control *control);
+/* A proxy died without farewell. */
+void control_verify_on_death(struct control *control);
+void control_verify_on_effective(struct control *control, const struct view *before);
+/* What the view in effect wants of us has been done. */
+bool control_verify_is_due_over(const struct control *control);
+enum control_result control_verify_command(struct control *control,
+                                           const struct control_command *command);
+uint64_t control_verify_deadline_us(const struct control *control);
 
 /* --- control_flush.c --- */
 
@@ -382,6 +416,7 @@ struct node_record {
     uint64_t hold_down_until_us;
     uint64_t fill_after_us; /* 0: not wanted; others may be quicker until then */
     uint64_t identity_told_us;
+    uint64_t evictions_before; /* of the node, when its data came to be what it is */
 };
 
 struct control {
@@ -460,6 +495,22 @@ struct control {
     uint64_t fill_retry_us;
     uint64_t fill_pause_us;
     uint64_t fill_tick_us;
+
+    /* verify */
+    struct verify *verify;
+    enum verify_drive verify_drive;
+    struct topology verify_topology; /* what it was started with */
+    struct control_verify_snapshot verify_run;
+    struct control_verify_snapshot verify_asked; /* the last one that is over */
+    struct control_command verify_command;
+    bool is_verify_asked; /* verify_command waits, or runs */
+    uint64_t verify_tick_us;
+    uint64_t verify_retry_us;
+    uint64_t verify_pause_us;
+    uint64_t background_us; /* when the next one in the background may begin */
+    bool is_due_wanted;     /* a proxy died; not yet in a view */
+    uint32_t due_runs;      /* left, if the view names us */
+    uint64_t due_after_us;  /* not to begin before */
 
     /* flush */
     enum flush_step flush;

@@ -354,7 +354,7 @@ static void take_stat(struct probe *probe, const struct mc_reply *reply)
     } wanted[] = {
         {SLICE("pid"), &probe->reading.pid},         {SLICE("time"), &probe->reading_time_s},
         {SLICE("uptime"), &probe->reading_uptime_s}, {SLICE("cmd_flush"), &probe->reading.flushes},
-        {SLICE("curr_items"), &probe->curr_items},
+        {SLICE("curr_items"), &probe->curr_items},   {SLICE("evictions"), &probe->evictions},
     };
     for (uint32_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         if (slice_is_equal(reply->key, wanted[i].name) &&
@@ -395,6 +395,7 @@ static bool take_stats(const struct control *control, struct probe *probe, uint6
     }
     probe->identity = probe->reading;
     probe->identity_us = asked_us;
+    probe->clock_s = (int64_t)probe->reading_time_s - (int64_t)(control->now_us / 1000000);
     probe->reading = (struct identity){0};
     probe->reading_seen = 0;
     return true;

@@ -2,7 +2,7 @@
 /* What makes two items the same (replication.md sections 2 and 3, without `E`). */
 #include "item.h"
 
-#include "rule.h"
+#include "everwarm/core/rule.h"
 
 enum {
     ITEM_EXPTIME_RELATIVE_MAX_S = 2592000, /* memcached: more is an absolute time */

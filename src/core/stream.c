@@ -25,15 +25,24 @@ void stream_connect(struct stream *s, uint32_t node)
     s->crlf_left = 0;
     s->hidden = 0;
     s->wants_write = false;
+    s->wants_finish = false;
     byte_ring_init(&s->out, s->out.memory, s->out.capacity);
 }
 
 void stream_close(struct stream *s)
 {
-    if (s->link == STREAM_CONNECTING || s->link == STREAM_OPEN) {
+    if (s->link == STREAM_CONNECTING || s->link == STREAM_OPEN || s->link == STREAM_ENDING) {
         s->wants_close = true;
     }
+    s->wants_finish = false;
     s->link = STREAM_CLOSED;
+}
+
+void stream_finish(struct stream *s)
+{
+    INVARIANT(s->link == STREAM_OPEN);
+    s->link = STREAM_ENDING;
+    s->wants_finish = true;
 }
 
 bool stream_send(struct stream *s, struct slice bytes)
@@ -167,7 +176,8 @@ void stream_wrote(struct stream *s, uint32_t count)
 
 static uint32_t sendable(const struct stream *s)
 {
-    return s->link == STREAM_OPEN ? byte_ring_used(&s->out) - s->hidden : 0;
+    bool is_open = s->link == STREAM_OPEN || s->link == STREAM_ENDING;
+    return is_open ? byte_ring_used(&s->out) - s->hidden : 0;
 }
 
 bool stream_next_action(struct stream *s, uint32_t wire, struct wire_action *out)
@@ -186,6 +196,11 @@ bool stream_next_action(struct stream *s, uint32_t wire, struct wire_action *out
     if (s->wants_write && sendable(s) > 0) {
         s->wants_write = false;
         out->type = WIRE_WRITE;
+        return true;
+    }
+    if (s->wants_finish && sendable(s) == 0) {
+        s->wants_finish = false;
+        out->type = WIRE_FINISH;
         return true;
     }
     return false;

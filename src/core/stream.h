@@ -24,6 +24,7 @@ enum stream_link {
     STREAM_WANTED, /* the action CONNECT is to be taken */
     STREAM_CONNECTING,
     STREAM_OPEN,
+    STREAM_ENDING, /* given up: what comes is passed over until its end */
 };
 
 enum stream_form {
@@ -33,7 +34,8 @@ enum stream_form {
 
 struct stream {
     enum stream_link link;
-    bool wants_close; /* the action CLOSE is to be taken, before CONNECT */
+    bool wants_close;  /* the action CLOSE is to be taken, before CONNECT */
+    bool wants_finish; /* the action FINISH is to be taken, after the last WRITE */
     bool wants_write;
     uint32_t node;
     struct byte_ring out;
@@ -66,6 +68,11 @@ void stream_init(struct stream *s, void *memory, uint32_t capacity);
 /* The stream is CLOSED. */
 void stream_connect(struct stream *s, uint32_t node);
 void stream_close(struct stream *s);
+/*
+ * Give up an OPEN stream on which a write may be under way: what is queued is still sent, then it
+ * is half-closed; CLOSED, when the node has executed all it ever will, comes by itself.
+ */
+void stream_finish(struct stream *s);
 /* Queue bytes; false: no room. */
 bool stream_send(struct stream *s, struct slice bytes);
 

@@ -63,6 +63,8 @@ static void write_body(const struct view *view, const struct view_names *names, 
         mc_write(w, SLICE(" "));
         mc_write_u64(w, view->flush_delay_s);
     }
+    mc_write(w, SLICE("\ndue "));
+    text_write_id(w, view->due_by);
     mc_write(w, SLICE("\n"));
     for (uint32_t i = 0; i < view->ancestor_count; i++) {
         text_write_hex(w, SLICE("ancestor"), view->ancestors[i]);
@@ -173,6 +175,10 @@ static bool read_body(struct slice *text, const struct view_names *names, struct
         return false;
     }
     if (!read_flush(text_next_value(text), out)) {
+        return false;
+    }
+    value = text_next_value(text);
+    if (!text_read_id(mc_next_word(&value), &out->due_by)) {
         return false;
     }
     for (; slice_has_prefix(*text, SLICE("ancestor ")); out->ancestor_count++) {

@@ -27,10 +27,12 @@
 enum {
     /* What admin sees is never older. */
     PUBLISH_US = 100 * CLOCK_US_PER_MS,
-    WIRES_MAX = NODES_MAX + FILL_WIRE_COUNT,
+    WIRES_MAX = CONTROL_WIRE_COUNT(NODES_MAX),
     /* Keys of one pass of a fill: half a million of usual length; reserved, touched on demand. */
     FILL_LIST_BYTES = 32 << 20,
-    /* A fill's wire may be silent for as many request timeouts: no client waits for it. */
+    /* Keys of one pass of a verify: some three hundred thousand of usual length. */
+    VERIFY_TABLE_BYTES = 32 << 20,
+    /* A wire of either may be silent for as many request timeouts: no client waits for it. */
     FILL_TIMEOUT_FACTOR = 4,
 };
 
@@ -125,6 +127,9 @@ static void act_on_wire(struct control_pool *pool, const struct wire_action *act
         break;
     case WIRE_CLOSE:
         wire_conn_close(conn);
+        break;
+    case WIRE_FINISH:
+        wire_conn_finish(conn);
         break;
     }
 }
@@ -344,6 +349,17 @@ static enum status init_control(struct control_pool *pool)
                 .list_bytes = FILL_LIST_BYTES,
                 .timeout_us = FILL_TIMEOUT_FACTOR * own->request_timeout_us,
             },
+        .verify =
+            {
+                .node_count = pool->shared->node_count,
+                .item_bytes_max = config->item_bytes,
+                .window = own->fill_window_count,
+                .table_bytes = VERIFY_TABLE_BYTES,
+                .timeout_us = FILL_TIMEOUT_FACTOR * own->request_timeout_us,
+                .settle_us = own->request_timeout_us,
+            },
+        .is_verify_background = own->is_verify_background,
+        .verify_rate_bytes = own->verify_rate_bytes,
     };
     pool->control_bytes = control_bytes(&options);
     void *memory = mmap(NULL, pool->control_bytes, PROT_READ | PROT_WRITE,
@@ -360,7 +376,7 @@ static enum status init_pool(struct control_thread *thread, uint32_t index)
     struct control_pool *pool = &thread->pools[index];
     pool->thread = thread;
     pool->shared = &thread->options.pools[index];
-    pool->wire_count = CONTROL_WIRE_FILL(pool->shared->node_count, FILL_WIRE_COUNT);
+    pool->wire_count = CONTROL_WIRE_COUNT(pool->shared->node_count);
     for (uint32_t i = 0; i < WIRES_MAX; i++) {
         struct wire_conn_options options = {
             .base = thread->base,

@@ -111,6 +111,12 @@ void wire_conn_write(struct wire_conn *conn)
     }
 }
 
+void wire_conn_finish(struct wire_conn *conn)
+{
+    INVARIANT(conn->state == WIRE_CONN_OPEN);
+    (void)shutdown(conn->fd, SHUT_WR); /* of one that is broken already the read tells */
+}
+
 static void read_wire(struct wire_conn *conn)
 {
     char *scratch = conn->options.scratch;

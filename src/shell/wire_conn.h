@@ -52,6 +52,9 @@ void wire_conn_tell_failed(struct wire_conn *conn);
 /* Write what gather gives, as far as the socket takes it; the rest when it takes bytes again. */
 void wire_conn_write(struct wire_conn *conn);
 
+/* Send no more; what comes, and the end, is told as before. */
+void wire_conn_finish(struct wire_conn *conn);
+
 /* Close it, whatever state it is in; no event comes. */
 void wire_conn_close(struct wire_conn *conn);
 

@@ -66,6 +66,12 @@ void proxy_init(struct world *world, uint32_t proxy)
                  .window = 1 + (uint32_t)world_below(world, 8),
                  .list_bytes = 32768,
                  .timeout_us = 1000000},
+        .verify = {.node_count = world->names.node_count,
+                   .item_bytes_max = PROXY_ITEM_BYTES_MAX,
+                   .window = 1 + (uint32_t)world_below(world, 8),
+                   .table_bytes = 65536,
+                   .timeout_us = 1000000,
+                   .settle_us = WORLD_REQUEST_US},
     };
     p->control_bytes = control_bytes(&control);
     p->control = control_init(proxy_map(p->control_bytes), &control, proxy_now(world, proxy));
@@ -195,6 +201,10 @@ static void proxy_wire_action(struct world *world, uint32_t proxy, const struct 
         }
         return;
     }
+    case WIRE_FINISH:
+        REQUIRE(conn != NULL);
+        net_give_up(world, conn);
+        return;
     case WIRE_CLOSE:
         REQUIRE(conn != NULL);
         p->wires[action->wire] = NULL;

@@ -30,7 +30,7 @@ enum {
     WORLD_KEYS_MAX = 48,
     CLIENT_OPS_MAX = 3000,  /* of a run: what the checker can judge in a moment */
     WORLD_PENDING_MAX = 32, /* requests of one client in flight: its own, and the last reads */
-    WORLD_WIRES_MAX = WORLD_NODES_MAX + FILL_WIRE_COUNT,
+    WORLD_WIRES_MAX = CONTROL_WIRE_COUNT(WORLD_NODES_MAX),
 
     WORLD_INTERVAL_US = 200 * 1000,
     WORLD_LEASE_US = 1000 * 1000,

@@ -281,6 +281,8 @@ static void meta_set(struct rig *rig, uint32_t node, const struct command *c, st
         return;
     }
     item = rig_store(rig, node, c->words[1], c->data);
+    struct slice token = flag_of(c, 3, 'E');
+    item->cas = token.ptr != NULL ? number(token) : item->cas;
     item->flags = (uint32_t)number(flag_of(c, 3, 'F'));
     struct slice token = flag_of(c, 3, 'E');
     item->cas = token.ptr != NULL ? number(token) : item->cas;
@@ -414,6 +416,25 @@ static size_t parse(struct slice in, struct command *c)
 
 /* --- Turns --- */
 
+static void step(struct rig *rig, const struct wire_event *event)
+{
+    rig->engine->step(rig, event);
+    rig_act(rig);
+}
+
+/* All that came before the half-close has been executed. */
+static bool end_finished(struct rig *rig, uint32_t wire)
+{
+    struct rig_conn *conn = &rig->conns[wire];
+    if (!conn->is_open || !conn->is_finishing || rig->is_mute) {
+        return false;
+    }
+    conn->is_open = false;
+    conn->is_finishing = false;
+    step(rig, &(struct wire_event){.type = WIRE_CLOSED, .wire = wire, .end = WIRE_END_EOF});
+    return true;
+}
+
 static bool execute_one(struct rig *rig, uint32_t wire)
 {
     struct rig_conn *conn = &rig->conns[wire];
@@ -421,9 +442,9 @@ static bool execute_one(struct rig *rig, uint32_t wire)
     size_t bytes =
         conn->is_open && !rig->is_mute ? parse(slice_of(conn->in.ptr, conn->in.len), &c) : 0;
     if (bytes == 0) {
-        return false;
+        return end_finished(rig, wire);
     }
-    if (wire != FILL_WIRE_DUMP && fill_state(rig->fill) == FILL_COPYING) {
+    if (wire != rig->engine->dump_wire && rig->engine->is_copying(rig)) {
         rig->line = slice_of(conn->in.ptr,
                              (size_t)((char *)memchr(conn->in.ptr, '\r', bytes) - conn->in.ptr));
         if (rig->before != NULL) {
@@ -440,12 +461,6 @@ static bool execute_one(struct rig *rig, uint32_t wire)
     rig->now_us += rig->answer_us;
     bytes_take(&conn->in, bytes);
     return true;
-}
-
-static void step(struct rig *rig, const struct wire_event *event)
-{
-    fill_step(rig->fill, event, rig->now_us);
-    rig_act(rig);
 }
 
 static bool deliver(struct rig *rig, uint32_t wire)
@@ -477,7 +492,7 @@ static bool write_some(struct rig *rig, uint32_t wire)
     if (!conn->is_open || !conn->is_writing) {
         return false;
     }
-    size_t count = fill_gather(rig->fill, wire, slices, SLICES);
+    size_t count = rig->engine->gather(rig, wire, slices, SLICES);
     size_t total = 0;
     for (size_t i = 0; i < count && total < rig->write_max; i++) {
         size_t room = rig->write_max - total;
@@ -485,8 +500,8 @@ static bool write_some(struct rig *rig, uint32_t wire)
         bytes_add(&conn->in, slices[i].ptr, taken);
         total += taken;
     }
-    HOLDS(total > 0);
-    conn->is_writing = false; /* until the fill says so again */
+    HOLDS(total > 0 || conn->is_finishing); /* what was queued may have been taken back */
+    conn->is_writing = false;               /* until the fill says so again */
     step(rig, &(struct wire_event){.type = WIRE_WROTE, .wire = wire, .wrote = (uint32_t)total});
     return true;
 }
@@ -494,7 +509,7 @@ static bool write_some(struct rig *rig, uint32_t wire)
 void rig_act(struct rig *rig)
 {
     struct wire_action action;
-    while (fill_next_action(rig->fill, &action)) {
+    while (rig->engine->next_action(rig, &action)) {
         struct rig_conn *conn = &rig->conns[action.wire];
         switch (action.type) {
         case WIRE_CONNECT:
@@ -509,6 +524,11 @@ void rig_act(struct rig *rig)
             HOLDS(conn->is_wanted || conn->is_open);
             conn->is_wanted = false;
             conn->is_open = false;
+            conn->is_finishing = false;
+            break;
+        case WIRE_FINISH:
+            HOLDS(conn->is_open);
+            conn->is_finishing = true;
             break;
         case WIRE_WRITE:
             HOLDS(conn->is_open);
@@ -533,7 +553,7 @@ static bool try_thing(struct rig *rig, uint32_t thing)
 
 void rig_turn(struct rig *rig)
 {
-    const uint32_t things = 3 * FILL_WIRE_COUNT;
+    const uint32_t things = 3 * rig->engine->wires;
     uint32_t first = rig->is_shuffled ? (uint32_t)prng_below(&rig->prng, things) : 0;
     for (uint32_t i = 0; i < things; i++) {
         if (try_thing(rig, (first + i) % things)) {
@@ -541,13 +561,13 @@ void rig_turn(struct rig *rig)
         }
     }
     rig->now_us += rig->tick_us;
-    fill_tick(rig->fill, rig->now_us);
+    rig->engine->tick(rig);
     rig_act(rig);
 }
 
 bool rig_is_over(const struct rig *rig)
 {
-    return fill_state(rig->fill) == FILL_DONE || fill_state(rig->fill) == FILL_FAILED;
+    return rig->engine->is_over(rig);
 }
 
 void rig_run(struct rig *rig)
@@ -556,12 +576,12 @@ void rig_run(struct rig *rig)
         HOLDS(turns < RIG_TURNS_MAX);
         rig_turn(rig);
     }
-    for (uint32_t wire = 0; wire < FILL_WIRE_COUNT; wire++) {
+    for (uint32_t wire = 0; wire < rig->engine->wires; wire++) {
         HOLDS(!rig->conns[wire].is_open && !rig->conns[wire].is_wanted);
     }
 }
 
-void rig_cut(struct rig *rig, enum fill_wire wire)
+void rig_cut(struct rig *rig, uint32_t wire)
 {
     struct rig_conn *conn = &rig->conns[wire];
     if (conn->is_open || conn->is_wanted) {
@@ -571,7 +591,7 @@ void rig_cut(struct rig *rig, enum fill_wire wire)
     }
 }
 
-void rig_say(struct rig *rig, enum fill_wire wire, struct slice bytes)
+void rig_say(struct rig *rig, uint32_t wire, struct slice bytes)
 {
     bytes_add(&rig->conns[wire].out, bytes.ptr, bytes.len);
 }
@@ -588,25 +608,101 @@ struct fill_options rig_options(void)
     };
 }
 
-struct rig *rig_create(const struct fill_options *options)
+static void step_fill(struct rig *rig, const struct wire_event *event)
+{
+    fill_step(rig->fill, event, rig->now_us);
+}
+
+static void tick_fill(struct rig *rig)
+{
+    fill_tick(rig->fill, rig->now_us);
+}
+
+static bool next_of_fill(struct rig *rig, struct wire_action *out)
+{
+    return fill_next_action(rig->fill, out);
+}
+
+static size_t gather_fill(struct rig *rig, uint32_t wire, struct slice *out, size_t capacity)
+{
+    return fill_gather(rig->fill, wire, out, capacity);
+}
+
+static bool is_fill_copying(const struct rig *rig)
+{
+    return fill_state(rig->fill) == FILL_COPYING;
+}
+
+static bool is_fill_over(const struct rig *rig)
+{
+    return fill_state(rig->fill) == FILL_DONE || fill_state(rig->fill) == FILL_FAILED;
+}
+
+static const struct rig_engine fill_engine = {
+    .wires = FILL_WIRE_COUNT,
+    .dump_wire = FILL_WIRE_DUMP,
+    .step = step_fill,
+    .tick = tick_fill,
+    .next_action = next_of_fill,
+    .gather = gather_fill,
+    .is_copying = is_fill_copying,
+    .is_over = is_fill_over,
+};
+
+static void step_verify(struct rig *rig, const struct wire_event *event)
+{
+    verify_step(rig->verify, event, rig->now_us);
+}
+
+static void tick_verify(struct rig *rig)
+{
+    verify_tick(rig->verify, rig->now_us);
+}
+
+static bool next_of_verify(struct rig *rig, struct wire_action *out)
+{
+    return verify_next_action(rig->verify, out);
+}
+
+static size_t gather_verify(struct rig *rig, uint32_t wire, struct slice *out, size_t capacity)
+{
+    return verify_gather(rig->verify, wire, out, capacity);
+}
+
+static bool is_verify_comparing(const struct rig *rig)
+{
+    return verify_state(rig->verify) == VERIFY_COMPARING;
+}
+
+static bool is_verify_over(const struct rig *rig)
+{
+    return (verify_state(rig->verify) == VERIFY_DONE ||
+            verify_state(rig->verify) == VERIFY_FAILED) &&
+           verify_given_up(rig->verify) == 0;
+}
+
+static const struct rig_engine verify_engine = {
+    .wires = VERIFY_WIRE_COUNT(RIG_NODES),
+    .dump_wire = VERIFY_WIRE_DUMP(RIG_NODES),
+    .step = step_verify,
+    .tick = tick_verify,
+    .next_action = next_of_verify,
+    .gather = gather_verify,
+    .is_copying = is_verify_comparing,
+    .is_over = is_verify_over,
+};
+
+static struct rig *create(const struct rig_engine *engine)
 {
     struct rig *rig = calloc(1, sizeof *rig);
     HOLDS(rig != NULL);
-    rig->options = *options;
-    rig->memory = malloc(fill_bytes(options));
-    HOLDS(rig->memory != NULL);
-    rig->fill = fill_init(rig->memory, options);
+    rig->engine = engine;
     rig->chunk = 1 << 16;
     rig->now_us = 1000000;
     rig->prng.state = 1;
     rig->tick_us = RIG_TICK_US;
     rig->write_max = SIZE_MAX;
-    rig->topology = (struct topology){
-        .node_count = RIG_NODES,
-        .complete = node_set_of(RIG_DONOR),
-        .leaders = node_set_of(RIG_DONOR),
-        .chained = node_set_of(RIG_TARGET),
-    };
+    rig->topology.node_count = RIG_NODES;
     for (uint32_t node = 0; node < RIG_NODES; node++) {
         rig->topology.node_seed[node] = prng_mix(node + 1);
         rig->nodes[node].pid = 100 + node;
@@ -616,12 +712,48 @@ struct rig *rig_create(const struct fill_options *options)
     return rig;
 }
 
+struct rig *rig_create(const struct fill_options *options)
+{
+    struct rig *rig = create(&fill_engine);
+    rig->options = *options;
+    rig->memory = malloc(fill_bytes(options));
+    HOLDS(rig->memory != NULL);
+    rig->fill = fill_init(rig->memory, options);
+    rig->topology.complete = node_set_of(RIG_DONOR);
+    rig->topology.leaders = node_set_of(RIG_DONOR);
+    rig->topology.chained = node_set_of(RIG_TARGET);
+    return rig;
+}
+
+struct verify_options rig_verify_options(void)
+{
+    return (struct verify_options){
+        .node_count = RIG_NODES,
+        .item_bytes_max = 1 << 20,
+        .window = 64,
+        .table_bytes = 1 << 20,
+        .timeout_us = 6000000,
+        .settle_us = 1500000,
+    };
+}
+
+struct rig *rig_create_verify(const struct verify_options *options)
+{
+    struct rig *rig = create(&verify_engine);
+    rig->memory = malloc(verify_bytes(options));
+    HOLDS(rig->memory != NULL);
+    rig->verify = verify_init(rig->memory, options);
+    rig->topology.complete = node_set_all(RIG_NODES);
+    rig->topology.leaders = node_set_all(RIG_NODES);
+    return rig;
+}
+
 void rig_destroy(struct rig *rig)
 {
     for (uint32_t node = 0; node < RIG_NODES; node++) {
         clear_node(rig, node);
     }
-    for (uint32_t wire = 0; wire < FILL_WIRE_COUNT; wire++) {
+    for (uint32_t wire = 0; wire < RIG_WIRES_MAX; wire++) {
         free(rig->conns[wire].in.start);
         free(rig->conns[wire].out.start);
     }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A rig for the fill: model memcacheds, as far as a fill can tell them from real ones, its three
- * wires, and a clock of its own. Each turn does one thing, so that a test can put itself between
- * any two: a connection opens, a node executes one command, or bytes reach the fill.
+ * A rig for the fill and the verify: model memcacheds, as far as these can tell them from real
+ * ones, their wires, and a clock of its own. Each turn does one thing, so that a test can put
+ * itself between any two: a connection opens, a node executes one command, or bytes reach the fill.
  */
 #ifndef TESTS_UNIT_FILL_RIG_H
 #define TESTS_UNIT_FILL_RIG_H
 
 #include "everwarm/base/prng.h"
 #include "everwarm/core/fill.h"
+#include "everwarm/core/verify.h"
 
 enum {
     RIG_NODES = 3,
@@ -17,6 +18,7 @@ enum {
     RIG_BUCKETS = 1024,
     RIG_TURNS_MAX = 5000000,
     RIG_TICK_US = 50000,
+    RIG_WIRES_MAX = RIG_NODES + 2, /* the verify's; a fill has three */
 };
 
 struct rig_bytes {
@@ -58,19 +60,36 @@ struct rig_node {
 struct rig_conn {
     bool is_wanted;
     bool is_open;
-    bool is_writing; /* the fill has bytes for it */
+    bool is_finishing; /* half-closed: it ends when all that came has been executed */
+    bool is_writing;   /* the fill has bytes for it */
     uint32_t node;
     struct rig_bytes in;  /* commands */
     struct rig_bytes out; /* replies */
 };
 
+struct rig;
+
+/* What is in the rig. */
+struct rig_engine {
+    uint32_t wires;
+    uint32_t dump_wire;
+    void (*step)(struct rig *rig, const struct wire_event *event);
+    void (*tick)(struct rig *rig);
+    bool (*next_action)(struct rig *rig, struct wire_action *out);
+    size_t (*gather)(struct rig *rig, uint32_t wire, struct slice *out, size_t capacity);
+    bool (*is_copying)(const struct rig *rig);
+    bool (*is_over)(const struct rig *rig);
+};
+
 struct rig {
+    const struct rig_engine *engine;
     struct fill *fill;
+    struct verify *verify;
     void *memory;
     struct fill_options options;
     struct topology topology;
     struct rig_node nodes[RIG_NODES];
-    struct rig_conn conns[FILL_WIRE_COUNT];
+    struct rig_conn conns[RIG_WIRES_MAX];
     struct prng prng;
     uint64_t now_us;
     size_t chunk;           /* bytes that reach the fill at once; 0: random */
@@ -82,7 +101,7 @@ struct rig {
     uint64_t answer_us;     /* each command takes so long */
     uint32_t in_flight_max; /* reads at the donor not answered, lately */
 
-    /* Called before each command on TARGET and DONOR while copying; copied counts them. */
+    /* Called before each command but dumps while copying; copied counts them. */
     void (*before)(struct rig *rig, void *argument);
     void *argument;
     struct slice line; /* that command's, without its end */
@@ -94,6 +113,9 @@ struct rig {
 };
 
 struct rig *rig_create(const struct fill_options *options);
+/* With a verify in it: all nodes are complete, and lead. */
+struct rig *rig_create_verify(const struct verify_options *options);
+struct verify_options rig_verify_options(void);
 void rig_destroy(struct rig *rig);
 struct fill_options rig_options(void);
 
@@ -106,9 +128,9 @@ void rig_run(struct rig *rig);
 /* Take the fill's actions as they are now. */
 void rig_act(struct rig *rig);
 /* The connection ends. */
-void rig_cut(struct rig *rig, enum fill_wire wire);
+void rig_cut(struct rig *rig, uint32_t wire);
 /* Bytes from nowhere. */
-void rig_say(struct rig *rig, enum fill_wire wire, struct slice bytes);
+void rig_say(struct rig *rig, uint32_t wire, struct slice bytes);
 
 int64_t rig_time_s(const struct rig *rig, uint32_t node);
 struct rig_item *rig_find(struct rig *rig, uint32_t node, struct slice key);

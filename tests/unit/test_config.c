@@ -263,6 +263,8 @@ START_TEST(defaults_are_those_of_the_design)
     ck_assert_uint_eq(pool->fill_rate_bytes, 0);
     ck_assert_uint_eq(pool->fill_window_count, 256);
     ck_assert_uint_eq(pool->settle_delay_us, 20000);
+    ck_assert(pool->is_verify_background);
+    ck_assert_uint_eq(pool->verify_rate_bytes, 2 << 20);
     ck_assert_uint_eq(pool->node_count, 2);
     ck_assert_str_eq(pool->nodes[1].name, "b:1");
     ck_assert_uint_eq(pool->nodes[1].weight, 1);
@@ -313,9 +315,8 @@ START_TEST(what_is_not_built_is_said)
 {
     struct config *config =
         load_good(WITH_NODES(", \"verify\": {\"background\": true}, \"state_file\": \"/s\""));
-    ck_assert_uint_eq(config->warning_count, 2);
-    ck_assert_ptr_nonnull(strstr(config->warnings[0], "verify.background: "));
-    ck_assert_ptr_nonnull(strstr(config->warnings[1], "state_file: "));
+    ck_assert_uint_eq(config->warning_count, 1);
+    ck_assert_ptr_nonnull(strstr(config->warnings[0], "state_file: "));
     config_destroy(&config);
     assert_bad(WITH_NODES(",\n\"distribution\": \"ketama\""), 2, 17,
                "distribution: \"ketama\" is not built yet in this release; use \"rendezvous\"");
@@ -519,8 +520,7 @@ START_TEST(lists_have_limits)
             /* As many warnings as pools can give. */
             used += (size_t)snprintf(text + used, sizeof(text) - used,
                                      "%s{\"name\": \"p%u\", \"listen\": \"h:%u\", \"nodes\": "
-                                     "[\"h%u\"], \"verify\": {\"rate\": \"0\", "
-                                     "\"background\": true}}",
+                                     "[\"h%u\"]}",
                                      i == 0 ? "" : ",", i, i + 1, i);
         }
         (void)snprintf(text + used, sizeof(text) - used, "]}");

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Control against model nodes in simulated time: up to three proxies, three nodes. Only the fill is
- * a stand-in: it empties its target and is done after a while. Each test is a story told in waits.
+ * Control against model nodes in simulated time: up to three proxies, three nodes. Only the
+ * fill and the verify are stand-ins: they are done after a while. Each test is a story told in
+ * waits.
  */
 #include "everwarm/base/prng.h"
 #include "everwarm/core/control.h"
 
+#include "fill_stand_in.h"
 #include "sim/bytes.c"
 #include "sim/model.c"
 #include "sim/model_meta.c"
 #include "sim/queue.c"
 #include "sim/store.c"
+#include "verify_stand_in.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -20,21 +23,12 @@ enum {
     PROXIES = 8,
     NODES = 3,
     WORKERS = 2,
-    WIRES = NODES + FILL_WIRE_COUNT,
+    WIRES = CONTROL_WIRE_COUNT(NODES),
     HOP_US = 100, /* one way between a proxy and a node */
     WORKER_US = 30,
     WALL_S = 1700000000,
     CHAOS_SEEDS = 30,
     STEPS_MAX = 20000000, /* of one story; more is a loop without time */
-};
-
-/* --- The stand-in for the fill --- */
-
-struct fill {
-    enum fill_state state;
-    struct fill_plan plan;
-    uint64_t done_us;
-    struct identity identity;
 };
 
 enum event_type {
@@ -94,18 +88,6 @@ static struct world {
 
 static const struct slice node_names[] = {SLICE_INIT("a"), SLICE_INIT("b"), SLICE_INIT("c")};
 
-size_t fill_bytes(const struct fill_options *options)
-{
-    (void)options;
-    return sizeof(struct fill);
-}
-
-struct fill *fill_init(void *memory, const struct fill_options *options)
-{
-    (void)options;
-    return memory;
-}
-
 void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us)
 {
     ck_assert(fill->state == FILL_IDLE || fill->state == FILL_DONE || fill->state == FILL_FAILED);
@@ -120,19 +102,6 @@ void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us
                           .flushes = store->flushes};
 }
 
-void fill_stop(struct fill *fill, uint64_t now_us)
-{
-    (void)now_us;
-    fill->state = FILL_IDLE;
-}
-
-void fill_step(struct fill *fill, const struct wire_event *event, uint64_t now_us)
-{
-    (void)fill;
-    (void)event;
-    (void)now_us;
-}
-
 void fill_tick(struct fill *fill, uint64_t now_us)
 {
     if (fill->state != FILL_COPYING) {
@@ -143,45 +112,6 @@ void fill_tick(struct fill *fill, uint64_t now_us)
     } else if (now_us >= fill->done_us) {
         fill->state = FILL_DONE;
     }
-}
-
-bool fill_next_action(struct fill *fill, struct wire_action *out)
-{
-    (void)fill;
-    (void)out;
-    return false;
-}
-
-size_t fill_gather(const struct fill *fill, uint32_t wire, struct slice *out, size_t capacity)
-{
-    (void)fill;
-    (void)wire;
-    (void)out;
-    (void)capacity;
-    return 0;
-}
-
-enum fill_state fill_state(const struct fill *fill)
-{
-    return fill->state;
-}
-
-const char *fill_failure(const struct fill *fill)
-{
-    (void)fill;
-    return "target: made to fail";
-}
-
-struct identity fill_identity(const struct fill *fill)
-{
-    return fill->identity;
-}
-
-struct fill_progress fill_progress(const struct fill *fill, uint64_t now_us)
-{
-    (void)fill;
-    (void)now_us;
-    return (struct fill_progress){.items_done = 10, .items_copied = 10};
 }
 
 /* --- The world --- */
@@ -272,6 +202,7 @@ static struct control_options options_of(uint32_t p)
         .hold_down_max_us = 60000000,
         .fall = 3,
         .rise = 2,
+        .verify = {.node_count = world.nodes},
     };
 }
 
@@ -309,6 +240,7 @@ static void proxy_kill(uint32_t p)
 static void world_start(uint32_t nodes)
 {
     world = (struct world){.nodes = nodes, .now_us = 5000000, .pids = 100, .fill_us = 300000};
+    stand_in = (struct stand_in){.verify_us = UINT64_MAX / 2};
     for (uint32_t node = 0; node < nodes; node++) {
         node_start(node);
     }
@@ -359,6 +291,8 @@ static void take_wire(uint32_t p, const struct wire_action *action)
             conn_drop(conn);
         }
         break;
+    case WIRE_FINISH:
+        ck_abort_msg("the verify here has no wires");
     }
 }
 
@@ -744,6 +678,7 @@ START_TEST(node_dies_and_exactly_one_fills)
     pass(2 * SECOND);
     node_kill(1);
     WAIT(is_one_view(2, 1), 2 * SECOND);
+    pass(SECOND); /* it is down for both */
     node_start(1);
     WAIT(is_one_view(2, 3), 6 * SECOND);
     uint32_t started =
@@ -1315,6 +1250,197 @@ START_TEST(flapping_node_is_held_down)
 }
 END_TEST
 
+/* --- Verifies --- */
+
+/* The data that nodes are trusted to have at a first start is compared once, and mended. */
+START_TEST(first_start_is_verified)
+{
+    world_start(2);
+    stand_in.verify_us = 400000;
+    proxy_start(0);
+    WAIT(is_serving(0), SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, see(0)->proxy_id);
+    WAIT(see(0)->verify.is_running, SECOND);
+    ck_assert_int_eq(snap.verify.why, CONTROL_VERIFY_DUE);
+    ck_assert(stand_in.plan.is_mending && world.proxy[0].adopted.is_young);
+    ck_assert_uint_eq(stand_in.plan.node, VERIFY_ALL_NODES);
+    ck_assert_int_eq(stand_in.plan.clock_s[1], WALL_S);
+    WAIT(!world.proxy[0].adopted.is_young, SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, VIEW_NO_PROXY);
+    ck_assert_uint_eq(snap.divergences[VERIFY_KIND_EXTRA], 3);
+    ck_assert_uint_eq(snap.repairs, 3);
+    pass(10 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, 1);
+    ck_assert_uint_eq(see(0)->epoch, 2);
+    world_end();
+}
+END_TEST
+
+static void serve_verified(uint32_t proxies)
+{
+    world_start(2);
+    stand_in.verify_us = 100000;
+    for (uint32_t p = 0; p < proxies; p++) {
+        proxy_start(p);
+        WAIT(is_serving(p), 3 * SECOND);
+    }
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY && is_serving(0), 3 * SECOND);
+    pass(2 * SECOND); /* all know of each other */
+    stand_in.begun = 0;
+}
+
+/* Two runs, not before a lease after the death was seen; a farewell is no death. */
+START_TEST(death_of_a_proxy_is_followed_by_verifies)
+{
+    serve_verified(3);
+    control_leave(world.proxy[2].control, world.now_us);
+    take_actions(2);
+    WAIT(see(0)->proxies == 2, 3 * SECOND);
+    pass(3 * SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, VIEW_NO_PROXY);
+    proxy_kill(1);
+    WAIT(see(0)->proxies == 1, 3 * SECOND);
+    uint64_t death_us = world.now_us;
+    WAIT(stand_in.begun == 1, 3 * SECOND);
+    ck_assert_uint_ge(stand_in.begun_us, death_us + SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, see(0)->proxy_id);
+    WAIT(stand_in.begun == 2, 2 * SECOND);
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY, SECOND);
+    pass(5 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, 2);
+    world_end();
+}
+END_TEST
+
+START_TEST(verify_outlives_who_did_it)
+{
+    serve_verified(3);
+    stand_in.verify_us = UINT64_MAX / 2;
+    proxy_kill(2);
+    WAIT(stand_in.begun == 1, 5 * SECOND);
+    uint32_t doer = see(0)->verify_due_by == snap.proxy_id ? 0 : 1;
+    stand_in.verify_us = 100000;
+    proxy_kill(doer);
+    WAIT(see(1 - doer)->verify_due_by == snap.proxy_id, 5 * SECOND);
+    WAIT(stand_in.begun == 3, 5 * SECOND);
+    WAIT(see(1 - doer)->verify_due_by == VIEW_NO_PROXY, SECOND);
+    world_end();
+}
+END_TEST
+
+static enum control_result ask_verify(uint32_t node, uint64_t ticket, bool is_mending)
+{
+    struct control_command c = {
+        .type = CONTROL_COMMAND_VERIFY, .ticket = ticket, .node = node, .is_mending = is_mending};
+    control_command(world.proxy[0].control, &c, world.now_us);
+    take_actions(0);
+    return world.proxy[0].result;
+}
+
+/* A change of view waits until it rests, and one that leaves other nodes begins it anew. */
+START_TEST(verify_rests_while_views_change)
+{
+    serve_verified(1);
+    stand_in.verify_us = UINT64_MAX / 2;
+    ck_assert_int_eq(ask_verify(VERIFY_ALL_NODES, 1, true), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify.is_running, SECOND);
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_DRAIN, 1, true), CONTROL_RESULT_OK);
+    WAIT(stand_in.begun == 2, SECOND); /* other leaders */
+    ck_assert(see(0)->verify.is_running && !stand_in.last->is_held);
+    stand_in.is_unruly = true;
+    struct control_command ready = {.type = CONTROL_COMMAND_READY, .node = 1, .ticket = 5};
+    control_command(world.proxy[0].control, &ready, world.now_us);
+    take_actions(0);
+    pass(SECOND);
+    ck_assert(stand_in.last->is_held);
+    ck_assert_int_eq(see(0)->nodes[1].admin, NODE_ADMIN_DRAIN);
+    stand_in.is_unruly = false;
+    WAIT(see(0)->nodes[1].admin == NODE_ADMIN_READY, SECOND);
+    node_kill(1);
+    WAIT(is_data(0, 1, NODE_DATA_OUT), 3 * SECOND);
+    WAIT(stand_in.begun == 4, SECOND);
+    ck_assert_uint_eq(stand_in.plan.topology->complete, 1);
+    world_end();
+}
+END_TEST
+
+START_TEST(verify_on_command)
+{
+    serve_verified(1);
+    stand_in.verify_us = 300000;
+    ck_assert_int_eq(ask_verify(1, 70, true), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify.is_running, SECOND);
+    ck_assert_uint_eq(stand_in.plan.node, 1);
+    ck_assert_int_eq(ask_verify(1, 71, true), CONTROL_RESULT_UNCHANGED);
+    ck_assert_int_eq(ask_verify(1, 72, false), CONTROL_RESULT_BUSY);
+    WAIT(see(0)->verify_asked.ticket == 70, SECOND);
+    ck_assert_int_eq(snap.verify_asked.phase, VERIFY_DONE);
+    ck_assert_uint_eq(snap.verify_asked.progress.mended, 3);
+    stand_in.is_failing = true;
+    ck_assert_int_eq(ask_verify(0, 73, false), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify_asked.ticket == 73, SECOND);
+    ck_assert_int_eq(snap.verify_asked.phase, VERIFY_FAILED);
+    ck_assert_str_eq(snap.verify_asked.failure, "node 1: made to fail");
+    stand_in.is_failing = false;
+    ck_assert_int_eq(ask_verify(1, 74, false), CONTROL_RESULT_OK);
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_VERIFY_STOP, 0, false), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify_asked.ticket == 74, SECOND);
+    ck_assert_str_eq(snap.verify_asked.failure, "stopped");
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_VERIFY_STOP, 0, false), CONTROL_RESULT_UNCHANGED);
+    world_end();
+}
+END_TEST
+
+/* What it has given up counts as what workers have: nothing is concluded until its end. */
+START_TEST(verify_gives_up_connections)
+{
+    serve_verified(2);
+    stand_in.given_up = node_set_of(1);
+    stand_in.clouds = 0;
+    stand_in.verify_us = UINT64_MAX / 2;
+    ck_assert_int_eq(ask_verify(1, 1, false), CONTROL_RESULT_OK);
+    pass(SECOND);
+    ck_assert_uint_gt(stand_in.clouds, 10);
+    stand_in.given_up = 0;
+    pass(SECOND);
+    uint32_t clouds = stand_in.clouds;
+    pass(SECOND);
+    ck_assert_uint_eq(stand_in.clouds, clouds);
+    world_end();
+}
+END_TEST
+
+/* One proxy alone, at its rate, again and again; whatever else is asked for goes first. */
+START_TEST(verifies_in_the_background)
+{
+    world_start(2);
+    stand_in.verify_us = 20 * SECOND;
+    for (uint32_t p = 0; p < 2; p++) {
+        struct control_options options = options_of(p);
+        options.is_verify_background = true;
+        options.verify_rate_bytes = 2 << 20;
+        proxy_start_with(p, &options);
+        WAIT(is_serving(p), 3 * SECOND);
+    }
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY, 30 * SECOND);
+    uint32_t begun = stand_in.begun;
+    WAIT(stand_in.begun == begun + 1, 90 * SECOND);
+    ck_assert_int_eq(see(0)->verify.why, CONTROL_VERIFY_BACKGROUND);
+    ck_assert_uint_eq(stand_in.plan.rate_bytes, 2 << 20);
+    ck_assert_uint_eq(stand_in.plan.rate_keys, 8192);
+    ck_assert_int_eq(see(1)->verify.why, CONTROL_VERIFY_NONE);
+    ck_assert_int_eq(ask_verify(1, 1, false), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify.why == CONTROL_VERIFY_ASKED && snap.verify.is_running, SECOND);
+    ck_assert_uint_eq(stand_in.plan.rate_bytes, 0);
+    WAIT(see(0)->verify.why == CONTROL_VERIFY_BACKGROUND, 90 * SECOND);
+    WAIT(!see(0)->verify.is_running, 30 * SECOND);
+    uint64_t ended_us = world.now_us;
+    WAIT(see(0)->verify.is_running, 90 * SECOND);
+    ck_assert_uint_ge(world.now_us - ended_us, 50 * SECOND);
+    world_end();
+}
+END_TEST
+
 START_TEST(lone_node)
 {
     world_start(1);
@@ -1512,6 +1638,13 @@ int main(void)
     tcase_add_test(stories, farewell_is_faster_than_the_lease);
     tcase_add_test(stories, other_configuration_keeps_nodes_out);
     tcase_add_test(stories, flapping_node_is_held_down);
+    tcase_add_test(stories, first_start_is_verified);
+    tcase_add_test(stories, death_of_a_proxy_is_followed_by_verifies);
+    tcase_add_test(stories, verify_outlives_who_did_it);
+    tcase_add_test(stories, verify_rests_while_views_change);
+    tcase_add_test(stories, verify_on_command);
+    tcase_add_test(stories, verify_gives_up_connections);
+    tcase_add_test(stories, verifies_in_the_background);
     tcase_add_test(stories, lone_node);
     tcase_add_loop_test(stories, costs, 0, 3);
     tcase_add_loop_test(stories, chaos, 1, CHAOS_SEEDS + 1);

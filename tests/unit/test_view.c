@@ -72,6 +72,7 @@ static struct view random_view(struct prng *prng, const struct view_names *names
                      .has_tokens = prng_below(prng, 2) == 0,
                      .alone = VIEW_NO_PROXY,
                      .flush_by = VIEW_NO_PROXY,
+                     .due_by = VIEW_NO_PROXY,
                      .ancestor_count = (uint32_t)prng_below(prng, VIEW_ANCESTORS_MAX + 1),
                      .node_count = names->node_count};
     if (prng_below(prng, 3) == 0) {
@@ -80,6 +81,9 @@ static struct view random_view(struct prng *prng, const struct view_names *names
     }
     if (prng_below(prng, 3) == 0) {
         v.alone = (uint16_t)prng_below(prng, PROXIES_MAX);
+    }
+    if (prng_below(prng, 3) == 0) {
+        v.due_by = (uint16_t)prng_below(prng, PROXIES_MAX);
     }
     for (uint32_t i = 0; i < v.ancestor_count; i++) {
         v.ancestors[i] = any_number(prng);
@@ -125,6 +129,7 @@ static void assert_equal(const struct view *a, const struct view *b)
     ck_assert_uint_eq(a->alone, b->alone);
     ck_assert_uint_eq(a->flush_by, b->flush_by);
     ck_assert_uint_eq(a->flush_delay_s, b->flush_delay_s);
+    ck_assert_uint_eq(a->due_by, b->due_by);
     ck_assert_uint_eq(a->ancestor_count, b->ancestor_count);
     ck_assert_mem_eq(a->ancestors, b->ancestors, a->ancestor_count * sizeof(a->ancestors[0]));
     ck_assert_uint_eq(a->node_count, b->node_count);
@@ -145,6 +150,7 @@ static struct view example_view(void)
         .has_tokens = true,
         .alone = VIEW_NO_PROXY,
         .flush_by = VIEW_NO_PROXY,
+        .due_by = VIEW_NO_PROXY,
         .ancestor_count = 2,
         .ancestors = {UINT64_C(0x0123456789abcdef), UINT64_C(0xfedcba9876543210)},
         .node_count = 3,
@@ -164,6 +170,7 @@ static struct view example_view(void)
     "tokens yes\n"                                                                                 \
     "alone -\n"                                                                                    \
     "flush -\n"                                                                                    \
+    "due -\n"                                                                                      \
     "ancestor 0123456789abcdef\n"                                                                  \
     "ancestor fedcba9876543210\n"                                                                  \
     "node 10.0.0.1:11211 complete ready 811 1700000000 2 -\n"                                      \
@@ -183,11 +190,12 @@ START_TEST(writes_the_example)
     v.alone = 7;
     v.flush_by = 255;
     v.flush_delay_s = UINT32_MAX;
+    v.due_by = 254;
     view_seal(&v, &three_names);
     got = emit(&v, &three_names, text);
     text[got.len] = '\0';
     ck_assert_ptr_nonnull(
-        strstr(text, "\nyoung yes\ntokens yes\nalone 7\nflush 255 4294967295\nancestor "));
+        strstr(text, "\nyoung yes\ntokens yes\nalone 7\nflush 255 4294967295\ndue 254\nancestor "));
 }
 END_TEST
 
@@ -314,53 +322,59 @@ struct body_case {
     bool is_good;
 };
 
-#define HEAD  "everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n"
+#define TOP   "everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n"
+#define HEAD  TOP "due -\n"
 #define NODES "node a complete ready 1 2 3 -\nnode b out ready 0 0 0 -\n"
 
 static const struct body_case body_cases[] = {
     {SLICE_INIT(HEAD NODES), true},
-    {SLICE_INIT(
-         "everwarm-view 2\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 2\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\ndue "
+                "-\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nepoch 0\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nepoch 0\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\ndue "
+                "-\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nepoch 01\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nepoch 01\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\ndue "
+                "-\n" NODES),
      false},
     {SLICE_INIT("everwarm-view 1\nepoch 18446744073709551615\nproposer 255\nyoung yes\ntokens "
-                "yes\nalone 3\nflush 0 0\n" NODES),
+                "yes\nalone 3\nflush 0 0\ndue 0\n" NODES),
      true},
     {SLICE_INIT("everwarm-view 1\nepoch 18446744073709551616\nproposer 0\nyoung no\ntokens "
-                "no\nalone -\nflush -\n" NODES),
+                "no\nalone -\nflush -\ndue -\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nepoch 1\nproposer 256\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 256\nyoung no\ntokens no\nalone -\nflush "
+                "-\ndue -\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nepoch 1\nproposer -\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer -\nyoung no\ntokens no\nalone -\nflush -\ndue "
+                "-\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nepoch 1\nproposer 0\nyoung maybe\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung maybe\ntokens no\nalone -\nflush "
+                "-\ndue -\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush 1\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush 1\ndue "
+                "-\n" NODES),
      false},
     {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush 1 "
-                "4294967296\n" NODES),
+                "4294967296\ndue -\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush - 1\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush - "
+                "1\ndue -\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nepoch  1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nepoch  1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\ndue "
+                "-\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\r\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 1\r\nepoch 1\nproposer 0\nyoung no\ntokens no\nalone -\nflush "
+                "-\ndue -\n" NODES),
      false},
-    {SLICE_INIT(
-         "everwarm-view 1\nproposer 0\nepoch 1\nyoung no\ntokens no\nalone -\nflush -\n" NODES),
+    {SLICE_INIT("everwarm-view 1\nproposer 0\nepoch 1\nyoung no\ntokens no\nalone -\nflush -\ndue "
+                "-\n" NODES),
      false},
+    {SLICE_INIT(TOP "due 255\n" NODES), true},
+    {SLICE_INIT(TOP "due 256\n" NODES), false},
+    {SLICE_INIT(TOP "due 1 1\n" NODES), false},
+    {SLICE_INIT(TOP "due\n" NODES), false},
+    {SLICE_INIT(TOP NODES), false},
     {SLICE_INIT(HEAD "ancestor 0123456789abcdef\n" NODES), true},
     {SLICE_INIT(HEAD "ancestor 0123456789ABCDEF\n" NODES), false},
     {SLICE_INIT(HEAD "ancestor 0123456789abcde\n" NODES), false},
@@ -412,7 +426,7 @@ START_TEST(largest_view_fits)
     }
     struct view v = random_view(&prng, &f.names);
     v.epoch = UINT64_MAX;
-    v.proposer = v.flush_by = PROXIES_MAX - 1;
+    v.proposer = v.flush_by = v.due_by = PROXIES_MAX - 1;
     v.flush_delay_s = UINT32_MAX;
     v.ancestor_count = VIEW_ANCESTORS_MAX;
     for (uint32_t i = 0; i < NODES_MAX; i++) {
@@ -507,7 +521,8 @@ START_TEST(makes_topologies)
     ck_assert_uint_eq(t.chained, 1);
     ck_assert(t.is_holding && t.is_young);
 
-    struct view lone = {.epoch = 1, .flush_by = VIEW_NO_PROXY, .node_count = 1};
+    struct view lone = {
+        .epoch = 1, .flush_by = VIEW_NO_PROXY, .due_by = VIEW_NO_PROXY, .node_count = 1};
     view_topology(&lone, &t);
     ck_assert(t.is_lone && !t.is_holding);
     ck_assert_uint_eq(t.leaders, 1);

@@ -67,6 +67,8 @@ struct config_pool {
     uint64_t fill_rate_bytes; /* a second; 0: no fixed limit */
     uint32_t fill_window_count;
     uint64_t settle_delay_us;
+    bool is_verify_background;
+    uint64_t verify_rate_bytes; /* a second, in the background; 0: no fixed limit */
 };
 
 struct config {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Control: the health checks, the view, the heartbeats, the lease and the fills of one pool, as a
- * pure object. Source: replication.md sections 4, 6 and 7.
+ * Control: the health checks, the view, the heartbeats, the lease, the fills and the verifies of
+ * one pool, as a pure object. Source: replication.md sections 4 to 7.
  *
  * One thread owns it. Time comes in with each call; what it wants done comes out through
  * control_next_action. It changes the view by telling every dataplane to hold, hearing that each
@@ -13,6 +13,7 @@
 #include "everwarm/core/fill.h"
 #include "everwarm/core/topology.h"
 #include "everwarm/core/trace.h"
+#include "everwarm/core/verify.h"
 #include "everwarm/core/view.h"
 #include "everwarm/core/wire.h"
 
@@ -33,10 +34,17 @@ struct control_options {
     uint32_t fall; /* failed rounds in a row until a node is down */
     uint32_t rise; /* good rounds in a row until it is up */
     struct fill_options fill;
+    struct verify_options verify;
+    bool is_verify_background;
+    uint64_t verify_rate_bytes; /* of the one in the background, a second; 0: no fixed limit */
 };
 
-/* Wires: one probe a node (wire = node index), then the fill's. */
-#define CONTROL_WIRE_FILL(options_node_count, fill_wire) ((options_node_count) + (fill_wire))
+/* Wires: one probe a node (wire = node index), then the fill's, then the verify's. */
+#define CONTROL_WIRE_FILL(node_count, fill_wire) ((node_count) + (fill_wire))
+#define CONTROL_WIRE_VERIFY(node_count, verify_wire)                                               \
+    (CONTROL_WIRE_FILL(node_count, FILL_WIRE_COUNT) + (verify_wire))
+#define CONTROL_WIRE_COUNT(node_count)                                                             \
+    CONTROL_WIRE_VERIFY(node_count, VERIFY_WIRE_COUNT(node_count))
 
 /* What a dataplane reports. */
 enum control_report_type {
@@ -66,13 +74,18 @@ enum control_command_type {
     CONTROL_COMMAND_DRAIN,
     CONTROL_COMMAND_MAINT,
     CONTROL_COMMAND_RESYNC, /* throw the node's data away and fill it again */
+    /* Compare copies: node, or VERIFY_ALL_NODES; is_mending. Done when it is taken on; how it goes
+     * is in the snapshot, by its ticket. */
+    CONTROL_COMMAND_VERIFY,
+    CONTROL_COMMAND_VERIFY_STOP,
 };
 
 struct control_command {
     enum control_command_type type;
     uint64_t ticket; /* of the asker; comes back in the action DONE */
     uint32_t node;
-    bool is_forced; /* even if no readable copy is left */
+    bool is_forced;  /* even if no readable copy is left */
+    bool is_mending; /* VERIFY */
 };
 
 enum control_result {
@@ -81,6 +94,7 @@ enum control_result {
     CONTROL_RESULT_LAST_COPY, /* refused: no readable copy would be left */
     CONTROL_RESULT_TIMEOUT,   /* proposed, but not in effect within the request timeout */
     CONTROL_RESULT_STARTING,  /* no view yet */
+    CONTROL_RESULT_BUSY,      /* another verify that was asked for is under way */
 };
 
 enum control_action_type {
@@ -170,6 +184,29 @@ enum control_state {
 };
 const char *control_state_word(enum control_state state);
 
+/* Who wants a verify; the first goes first. */
+enum control_verify_why {
+    CONTROL_VERIFY_NONE, /* there has been none */
+    CONTROL_VERIFY_ASKED,
+    CONTROL_VERIFY_DUE, /* in the view: after a first start, or the death of a proxy */
+    CONTROL_VERIFY_BACKGROUND,
+};
+const char *control_verify_why_word(enum control_verify_why why);
+
+/* One verify. */
+struct control_verify_snapshot {
+    bool is_running;
+    enum control_verify_why why;
+    uint64_t ticket; /* ASKED: of the command */
+    uint32_t node;   /* or VERIFY_ALL_NODES */
+    bool is_mending;
+    uint64_t started_us;
+    uint64_t ended_us;
+    enum verify_state phase;
+    char failure[80]; /* "" unless it failed or was stopped */
+    struct verify_progress progress;
+};
+
 struct control_snapshot {
     enum control_state state;
     uint16_t proxy_id; /* VIEW_NO_PROXY before one is taken */
@@ -187,6 +224,12 @@ struct control_snapshot {
     uint64_t fill_last_us;
     uint64_t fill_items_copied; /* of all fills of this proxy */
     uint64_t fill_bytes_copied;
+    uint64_t verifies_done;                  /* by this proxy, without those that were asked for */
+    uint64_t divergences[VERIFY_KIND_COUNT]; /* found by all verifies of this proxy */
+    uint64_t repairs;
+    uint16_t verify_due_by;                      /* proxy id, VIEW_NO_PROXY */
+    struct control_verify_snapshot verify;       /* the latest, of any sort */
+    struct control_verify_snapshot verify_asked; /* the last one that was asked for and is over */
     uint64_t views_damaged;
     uint64_t clocks_refused; /* ceilings of tokens that no clock can have promised */
     uint64_t leases_lapsed;

@@ -25,14 +25,17 @@
     X(PROXY_GONE, "proxy-gone", WARNING)       /* proxy, detail: lease or farewell */              \
     X(LEASE_LAPSED, "lease-lapsed", WARNING)   /* b: microseconds since the last heartbeat */      \
     X(LEASE_REGAINED, "lease-regained", INFO)                                                      \
-    X(SERVING, "serving", NOTICE)            /* a: epoch; the proxy has joined first */            \
-    X(FIRST_START, "first-start", NOTICE)    /* a: nodes taken on trust */                         \
-    X(LAST_COPY_LOST, "last-copy-lost", ERR) /* node, detail: what was made of it */               \
-    X(FILL_STARTED, "fill-started", NOTICE)  /* node */                                            \
-    X(FILL_DONE, "fill-done", NOTICE)        /* node, a: items, b: microseconds */                 \
-    X(FILL_FAILED, "fill-failed", WARNING)   /* node, detail: why */                               \
-    X(FLUSHED, "flushed", NOTICE)            /* a: delay in seconds */                             \
-    X(POOL_MISMATCH, "pool-mismatch", ERR)   /* proxy whose pool is configured otherwise */
+    X(SERVING, "serving", NOTICE)               /* a: epoch; the proxy has joined first */         \
+    X(FIRST_START, "first-start", NOTICE)       /* a: nodes taken on trust */                      \
+    X(LAST_COPY_LOST, "last-copy-lost", ERR)    /* node, detail: what was made of it */            \
+    X(FILL_STARTED, "fill-started", NOTICE)     /* node */                                         \
+    X(FILL_DONE, "fill-done", NOTICE)           /* node, a: items, b: microseconds */              \
+    X(FILL_FAILED, "fill-failed", WARNING)      /* node, detail: why */                            \
+    X(VERIFY_STARTED, "verify-started", NOTICE) /* node or none, detail: mends or looks only */    \
+    X(VERIFY_DONE, "verify-done", NOTICE)       /* a: copies that differed, b: mended */           \
+    X(VERIFY_FAILED, "verify-failed", WARNING)  /* detail: why */                                  \
+    X(FLUSHED, "flushed", NOTICE)               /* a: delay in seconds */                          \
+    X(POOL_MISMATCH, "pool-mismatch", ERR)      /* proxy whose pool is configured otherwise */
 
 enum trace_type {
 #define X(name, word, level) TRACE_##name,

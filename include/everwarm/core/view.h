@@ -32,6 +32,7 @@ struct view {
     uint16_t alone;    /* this proxy need not settle, and no other writes; else VIEW_NO_PROXY */
     uint16_t flush_by; /* a flush of all nodes is due, and this proxy does it; else VIEW_NO_PROXY */
     uint32_t flush_delay_s; /* of that flush */
+    uint16_t due_by; /* a verify of the pool is due, and this proxy does it; else VIEW_NO_PROXY */
     uint32_t ancestor_count;
     uint64_t ancestors[VIEW_ANCESTORS_MAX]; /* hashes of effective views, latest first */
     uint32_t node_count;

@@ -46,7 +46,12 @@ struct wire_event {
     enum wire_end end;  /* CLOSED */
 };
 
-enum wire_action_type { WIRE_CONNECT, WIRE_WRITE, WIRE_CLOSE };
+enum wire_action_type {
+    WIRE_CONNECT,
+    WIRE_WRITE,
+    WIRE_CLOSE,
+    WIRE_FINISH, /* half-close it: nothing more is written; what comes is delivered as before */
+};
 
 struct wire_action {
     enum wire_action_type type;
