@@ -731,7 +731,7 @@ struct verify_options rig_verify_options(void)
         .node_count = RIG_NODES,
         .item_bytes_max = 1 << 20,
         .window = 64,
-        .table_bytes = 1 << 20,
+        .table_bytes = 1 << 17,
         .timeout_us = 6000000,
         .settle_us = 1500000,
     };

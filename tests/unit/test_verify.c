@@ -9,8 +9,8 @@
 
 enum {
     KEYS = 200,
-    STEPS = 26, /* more commands than one key that is mended and disturbed has */
-    SEEDS = 150,
+    STEPS = 20, /* more commands than one key that is mended and disturbed has */
+    SEEDS = 60,
     UNDER_WAY_US = 1000000, /* no write takes longer from the first node to the last */
     HOSTILE_KEYS = 3,
 };
