@@ -130,7 +130,8 @@ static bool is_same_pool(const struct control *control)
     const struct topology *now =
         &control->topologies[control->effective_serial % CONTROL_TOPOLOGIES_MAX];
     const struct topology *then = &control->verify_topology;
-    bool is_same = now->complete == then->complete && now->leaders == then->leaders;
+    bool is_same = now->complete == then->complete && now->leaders == then->leaders &&
+                   now->has_tokens == then->has_tokens;
     for (node_set left = now->complete; left != 0 && is_same; left &= left - 1) {
         uint32_t node = node_set_first(left);
         is_same = identity_is_equal(&now->identity[node], &then->identity[node]);
@@ -204,6 +205,7 @@ static void start(struct control *control, enum control_verify_why why)
     struct verify_plan plan = {
         .topology = &control->verify_topology,
         .node = is_asked ? control->verify_command.node : VERIFY_ALL_NODES,
+        .has_tokens = control->verify_topology.has_tokens,
         .is_mending = !is_asked || control->verify_command.is_mending,
         .rate_bytes = is_background ? control->options.verify_rate_bytes : 0,
         .rate_keys =

@@ -284,8 +284,6 @@ static void meta_set(struct rig *rig, uint32_t node, const struct command *c, st
     struct slice token = flag_of(c, 3, 'E');
     item->cas = token.ptr != NULL ? number(token) : item->cas;
     item->flags = (uint32_t)number(flag_of(c, 3, 'F'));
-    struct slice token = flag_of(c, 3, 'E');
-    item->cas = token.ptr != NULL ? number(token) : item->cas;
     int64_t exptime = (int64_t)number(flag_of(c, 3, 'T'));
     item->expires_s = exptime == 0                ? 0
                       : exptime <= RELATIVE_MAX_S ? rig_time_s(rig, node) + exptime

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* When control has copies compared, against model nodes in simulated time. */
+#include "control_world.h"
+
+/* The data that nodes are trusted to have at a first start is compared once, and mended. */
+START_TEST(first_start_is_verified)
+{
+    world_start(2);
+    stand_in.verify_us = 400000;
+    proxy_start(0);
+    WAIT(is_serving(0), SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, see(0)->proxy_id);
+    WAIT(see(0)->verify.is_running, SECOND);
+    ck_assert_int_eq(snap.verify.why, CONTROL_VERIFY_DUE);
+    ck_assert(stand_in.plan.is_mending && world.proxy[0].adopted.is_young);
+    ck_assert_uint_eq(stand_in.plan.node, VERIFY_ALL_NODES);
+    ck_assert_int_eq(stand_in.plan.clock_s[1], WALL_S);
+    WAIT(!world.proxy[0].adopted.is_young, SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, VIEW_NO_PROXY);
+    ck_assert_uint_eq(snap.divergences[VERIFY_KIND_EXTRA], 3);
+    ck_assert_uint_eq(snap.repairs, 3);
+    pass(10 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, 1);
+    ck_assert_uint_eq(see(0)->epoch, 2);
+    world_end();
+}
+END_TEST
+
+static void serve_verified(uint32_t proxies)
+{
+    world_start(2);
+    stand_in.verify_us = 100000;
+    for (uint32_t p = 0; p < proxies; p++) {
+        proxy_start(p);
+        WAIT(is_serving(p), 3 * SECOND);
+    }
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY && is_serving(0), 3 * SECOND);
+    pass(2 * SECOND); /* all know of each other */
+    stand_in.begun = 0;
+}
+
+/* Two runs, not before a lease after the death was seen; a farewell is no death. */
+START_TEST(death_of_a_proxy_is_followed_by_verifies)
+{
+    serve_verified(3);
+    control_leave(world.proxy[2].control, world.now_us);
+    take_actions(2);
+    WAIT(see(0)->proxies == 2, 3 * SECOND);
+    pass(3 * SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, VIEW_NO_PROXY);
+    proxy_kill(1);
+    WAIT(see(0)->proxies == 1, 3 * SECOND);
+    uint64_t death_us = world.now_us;
+    WAIT(stand_in.begun == 1, 3 * SECOND);
+    ck_assert_uint_ge(stand_in.begun_us, death_us + SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, see(0)->proxy_id);
+    WAIT(stand_in.begun == 2, 2 * SECOND);
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY, SECOND);
+    pass(5 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, 2);
+    world_end();
+}
+END_TEST
+
+START_TEST(verify_outlives_who_did_it)
+{
+    serve_verified(3);
+    stand_in.verify_us = UINT64_MAX / 2;
+    proxy_kill(2);
+    WAIT(stand_in.begun == 1, 5 * SECOND);
+    uint32_t doer = see(0)->verify_due_by == snap.proxy_id ? 0 : 1;
+    stand_in.verify_us = 100000;
+    proxy_kill(doer);
+    WAIT(see(1 - doer)->verify_due_by == snap.proxy_id, 5 * SECOND);
+    WAIT(stand_in.begun == 3, 5 * SECOND);
+    WAIT(see(1 - doer)->verify_due_by == VIEW_NO_PROXY, SECOND);
+    world_end();
+}
+END_TEST
+
+static enum control_result ask_verify(uint32_t node, uint64_t ticket, bool is_mending)
+{
+    struct control_command c = {
+        .type = CONTROL_COMMAND_VERIFY, .ticket = ticket, .node = node, .is_mending = is_mending};
+    control_command(world.proxy[0].control, &c, world.now_us);
+    take_actions(0);
+    return world.proxy[0].result;
+}
+
+/* A change of view waits until it rests, and one that leaves other nodes begins it anew. */
+START_TEST(verify_rests_while_views_change)
+{
+    serve_verified(1);
+    stand_in.verify_us = UINT64_MAX / 2;
+    ck_assert_int_eq(ask_verify(VERIFY_ALL_NODES, 1, true), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify.is_running, SECOND);
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_DRAIN, 1, true), CONTROL_RESULT_OK);
+    WAIT(stand_in.begun == 2, SECOND); /* other leaders */
+    ck_assert(see(0)->verify.is_running && !stand_in.last->is_held);
+    stand_in.is_unruly = true;
+    struct control_command ready = {.type = CONTROL_COMMAND_READY, .node = 1, .ticket = 5};
+    control_command(world.proxy[0].control, &ready, world.now_us);
+    take_actions(0);
+    pass(SECOND);
+    ck_assert(stand_in.last->is_held);
+    ck_assert_int_eq(see(0)->nodes[1].admin, NODE_ADMIN_DRAIN);
+    stand_in.is_unruly = false;
+    WAIT(see(0)->nodes[1].admin == NODE_ADMIN_READY, SECOND);
+    node_kill(1);
+    WAIT(is_data(0, 1, NODE_DATA_OUT), 3 * SECOND);
+    WAIT(stand_in.begun == 4, SECOND);
+    ck_assert_uint_eq(stand_in.plan.topology->complete, 1);
+    world_end();
+}
+END_TEST
+
+START_TEST(verify_on_command)
+{
+    serve_verified(1);
+    stand_in.verify_us = 300000;
+    ck_assert_int_eq(ask_verify(1, 70, true), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify.is_running, SECOND);
+    ck_assert_uint_eq(stand_in.plan.node, 1);
+    ck_assert_int_eq(ask_verify(1, 71, true), CONTROL_RESULT_UNCHANGED);
+    ck_assert_int_eq(ask_verify(1, 72, false), CONTROL_RESULT_BUSY);
+    WAIT(see(0)->verify_asked.ticket == 70, SECOND);
+    ck_assert_int_eq(snap.verify_asked.phase, VERIFY_DONE);
+    ck_assert_uint_eq(snap.verify_asked.progress.mended, 3);
+    stand_in.is_failing = true;
+    ck_assert_int_eq(ask_verify(0, 73, false), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify_asked.ticket == 73, SECOND);
+    ck_assert_int_eq(snap.verify_asked.phase, VERIFY_FAILED);
+    ck_assert_str_eq(snap.verify_asked.failure, "node 1: made to fail");
+    stand_in.is_failing = false;
+    ck_assert_int_eq(ask_verify(1, 74, false), CONTROL_RESULT_OK);
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_VERIFY_STOP, 0, false), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify_asked.ticket == 74, SECOND);
+    ck_assert_str_eq(snap.verify_asked.failure, "stopped");
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_VERIFY_STOP, 0, false), CONTROL_RESULT_UNCHANGED);
+    world_end();
+}
+END_TEST
+
+/* What it has given up counts as what workers have: nothing is concluded until its end. */
+START_TEST(verify_gives_up_connections)
+{
+    serve_verified(2);
+    stand_in.given_up = node_set_of(1);
+    stand_in.clouds = 0;
+    stand_in.verify_us = UINT64_MAX / 2;
+    ck_assert_int_eq(ask_verify(1, 1, false), CONTROL_RESULT_OK);
+    pass(SECOND);
+    ck_assert_uint_gt(stand_in.clouds, 10);
+    stand_in.given_up = 0;
+    pass(SECOND);
+    uint32_t clouds = stand_in.clouds;
+    pass(SECOND);
+    ck_assert_uint_eq(stand_in.clouds, clouds);
+    world_end();
+}
+END_TEST
+
+/* One proxy alone, at its rate, again and again; whatever else is asked for goes first. */
+START_TEST(verifies_in_the_background)
+{
+    world_start(2);
+    stand_in.verify_us = 20 * SECOND;
+    for (uint32_t p = 0; p < 2; p++) {
+        struct control_options options = options_of(p);
+        options.is_verify_background = true;
+        options.verify_rate_bytes = 2 << 20;
+        proxy_start_with(p, &options);
+        WAIT(is_serving(p), 3 * SECOND);
+    }
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY, 30 * SECOND);
+    uint32_t begun = stand_in.begun;
+    WAIT(stand_in.begun == begun + 1, 90 * SECOND);
+    ck_assert_int_eq(see(0)->verify.why, CONTROL_VERIFY_BACKGROUND);
+    ck_assert_uint_eq(stand_in.plan.rate_bytes, 2 << 20);
+    ck_assert_uint_eq(stand_in.plan.rate_keys, 8192);
+    ck_assert_int_eq(see(1)->verify.why, CONTROL_VERIFY_NONE);
+    ck_assert_int_eq(ask_verify(1, 1, false), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify.why == CONTROL_VERIFY_ASKED && snap.verify.is_running, SECOND);
+    ck_assert_uint_eq(stand_in.plan.rate_bytes, 0);
+    WAIT(see(0)->verify.why == CONTROL_VERIFY_BACKGROUND, 90 * SECOND);
+    WAIT(!see(0)->verify.is_running, 30 * SECOND);
+    uint64_t ended_us = world.now_us;
+    WAIT(see(0)->verify.is_running, 90 * SECOND);
+    ck_assert_uint_ge(world.now_us - ended_us, 50 * SECOND);
+    world_end();
+}
+END_TEST
+
+int main(void)
+{
+    TCase *stories = tcase_create("stories");
+    tcase_set_timeout(stories, 60);
+    tcase_add_test(stories, first_start_is_verified);
+    tcase_add_test(stories, death_of_a_proxy_is_followed_by_verifies);
+    tcase_add_test(stories, verify_outlives_who_did_it);
+    tcase_add_test(stories, verify_rests_while_views_change);
+    tcase_add_test(stories, verify_on_command);
+    tcase_add_test(stories, verify_gives_up_connections);
+    tcase_add_test(stories, verifies_in_the_background);
+    Suite *suite = suite_create("control and its verifies");
+    suite_add_tcase(suite, stories);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
