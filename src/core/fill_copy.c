@@ -39,6 +39,8 @@
  */
 #include "fill_private.h"
 
+#include "token.h"
+
 #include "everwarm/base/invariant.h"
 #include "everwarm/core/rule.h"
 #include "everwarm/mc/encode.h"
@@ -359,7 +361,7 @@ static void place_head(struct fill *fill, const struct fill_slot *slot, int64_t 
     } else {
         mc_write(&w, SLICE(" ME"));
     }
-    if (fill->plan.topology->has_tokens) {
+    if (fill->plan.topology->has_tokens && token_is(slot->donor.cas)) {
         mc_write(&w, SLICE(" E"));
         mc_write_u64(&w, slot->donor.cas);
     }

@@ -166,7 +166,7 @@ static void keep_item_head(struct dataplane *dp, struct leg *leg, const struct m
         mc_write(&w, SLICE(" F"));
         mc_write_u64(&w, reply->flags);
     }
-    if (dp->topology->has_tokens) {
+    if (dp->topology->has_tokens && token_is(reply->cas)) {
         mc_write(&w, SLICE(" E"));
         mc_write_u64(&w, reply->cas);
     }

@@ -11,10 +11,12 @@
 #ifndef EVERWARM_CORE_TOKEN_H
 #define EVERWARM_CORE_TOKEN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
     TOKEN_SHIFT_MS = 22,
+    TOKEN_BITS_MIN = 52, /* 2020 and 13 days; and no node makes so many changes */
     TOKEN_SHIFT_PROXY = 14,
     TOKEN_SHIFT_WORKER = 8,
     TOKEN_COUNTER_MAX = 255,
@@ -44,6 +46,16 @@ struct token_clock {
  * Returns  the token; 0: too many at once, ask again a millisecond later.
  */
 uint64_t token_next(struct token_clock *clock, uint64_t now_ms, uint32_t proxy, uint32_t worker);
+
+/*
+ * Can CAS be a token? What memcached counts up to by itself stays below. Such a number must not be
+ * given to the copy on another node: after a flush memcached takes items whose CAS is below its own
+ * count of that time for flushed, and the copy would be gone as soon as it is stored.
+ */
+static inline bool token_is(uint64_t cas)
+{
+    return cas >> TOKEN_BITS_MIN != 0;
+}
 
 /* Write TOKEN as TOKEN_DIGITS decimal digits. */
 void token_write(uint64_t token, char *to);

@@ -1329,7 +1329,8 @@ START_TEST(test_copies_get_one_token)
     client(0, FORMAT("incr %s 1\r\n", k));
     (void)expect_node_token(0, FORMAT("ma %s MI D1 E# v\r\nmg %s v f t c u\r\n", k, k));
     node(0, "VA 2\r\n10\r\nVA 2 f0 t-1 c44\r\n10\r\n");
-    expect_node(1, FORMAT("ms %s 2 E44\r\n10\r\n", k));
+    /* Not the number that memcached gave it: see token_is. */
+    expect_node(1, FORMAT("ms %s 2\r\n10\r\n", k));
     node(1, "HD\r\n");
     expect_client(0, "10\r\n");
 }
