@@ -9,7 +9,7 @@
  */
 #include "everwarm/admin/admin.h"
 
-#include "counts.h"
+#include "context.h"
 #include "http.h"
 
 #include "everwarm/base/invariant.h"
@@ -48,7 +48,7 @@ enum site { SITE_TCP, SITE_UNIX, SITE_COUNT };
 
 struct admin {
     unsigned int magic;
-    struct counts counts;
+    struct context context;
     char host[HOST_BYTES_MAX]; /* as in the options */
     char url[URL_BYTES_MAX];
     char socket[sizeof(((struct sockaddr_un *)NULL)->sun_path)]; /* empty: none of ours to unlink */
@@ -276,8 +276,13 @@ enum status admin_start(const struct admin_options *options, struct control_port
         return complain(&complaint, STATUS_NO_MEMORY, "start", "out of memory");
     }
     admin->magic = ADMIN_MAGIC;
+    admin->context.port = port;
+    if (words_start(&admin->context.words, port) != STATUS_OK) {
+        free(admin);
+        return complain(&complaint, STATUS_SYSTEM, "start", "no thread could be had");
+    }
     for (int i = 0; i < SITE_COUNT; i++) {
-        admin->sites[i] = (struct http_site){.port = port, .counts = &admin->counts};
+        admin->sites[i] = (struct http_site){.context = &admin->context};
     }
     admin->sites[SITE_TCP].gate.host = admin->host;
     const enum status status = start_sites(admin, options, &complaint);
@@ -302,11 +307,13 @@ void admin_stop(struct admin **admin)
         return;
     }
     REQUIRE(stopped->magic == ADMIN_MAGIC);
+    control_port_close_events(stopped->context.port);
     for (int i = 0; i < SITE_COUNT; i++) {
         if (stopped->daemons[i] != NULL) {
             MHD_stop_daemon(stopped->daemons[i]);
         }
     }
+    words_stop(&stopped->context.words);
     if (stopped->socket[0] != '\0') {
         (void)unlink(stopped->socket);
     }

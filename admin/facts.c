@@ -193,6 +193,19 @@ json_t *facts_wall_time(uint64_t wall_us)
     return json_string(text);
 }
 
+json_t *facts_wall_time_ms(uint64_t wall_us)
+{
+    const time_t seconds = (time_t)(wall_us / 1000000);
+    struct tm parts;
+    char text[40];
+    if (gmtime_r(&seconds, &parts) == NULL) {
+        return json_null();
+    }
+    const size_t used = strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &parts);
+    (void)snprintf(text + used, sizeof(text) - used, ".%03uZ", (unsigned)(wall_us / 1000 % 1000));
+    return json_string(text);
+}
+
 json_t *facts_time(const struct proxy_snapshot *snapshot, uint64_t mono_us)
 {
     if (mono_us == 0) {

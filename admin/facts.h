@@ -40,7 +40,9 @@ json_t *facts_count(uint64_t value);
 json_t *facts_seconds(uint64_t us);
 /* "2026-01-01T00:00:00Z" of microseconds since 1970. */
 json_t *facts_wall_time(uint64_t wall_us);
-/* The same of a monotonic time of SNAPSHOT; null for 0. */
+/* "2026-01-01T00:00:00.042Z" */
+json_t *facts_wall_time_ms(uint64_t wall_us);
+/* A monotonic time of SNAPSHOT, in whole seconds; null for 0. */
 json_t *facts_time(const struct proxy_snapshot *snapshot, uint64_t mono_us);
 /* Text of a peer: bytes that are no graphic ASCII become '?'. */
 json_t *facts_text(const char *text);

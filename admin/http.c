@@ -12,7 +12,7 @@
  */
 #include "http.h"
 
-#include "counts.h"
+#include "context.h"
 #include "uri.h"
 
 #include "everwarm/base/invariant.h"
@@ -20,7 +20,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXCHANGE_MAGIC = 0x45584348 };
+enum {
+    EXCHANGE_MAGIC = 0x45584348,
+    /* Of a stream, asked for at once: a few events. */
+    STREAM_BYTES = 4096,
+};
 
 struct exchange {
     unsigned int magic;
@@ -72,7 +76,7 @@ static enum MHD_Result take_query(void *closure, enum MHD_ValueKind kind, const 
 }
 
 static void run_route(const struct http_site *site, struct MHD_Connection *connection,
-                      struct exchange *exchange)
+                      const char *method, struct exchange *exchange)
 {
     struct queries queries = {.route = exchange->match.route, .reply = &exchange->reply};
     (void)MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, take_query, &queries);
@@ -80,16 +84,26 @@ static void run_route(const struct http_site *site, struct MHD_Connection *conne
         return;
     }
     const struct request request = {
-        .port = site->port,
-        .counts = site->counts,
+        .port = site->context->port,
+        .context = site->context,
         .route = exchange->match.route,
         .name = exchange->match.name,
         .query_count = queries.count,
         .queries = queries.items,
         .body = slice_of(exchange->body, exchange->body_bytes),
+        .last_event_id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Last-Event-ID"),
     };
+    if (request.body.len > 0 && request.route->body == NULL) {
+        reply_problem(&exchange->reply, PROBLEM_BAD_REQUEST, "This path takes no body.",
+                      "repeat the call without a body");
+        return;
+    }
     exchange->match.route->handler(&request, &exchange->reply);
     INVARIANT(exchange->reply.status != 0);
+    if (exchange->reply.source != NULL && strcmp(method, "HEAD") == 0) {
+        reply_fini(&exchange->reply); /* the library would end a stream that is not there */
+        exchange->reply.source = NULL;
+    }
 }
 
 static enum MHD_Result add_headers(struct MHD_Response *response, const struct reply *reply)
@@ -103,6 +117,7 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct r
         {"X-Content-Type-Options", "nosniff"},
         {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
         {MHD_HTTP_HEADER_ALLOW, reply->allow[0] == '\0' ? NULL : reply->allow},
+        {MHD_HTTP_HEADER_LOCATION, reply->location[0] == '\0' ? NULL : reply->location},
         {MHD_HTTP_HEADER_RETRY_AFTER, reply->status == MHD_HTTP_SERVICE_UNAVAILABLE ? "1" : NULL},
         {MHD_HTTP_HEADER_CONNECTION, reply->must_close ? "close" : NULL},
     };
@@ -115,18 +130,32 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct r
     return MHD_YES;
 }
 
+/* What REPLY held is the response's from then on. */
+static struct MHD_Response *create_response(struct reply *reply)
+{
+    struct MHD_Response *response =
+        reply->source != NULL
+            ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BYTES, reply->source,
+                                                reply->closure, reply->close)
+            : MHD_create_response_from_buffer(reply->body_bytes, reply->body,
+                                              MHD_RESPMEM_MUST_FREE);
+    if (response != NULL) {
+        reply->body = NULL;
+        reply->close = NULL;
+    }
+    return response;
+}
+
 /* MHD_NO closes the connection: all that is left to do without memory. */
 static enum MHD_Result send_reply(const struct http_site *site, struct MHD_Connection *connection,
                                   struct exchange *exchange)
 {
     struct reply *reply = &exchange->reply;
-    counts_add(site->counts, exchange->match.route, reply->status);
-    struct MHD_Response *response =
-        MHD_create_response_from_buffer(reply->body_bytes, reply->body, MHD_RESPMEM_MUST_FREE);
+    counts_add(&site->context->counts, exchange->match.route, reply->status);
+    struct MHD_Response *response = create_response(reply);
     if (response == NULL) {
         return MHD_NO;
     }
-    reply->body = NULL;
     enum MHD_Result result = add_headers(response, reply);
     if (result == MHD_YES) {
         result = MHD_queue_response(connection, reply->status, response);
@@ -209,7 +238,7 @@ enum MHD_Result http_answer(void *closure, struct MHD_Connection *connection, co
         return MHD_YES;
     }
     if (exchange->reply.status == 0) {
-        run_route(site, connection, exchange);
+        run_route(site, connection, method, exchange);
     }
     return send_reply(site, connection, exchange);
 }

@@ -7,13 +7,12 @@
 
 #include <microhttpd.h>
 
-struct counts;
+struct context;
 
 /* What the callbacks of one listener share; unchanged while it listens. */
 struct http_site {
     struct gate_site gate;
-    struct control_port *port;
-    struct counts *counts;
+    struct context *context;
 };
 
 /* For MHD_start_daemon: the handler of requests; CLOSURE is a struct http_site. */

@@ -5,7 +5,7 @@
  */
 #include "metrics.h"
 
-#include "counts.h"
+#include "context.h"
 #include "exposition.h"
 #include "facts.h"
 #include "metrics_nodes.h"
@@ -375,7 +375,7 @@ void metrics_show(const struct request *request, struct reply *reply)
     write_pools(out, snapshot);
     write_pool_words(out, snapshot);
     metrics_nodes_write(out, snapshot);
-    write_admin(out, request->counts);
+    write_admin(out, &request->context->counts);
     write_process(out, snapshot);
     const bool is_whole = ferror(out) == 0;
     if (fclose(out) != 0 || !is_whole) {

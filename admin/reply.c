@@ -71,6 +71,16 @@ void reply_text(struct reply *reply, const char *type, char *body, size_t body_b
     }
 }
 
+void reply_stream(struct reply *reply, const char *type, reply_source *source, void *closure,
+                  void (*close)(void *closure))
+{
+    reply->status = 200;
+    reply->type = type;
+    reply->source = source;
+    reply->closure = closure;
+    reply->close = close;
+}
+
 void reply_problem(struct reply *reply, enum problem problem, const char *detail, const char *fix)
 {
     const struct problem_kind *kind = &KINDS[problem];
@@ -101,4 +111,8 @@ void reply_fini(struct reply *reply)
     free(reply->body);
     reply->body = NULL;
     reply->body_bytes = 0;
+    if (reply->close != NULL) {
+        reply->close(reply->closure);
+        reply->close = NULL;
+    }
 }

@@ -6,6 +6,8 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
 
 /* X(name, slug of the type, HTTP status, title): titles never change, the detail says the case. */
 #define PROBLEM_TABLE(X)                                                                           \
@@ -15,15 +17,18 @@
     X(CROSS_SITE, "cross-site", 403, "The request comes from another site's page")                 \
     X(NO_ROUTE, "not-found", 404, "There is nothing at this path")                                 \
     X(NO_NODE, "no-such-node", 404, "No node has this name")                                       \
+    X(NO_TASK, "no-such-task", 404, "No task has this number")                                     \
     X(METHOD, "method-not-allowed", 405, "This path does not take this method")                    \
     X(LAST_COPY, "last-copy", 409, "This would leave no readable copy")                            \
+    X(NOT_CANCELLABLE, "not-cancellable", 409, "This task can't be cancelled")                     \
     X(LENGTH, "length-required", 411, "A body needs a Content-Length")                             \
     X(TOO_LARGE, "body-too-large", 413, "The body is too large")                                   \
     X(MEDIA_TYPE, "media-type", 415, "The body is not declared as JSON")                           \
     X(HOST, "foreign-host", 421, "This is not the host you asked for")                             \
-    X(UNSUPPORTED, "unsupported", 422, "This release does not take this")                          \
+    X(BAD_MEMBER, "bad-member", 422, "The body says something that can't be")                      \
     X(NO_MEMORY, "out-of-memory", 503, "Out of memory")                                            \
     X(BUSY, "busy", 503, "Too many commands wait for their answer")                                \
+    X(WATCHERS, "too-many-watchers", 503, "Too many watch the events already")                     \
     X(STARTING, "starting", 503, "The proxy is still starting")                                    \
     X(NOT_READY, "not-ready", 503, "The proxy does not serve")                                     \
     X(STUCK, "stuck", 503, "The proxy does not move")                                              \
@@ -36,13 +41,25 @@ enum problem {
         PROBLEM_COUNT
 };
 
+/*
+ * A body without an end: write what is new to OUT, waiting for it if need be.
+ *
+ * Returns  number of bytes, 1..CAPACITY; REPLY_SOURCE_END: the body ends here.
+ */
+typedef ssize_t reply_source(void *closure, uint64_t position, char *out, size_t capacity);
+enum { REPLY_SOURCE_END = -1 };
+
 struct reply {
     unsigned int status; /* 0: not decided yet */
     const char *type;    /* static; Content-Type */
     char *body;          /* malloc'd and owned; NULL: empty */
     size_t body_bytes;
-    char allow[32];  /* 405: the methods; otherwise empty */
-    bool must_close; /* nothing after this on the connection is to be believed */
+    reply_source *source;         /* in place of a body; NULL: none */
+    void *closure;                /* source's */
+    void (*close)(void *closure); /* called once, when nothing more is asked of source */
+    char allow[32];               /* 405: the methods; otherwise empty */
+    char location[32];            /* 202: where to look; otherwise empty */
+    bool must_close;              /* nothing after this on the connection is to be believed */
 };
 
 /* Answer with JSON, taken; NULL (out of memory while it was built) becomes that problem. */
@@ -50,6 +67,10 @@ void reply_json(struct reply *reply, unsigned int status, json_t *json);
 
 /* Answer 200 with BODY, malloc'd and taken; NULL: out of memory. TYPE is static. */
 void reply_text(struct reply *reply, const char *type, char *body, size_t body_bytes);
+
+/* Answer 200 with what SOURCE gives; CLOSE frees CLOSURE, which is taken. TYPE is static. */
+void reply_stream(struct reply *reply, const char *type, reply_source *source, void *closure,
+                  void (*close)(void *closure));
 
 /* Answer with a problem; DETAIL is the case at hand, FIX what to type next. Both are borrowed. */
 void reply_problem(struct reply *reply, enum problem problem, const char *detail, const char *fix);

@@ -2,11 +2,14 @@
 /* The table, and finding a path in it. A dozen routes: looking at each is quick enough. */
 #include "route.h"
 
+#include "command.h"
+#include "events.h"
 #include "health.h"
 #include "index.h"
 #include "metrics.h"
 #include "nodes.h"
 #include "stats.h"
+#include "tasks.h"
 #include "uri.h"
 
 #include "everwarm/base/invariant.h"
@@ -15,66 +18,149 @@
 #include <string.h>
 
 static const struct route ROUTES[ROUTE_COUNT] = {
-    {.method = "GET", .path = "/", .queries = "", .summary = "this list", .handler = index_show},
+    {.method = "GET",
+     .path = "/",
+     .queries = "",
+     .summary = "this list",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .type = "text/plain; charset=utf-8",
+     .handler = index_show},
     {.method = "GET",
      .path = "/stats",
      .queries = "filter format ",
      .summary = "every figure; ?filter=nodes.* ?format=text",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Stats",
      .handler = stats_show},
     {.method = "GET",
      .path = "/metrics",
      .queries = "",
      .summary = "the same for Prometheus",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .type = "text/plain; version=0.0.4; charset=utf-8",
      .handler = metrics_show},
     {.method = "GET",
      .path = "/livez",
      .queries = "verbose ",
      .summary = "200 while the process moves; ?verbose",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .type = "text/plain; charset=utf-8",
      .handler = health_live},
     {.method = "GET",
      .path = "/readyz",
      .queries = "verbose ",
      .summary = "200 while it serves; ?verbose",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .type = "text/plain; charset=utf-8",
      .handler = health_ready},
     {.method = "GET",
      .path = "/version",
      .queries = "",
      .summary = "name and version",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Version",
      .handler = health_version},
     {.method = "GET",
      .path = "/v1/nodes",
      .queries = "",
      .summary = "all nodes",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Nodes",
      .handler = nodes_list},
     {.method = "GET",
      .path = "/v1/nodes/{name}",
      .queries = "",
      .summary = "one node",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Node",
      .handler = nodes_show},
     {.method = "POST",
      .path = "/v1/nodes/{name}/drain",
      .queries = "force ",
      .summary = "no reads from it; it stays up to date",
-     .handler = nodes_command,
+     .role = ROLE_OPERATOR,
+     .body = "Word",
+     .status = 200,
+     .answer = "Done",
+     .handler = command_word,
      .command = CONTROL_COMMAND_DRAIN},
     {.method = "POST",
      .path = "/v1/nodes/{name}/maint",
      .queries = "force ",
      .summary = "nothing goes there; it is refilled when it leaves this",
-     .handler = nodes_command,
+     .role = ROLE_OPERATOR,
+     .body = "Word",
+     .status = 200,
+     .answer = "Done",
+     .handler = command_word,
      .command = CONTROL_COMMAND_MAINT},
     {.method = "POST",
      .path = "/v1/nodes/{name}/ready",
      .queries = "force ",
      .summary = "take it back",
-     .handler = nodes_command,
+     .role = ROLE_OPERATOR,
+     .body = "Word",
+     .status = 200,
+     .answer = "Done",
+     .handler = command_word,
      .command = CONTROL_COMMAND_READY},
     {.method = "POST",
      .path = "/v1/nodes/{name}/resync",
      .queries = "force ",
      .summary = "throw its data away and fill it again",
-     .handler = nodes_command,
+     .role = ROLE_OPERATOR,
+     .status = 202,
+     .answer = "Task",
+     .handler = command_resync,
      .command = CONTROL_COMMAND_RESYNC},
+    {.method = "POST",
+     .path = "/v1/nodes/{name}/check",
+     .queries = "",
+     .summary = "one check now",
+     .role = ROLE_OPERATOR,
+     .status = 202,
+     .answer = "Task",
+     .handler = command_check},
+    {.method = "GET",
+     .path = "/v1/tasks",
+     .queries = "",
+     .summary = "what is under way, and what lately was",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Tasks",
+     .handler = tasks_list},
+    {.method = "GET",
+     .path = "/v1/tasks/{id}",
+     .queries = "",
+     .summary = "one task and how far it is",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Task",
+     .handler = tasks_show},
+    {.method = "DELETE",
+     .path = "/v1/tasks/{id}",
+     .queries = "",
+     .summary = "cancel it",
+     .role = ROLE_OPERATOR,
+     .status = 200,
+     .answer = "Task",
+     .handler = tasks_cancel},
+    {.method = "GET",
+     .path = "/v1/events",
+     .queries = "since ",
+     .summary = "what happens, as it happens; ?since=ID",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .type = "text/event-stream",
+     .handler = events_watch},
 };
 
 const struct route *route_at(size_t index)
@@ -93,17 +179,17 @@ enum path_outcome { PATH_OTHER, PATH_BAD_NAME, PATH_SAME };
 /* Compare segment by segment, so that an encoded slash stays inside of its name. */
 static enum path_outcome match_path(const char *pattern, const char *path, char *name)
 {
-    static const char NAME[] = "{name}";
-    const char *hole = strstr(pattern, NAME);
+    const char *hole = strchr(pattern, '{');
     if (hole == NULL) {
         return strcmp(pattern, path) == 0 ? PATH_SAME : PATH_OTHER;
     }
     const size_t head = (size_t)(hole - pattern);
+    const char *tail = strchr(hole, '}') + 1;
     if (strncmp(pattern, path, head) != 0) {
         return PATH_OTHER;
     }
     const size_t len = strcspn(path + head, "/");
-    if (len == 0 || strcmp(hole + sizeof(NAME) - 1, path + head + len) != 0) {
+    if (len == 0 || strcmp(tail, path + head + len) != 0) {
         return PATH_OTHER;
     }
     const bool is_good = uri_decode(slice_of(path + head, len), name, NODE_NAME_BYTES_MAX + 1);
@@ -158,4 +244,15 @@ const char *route_query(const struct request *request, const char *name)
         }
     }
     return NULL;
+}
+
+bool route_number(const char *text, uint64_t *out)
+{
+    uint64_t number = 0;
+    const char *c = text;
+    for (; *c >= '0' && *c <= '9' && number < UINT64_MAX / 16; c++) {
+        number = number * 10 + (uint64_t)(*c - '0');
+    }
+    *out = number;
+    return c != text && *c == '\0';
 }

@@ -10,8 +10,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
-struct counts;
+struct context;
 struct request;
 typedef void route_handler(const struct request *request, struct reply *reply);
 
@@ -20,14 +21,22 @@ enum {
     ROUTE_QUERIES_MAX = 4,
     /* A filter that names one figure of one node. */
     ROUTE_QUERY_BYTES_MAX = 256,
-    ROUTE_COUNT = 12,
+    ROUTE_COUNT = 17,
 };
+
+/* Who may; each may what those before it may. */
+enum role { ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
 
 struct route {
     const char *method;
-    const char *path;    /* "{name}" stands for one segment, a node's name */
+    const char *path;    /* "{name}" or "{id}" stands for one segment: a node's name, a number */
     const char *queries; /* names that may stand after '?', with a space after each */
     const char *summary; /* for people */
+    enum role role;
+    const char *body;    /* schema of the body that may be sent; NULL: none may */
+    unsigned int status; /* of success */
+    const char *type;    /* of the answer; NULL: JSON */
+    const char *answer;  /* schema of a JSON answer */
     route_handler *handler;
     enum control_command_type command; /* of the routes that post one */
 };
@@ -40,12 +49,13 @@ struct route_query {
 /* What a handler gets; all borrowed for the call. */
 struct request {
     struct control_port *port;
-    struct counts *counts;
+    struct context *context;
     const struct route *route;
     const char *name; /* of the path, decoded; "" when the route has none */
     size_t query_count;
     const struct route_query *queries;
     struct slice body;
+    const char *last_event_id; /* of a watcher that comes back; NULL: not said */
 };
 
 enum route_outcome { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_BAD_NAME, ROUTE_NO_METHOD };
@@ -68,5 +78,8 @@ bool route_takes(const struct route *route, const char *query);
 
 /* The value of a query, or NULL when it was not given. */
 const char *route_query(const struct request *request, const char *name);
+
+/* TEXT as a number, digits alone; false: it is none that fits. */
+bool route_number(const char *text, uint64_t *out);
 
 #endif

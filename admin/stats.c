@@ -58,13 +58,14 @@ static json_t *latency_json(const struct histogram *latency)
                      facts_seconds(histogram_quantile_us(latency, 999)));
 }
 
-static json_t *nodes_section(const struct proxy_snapshot *snapshot)
+static json_t *nodes_section(struct context *context, const struct proxy_snapshot *snapshot)
 {
     json_t *json = json_object();
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
         const struct proxy_pool *pool = &snapshot->pools[p];
         for (uint32_t i = 0; i < pool->node_count; i++) {
-            (void)json_object_set_new(json, pool->nodes[i].name, nodes_json(snapshot, pool, i));
+            (void)json_object_set_new(json, pool->nodes[i].name,
+                                      nodes_json(context, snapshot, pool, i));
         }
     }
     return json;
@@ -168,7 +169,7 @@ static json_t *process_json(const struct proxy_process *process)
 }
 
 /* The configuration can't change while it runs yet, so its epoch is 1. */
-static json_t *stats_json(const struct proxy_snapshot *snapshot,
+static json_t *stats_json(struct context *context, const struct proxy_snapshot *snapshot,
                           const struct dataplane_stats *traffic)
 {
     return json_pack(
@@ -178,8 +179,8 @@ static json_t *stats_json(const struct proxy_snapshot *snapshot,
         facts_wall_time(snapshot->now_wall_us), "state", proxy_state_word(snapshot->state),
         "config_epoch", 1, "clients", clients_json(snapshot, traffic), "commands",
         commands_json(traffic), "latency", "reads", latency_json(&traffic->latency_reads), "writes",
-        latency_json(&traffic->latency_writes), "nodes", nodes_section(snapshot), "replication",
-        replication_json(snapshot, traffic), "fill", fill_json(snapshot), "memory",
+        latency_json(&traffic->latency_writes), "nodes", nodes_section(context, snapshot),
+        "replication", replication_json(snapshot, traffic), "fill", fill_json(snapshot), "memory",
         memory_json(snapshot, traffic), "overload", overload_json(snapshot, traffic), "process",
         process_json(&snapshot->process));
 }
@@ -191,7 +192,7 @@ static json_t *take_stats(const struct request *request)
         return NULL;
     }
     struct dataplane_stats *traffic = facts_traffic_sum(snapshot);
-    json_t *json = traffic == NULL ? NULL : stats_json(snapshot, traffic);
+    json_t *json = traffic == NULL ? NULL : stats_json(request->context, snapshot, traffic);
     const char *glob = route_query(request, "filter");
     if (json != NULL && glob != NULL) {
         json_t *found = tree_filter(json, glob);

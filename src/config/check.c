@@ -8,8 +8,8 @@
 
 #include "everwarm/base/limits.h"
 #include "everwarm/config/config.h"
+#include "everwarm/config/value.h"
 #include "source.h"
-#include "value.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -10,8 +10,8 @@
 
 #include "everwarm/base/invariant.h"
 #include "everwarm/config/config.h"
+#include "everwarm/config/value.h"
 #include "suggest.h"
-#include "value.h"
 
 #include <stdbool.h>
 #include <stdio.h>

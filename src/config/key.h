@@ -4,7 +4,7 @@
 #define EVERWARM_SRC_CONFIG_KEY_H
 
 #include "everwarm/base/status.h"
-#include "value.h"
+#include "everwarm/config/value.h"
 
 #include <jansson.h>
 #include <stdbool.h>

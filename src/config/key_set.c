@@ -6,9 +6,9 @@
  */
 #include "everwarm/base/invariant.h"
 #include "everwarm/config/config.h"
+#include "everwarm/config/value.h"
 #include "key.h"
 #include "suggest.h"
-#include "value.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

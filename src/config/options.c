@@ -9,9 +9,9 @@
 
 #include "everwarm/base/invariant.h"
 #include "everwarm/config/config.h"
+#include "everwarm/config/value.h"
 #include "source.h"
 #include "suggest.h"
-#include "value.h"
 
 #include <getopt.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* One table of units for both directions, so that what is printed can be read again. */
-#include "value.h"
+#include "everwarm/config/value.h"
 
 #include <inttypes.h>
 #include <stddef.h>

@@ -43,8 +43,9 @@ enum {
     CONTROL_TOPOLOGIES_MAX = 16,
     /* A change of every node's every fact fits twice; what is more is dropped, never waited for. */
     CONTROL_TRACES_MAX = 512,
-    /* Operators' wishes under way. */
-    CONTROL_COMMANDS_MAX = 32,
+    /* Operators' wishes under way: one for each node and a new one, as a later word on a node ends
+     * the earlier; twice that, so that nobody need count. */
+    CONTROL_COMMANDS_MAX = 64,
     /* A ceiling of tokens further ahead than this is no clock's (replication.md section 3). */
     CONTROL_TOKENS_AHEAD_MAX_MS = 3600 * 1000,
     /* Sequence numbers whose sending time is remembered: those of seconds, or of one long change.

@@ -27,4 +27,13 @@ static inline uint64_t clock_wall_us(void)
     return clock_read_us(CLOCK_REALTIME);
 }
 
+/* For functions that wait until a time. */
+static inline struct timespec clock_timespec(uint64_t us)
+{
+    return (struct timespec){
+        .tv_sec = (time_t)(us / CLOCK_US_PER_S),
+        .tv_nsec = (long)(us % CLOCK_US_PER_S) * 1000,
+    };
+}
+
 #endif

@@ -7,10 +7,12 @@
 #include "everwarm/shell/control_port.h"
 
 #include "clock.h"
+#include "event_ring.h"
 #include "everwarm/base/invariant.h"
 #include "everwarm/base/version.h"
 #include "everwarm/shell/log.h"
 #include "port.h"
+#include "task_table.h"
 
 #include <dirent.h>
 #include <pthread.h>
@@ -43,9 +45,9 @@ struct control_port {
     bool has_served; /* every pool, once */
     uint64_t last_ticket;
     struct wait waits[PORT_WAITS_MAX];
-    uint64_t events_next;                      /* sequence number */
-    struct port_event events[PORT_EVENTS_MAX]; /* number n lies at n % PORT_EVENTS_MAX */
     struct port_pool pools[POOLS_MAX];
+    struct event_ring events; /* these two have mutexes of their own */
+    struct task_table tasks;
 };
 
 const char *proxy_state_word(enum proxy_state state)
@@ -71,7 +73,8 @@ enum status control_port_create(const struct control_port_parts *parts, struct c
     port->parts = *parts;
     port->started_wall_us = clock_wall_us();
     port->started_mono_us = clock_mono_us();
-    port->events_next = 1;
+    event_ring_init(&port->events);
+    task_table_init(&port->tasks);
     for (uint32_t i = 0; i < parts->config->pool_count; i++) {
         port->pools[i].control.proxy_id = VIEW_NO_PROXY;
         port->pools[i].control.node_count = parts->pools[i].node_count;
@@ -92,6 +95,8 @@ void control_port_destroy(struct control_port **handle)
     if (port != NULL) {
         (void)pthread_mutex_destroy(&port->mutex);
         (void)pthread_cond_destroy(&port->is_answered);
+        event_ring_fini(&port->events);
+        task_table_fini(&port->tasks);
         free(port);
     }
 }
@@ -107,25 +112,22 @@ void control_port_publish(struct control_port *port, uint32_t pool, const struct
                           uint64_t now_us)
 {
     (void)pthread_mutex_lock(&port->mutex);
-    control_snapshot(control, &port->pools[pool].control, now_us);
+    struct control_snapshot *own = &port->pools[pool].control;
+    control_snapshot(control, own, now_us);
     bool has_served = true;
     for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
         has_served = has_served && is_serving(&port->pools[i].control);
     }
     port->has_served = port->has_served || has_served;
     (void)pthread_mutex_unlock(&port->mutex);
+    /* Nobody else writes it. */
+    task_table_follow(&port->tasks, pool, own, now_us);
 }
 
 void control_port_trace(struct control_port *port, uint32_t pool, const struct trace_event *event)
 {
+    const struct port_event kept = {.wall_us = clock_wall_us(), .pool = pool, .trace = *event};
     (void)pthread_mutex_lock(&port->mutex);
-    port->events[port->events_next % PORT_EVENTS_MAX] = (struct port_event){
-        .sequence = port->events_next,
-        .wall_us = clock_wall_us(),
-        .pool = pool,
-        .trace = *event,
-    };
-    port->events_next++;
     struct port_pool *own = &port->pools[pool];
     own->traces[event->type]++;
     if (event->node < NODES_MAX) {
@@ -133,6 +135,10 @@ void control_port_trace(struct control_port *port, uint32_t pool, const struct t
         own->went_down[event->node] += event->type == TRACE_NODE_DOWN;
     }
     (void)pthread_mutex_unlock(&port->mutex);
+    event_ring_put(&port->events, &kept);
+    if (event->type == TRACE_FILL_FAILED) {
+        task_table_note(&port->tasks, pool, event->node, event->detail);
+    }
 }
 
 void control_port_done(struct control_port *port, uint64_t ticket, enum control_result result)
@@ -287,7 +293,6 @@ static enum proxy_state current_state(struct control_port *port)
 static void copy_published(struct control_port *port, struct proxy_snapshot *out)
 {
     (void)pthread_mutex_lock(&port->mutex);
-    out->events_next = port->events_next;
     for (uint32_t i = 0; i < out->pool_count; i++) {
         const struct port_pool *from = &port->pools[i];
         struct proxy_pool *pool = &out->pools[i];
@@ -375,11 +380,8 @@ static struct wait *take_wait(struct control_port *port)
 static enum control_result await(struct control_port *port, const struct wait *wait,
                                  uint32_t timeout_ms)
 {
-    uint64_t until_us = clock_mono_us() + (uint64_t)timeout_ms * CLOCK_US_PER_MS;
-    struct timespec until = {
-        .tv_sec = (time_t)(until_us / CLOCK_US_PER_S),
-        .tv_nsec = (long)(until_us % CLOCK_US_PER_S) * 1000,
-    };
+    const struct timespec until =
+        clock_timespec(clock_mono_us() + (uint64_t)timeout_ms * CLOCK_US_PER_MS);
     int waited = 0;
     while (!wait->is_done && waited == 0) {
         waited = pthread_cond_timedwait(&port->is_answered, &port->mutex, &until);
@@ -420,17 +422,51 @@ enum status control_port_command(struct control_port *port,
     return status;
 }
 
+/* --- Events and tasks --- */
+
 size_t control_port_events(struct control_port *port, uint64_t from, struct port_event *out,
                            size_t capacity)
 {
-    size_t count = 0;
-    (void)pthread_mutex_lock(&port->mutex);
-    uint64_t oldest = port->events_next > PORT_EVENTS_MAX ? port->events_next - PORT_EVENTS_MAX : 1;
-    for (uint64_t n = from > oldest ? from : oldest; n < port->events_next && count < capacity;
-         n++) {
-        out[count] = port->events[n % PORT_EVENTS_MAX];
-        count++;
-    }
-    (void)pthread_mutex_unlock(&port->mutex);
-    return count;
+    return event_ring_read(&port->events, from, out, capacity);
+}
+
+uint64_t control_port_events_next(struct control_port *port)
+{
+    return event_ring_next(&port->events);
+}
+
+enum port_await control_port_await_event(struct control_port *port, uint64_t number,
+                                         uint32_t timeout_ms)
+{
+    return event_ring_await(&port->events, number, timeout_ms);
+}
+
+void control_port_close_events(struct control_port *port)
+{
+    event_ring_close(&port->events);
+}
+
+enum status control_port_task_add(struct control_port *port, struct task *task)
+{
+    return task_table_add(&port->tasks, task);
+}
+
+bool control_port_task_find(struct control_port *port, uint64_t id, struct task *out)
+{
+    return task_table_find(&port->tasks, id, out);
+}
+
+size_t control_port_task_list(struct control_port *port, struct task *out, size_t capacity)
+{
+    return task_table_list(&port->tasks, out, capacity);
+}
+
+void control_port_task_update(struct control_port *port, const struct task *task)
+{
+    task_table_update(&port->tasks, task);
+}
+
+bool control_port_task_cancel(struct control_port *port, uint64_t id, struct task *out)
+{
+    return task_table_cancel(&port->tasks, id, clock_mono_us(), out);
 }

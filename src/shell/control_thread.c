@@ -134,6 +134,14 @@ static void act_on_wire(struct control_pool *pool, const struct wire_action *act
     }
 }
 
+static void publish(struct control_pool *pool)
+{
+    struct control_thread *thread = pool->thread;
+    pool->is_changed = false;
+    pool->published_at_us = thread->now_us;
+    control_port_publish(thread->options.port, pool->shared->index, pool->control, thread->now_us);
+}
+
 static void act(struct control_pool *pool, const struct control_action *action)
 {
     struct control_thread *thread = pool->thread;
@@ -162,6 +170,8 @@ static void act(struct control_pool *pool, const struct control_action *action)
         break;
     }
     case CONTROL_ACTION_DONE:
+        /* Who asked looks at once whether it is so. */
+        publish(pool);
         control_port_done(thread->options.port, action->ticket, action->result);
         break;
     case CONTROL_ACTION_TRACE:
@@ -193,10 +203,7 @@ static void flush_pool(struct control_pool *pool)
     publish_lease(pool);
     struct control_thread *thread = pool->thread;
     if (pool->is_changed || thread->now_us - pool->published_at_us >= PUBLISH_US) {
-        pool->is_changed = false;
-        pool->published_at_us = thread->now_us;
-        control_port_publish(thread->options.port, pool->shared->index, pool->control,
-                             thread->now_us);
+        publish(pool);
     }
     pool->is_touched = false;
 }
@@ -279,6 +286,8 @@ static void on_message(struct control_thread *thread, const struct inbox_message
         break;
     case INBOX_COMMAND:
         control_command(pool->control, &message->command, thread->now_us);
+        /* Its answers are fetched before the next one: control has room for one wish a node. */
+        flush_pool(pool);
         break;
     case INBOX_QUIET:
         leave_if_quiet(thread);

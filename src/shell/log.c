@@ -57,7 +57,7 @@ static struct {
     .threshold = LOG_LEVEL_INFO,
 };
 
-static const char *level_word(enum log_level level)
+const char *log_level_word(enum log_level level)
 {
     switch (level) {
     case LOG_LEVEL_ERROR:
@@ -157,7 +157,7 @@ size_t log_format(enum config_log_format format, enum log_level level, const cha
     /* Room is kept for a field's end and the line's, so that a cut line is still one line. */
     struct out out = {.text = text, .capacity = LOG_LINE_BYTES_MAX - 4};
     put_string(&out, is_json ? "\"level\":\"" : "");
-    put_string(&out, level_word(level));
+    put_string(&out, log_level_word(level));
     put_string(&out, is_json ? "\",\"event\":\"" : " ");
     put_string(&out, event);
     put_string(&out, is_json ? "\"" : "");

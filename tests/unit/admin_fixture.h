@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -44,6 +45,13 @@ struct control_port {
     size_t commands_held; /* waiting in here now */
     bool is_holding;      /* commands wait until this is false */
     struct control_port_request last;
+    struct port_event events[8];
+    size_t event_count; /* numbers first_event .. */
+    uint64_t first_event;
+    uint64_t awaited; /* the latest event that somebody waits for */
+    bool is_closed;
+    struct task tasks[4];
+    size_t task_count;
 };
 
 static struct control_port port;
@@ -108,6 +116,109 @@ enum status control_port_command(struct control_port *to, const struct control_p
     return status;
 }
 
+size_t control_port_events(struct control_port *from, uint64_t number, struct port_event *out,
+                           size_t capacity)
+{
+    size_t count = 0;
+    ck_assert_int_eq(pthread_mutex_lock(&from->lock), 0);
+    for (size_t i = 0; i < from->event_count && count < capacity; i++) {
+        if (from->events[i].sequence >= number) {
+            out[count++] = from->events[i];
+        }
+    }
+    ck_assert_int_eq(pthread_mutex_unlock(&from->lock), 0);
+    return count;
+}
+
+uint64_t control_port_events_next(struct control_port *from)
+{
+    ck_assert_int_eq(pthread_mutex_lock(&from->lock), 0);
+    const uint64_t next = from->first_event + from->event_count;
+    ck_assert_int_eq(pthread_mutex_unlock(&from->lock), 0);
+    return next;
+}
+
+enum port_await control_port_await_event(struct control_port *from, uint64_t number,
+                                         uint32_t timeout_ms)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += timeout_ms / 1000;
+    int waited = 0;
+    ck_assert_int_eq(pthread_mutex_lock(&from->lock), 0);
+    from->awaited = number;
+    ck_assert_int_eq(pthread_cond_broadcast(&from->moved), 0);
+    while (!from->is_closed && number >= from->first_event + from->event_count && waited == 0) {
+        waited = pthread_cond_timedwait(&from->moved, &from->lock, &until);
+    }
+    const enum port_await outcome = from->is_closed ? PORT_AWAIT_CLOSED
+                                    : waited == 0   ? PORT_AWAIT_THERE
+                                                    : PORT_AWAIT_TIMEOUT;
+    ck_assert_int_eq(pthread_mutex_unlock(&from->lock), 0);
+    return outcome;
+}
+
+void control_port_close_events(struct control_port *from)
+{
+    ck_assert_int_eq(pthread_mutex_lock(&from->lock), 0);
+    from->is_closed = true;
+    ck_assert_int_eq(pthread_cond_broadcast(&from->moved), 0);
+    ck_assert_int_eq(pthread_mutex_unlock(&from->lock), 0);
+}
+
+static inline void happen(const struct trace_event *trace)
+{
+    ck_assert_int_eq(pthread_mutex_lock(&port.lock), 0);
+    struct port_event *event = &port.events[port.event_count];
+    event->sequence = port.first_event + port.event_count;
+    event->wall_us = (uint64_t)BASE_S * 1000000;
+    event->trace = *trace;
+    port.event_count++;
+    ck_assert_int_eq(pthread_cond_broadcast(&port.moved), 0);
+    ck_assert_int_eq(pthread_mutex_unlock(&port.lock), 0);
+}
+
+enum status control_port_task_add(struct control_port *to, struct task *task)
+{
+    if (to->task_count == sizeof(to->tasks) / sizeof(to->tasks[0])) {
+        return STATUS_FULL;
+    }
+    task->id = to->task_count + 1;
+    task->left_us = UINT64_MAX;
+    to->tasks[to->task_count++] = *task;
+    return STATUS_OK;
+}
+
+bool control_port_task_find(struct control_port *from, uint64_t id, struct task *out)
+{
+    if (id == 0 || id > from->task_count) {
+        return false;
+    }
+    *out = from->tasks[id - 1];
+    return true;
+}
+
+size_t control_port_task_list(struct control_port *from, struct task *out, size_t capacity)
+{
+    ck_assert_uint_ge(capacity, from->task_count);
+    memcpy(out, from->tasks, from->task_count * sizeof(*out));
+    return from->task_count;
+}
+
+void control_port_task_update(struct control_port *to, const struct task *task)
+{
+    to->tasks[task->id - 1] = *task;
+}
+
+bool control_port_task_cancel(struct control_port *in, uint64_t id, struct task *out)
+{
+    if (!control_port_task_find(in, id, out)) {
+        return false;
+    }
+    out->is_cancel_asked = out->kind == TASK_VERIFY;
+    return true;
+}
+
 /* --- fixtures --- */
 
 static inline struct proxy_pool *the_pool(void)
@@ -133,7 +244,6 @@ static inline void make_starting(void)
                                  .now_wall_us = (uint64_t)(BASE_S + 100) * 1000000,
                                  .now_mono_us = 200000000,
                                  .uptime_us = 100000000,
-                                 .events_next = 1,
                                  .pool_count = 1};
     struct proxy_pool *pool = the_pool();
     pool->name = "main";
@@ -189,6 +299,23 @@ static inline void make_running(void)
     histogram_record(&pool->traffic.latency_reads, 40);
 }
 
+/* A path that a route answers: node "a", task 1, which is under way. */
+static inline void fill_path(const char *pattern, char out[64])
+{
+    const char *hole = strchr(pattern, '{');
+    const int head = hole == NULL ? (int)strlen(pattern) : (int)(hole - pattern);
+    const char *word = hole == NULL ? "" : strncmp(hole, "{id}", 4) == 0 ? "1" : "a";
+    (void)snprintf(out, 64, "%.*s%s%s", head, pattern, word,
+                   hole == NULL ? "" : strchr(hole, '}') + 1);
+    port.tasks[0] = (struct task){.id = 1,
+                                  .kind = TASK_VERIFY,
+                                  .node = TASK_NO_NODE,
+                                  .asked_us = 150000000,
+                                  .left_us = UINT64_MAX};
+    port.task_count = 1;
+    port.is_closed = true; /* streams end at once */
+}
+
 static inline void start_admin(const char *path)
 {
     char error[256] = "";
@@ -205,6 +332,11 @@ static inline void set_up_starting(void)
     (void)signal(SIGPIPE, SIG_IGN);
     ck_assert_int_eq(pthread_mutex_init(&port.lock, NULL), 0);
     ck_assert_int_eq(pthread_cond_init(&port.moved, NULL), 0);
+    port.first_event = 1;
+    port.event_count = 0;
+    port.task_count = 0;
+    port.awaited = 0;
+    port.is_closed = false;
     port.status = STATUS_OK;
     port.result = CONTROL_RESULT_OK;
     make_starting();

@@ -154,12 +154,7 @@ START_TEST(other_sites_are_refused)
     for (size_t i = 0; i < sizeof(ROWS) / sizeof(ROWS[0]); i++) {
         for (size_t r = 0; r < ROUTE_COUNT; r++) {
             char path[64];
-            (void)snprintf(path, sizeof(path), "%s", route_at(r)->path);
-            char *hole = strstr(path, "{name}");
-            if (hole != NULL) {
-                (void)memmove(hole + 1, hole + 6, strlen(hole + 6) + 1);
-                *hole = 'a';
-            }
+            fill_path(route_at(r)->path, path);
             const size_t before = port.commands;
             struct answer answer = ask_with(route_at(r)->method, path, ROWS[i].header, NULL);
             ck_assert_msg((answer.status == 403) == !ROWS[i].is_own, "%s %s: %s", path,

@@ -15,6 +15,7 @@
 #include "everwarm/core/control.h"
 #include "everwarm/core/dataplane.h"
 #include "everwarm/core/trace.h"
+#include "everwarm/shell/task.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,8 +24,11 @@
 enum {
     /* Events that are remembered: a bad day of a few nodes; older ones are in the log. */
     PORT_EVENTS_MAX = 1024,
-    /* Commands that wait for their answer at a time; each holds one thread of admin's. */
-    PORT_WAITS_MAX = 64,
+    /* Commands that wait for their answer at a time; each holds one thread of admin's. Fewer than
+     * CONTROL_COMMANDS_MAX, which all of them together may take. */
+    PORT_WAITS_MAX = 16,
+    /* The pool of an event that belongs to the whole process. */
+    PORT_NO_POOL = 0xffffffff,
 };
 
 struct control_port;
@@ -84,7 +88,6 @@ struct proxy_snapshot {
     uint64_t clients_rejected_fds;   /* no file descriptor left */
     uint64_t loop_lag_us; /* the latest of all workers' ticks lately was so much too late */
     uint64_t log_dropped; /* lines, because stderr did not take them */
-    uint64_t events_next; /* sequence number of the next event */
     struct proxy_process process;
     uint32_t pool_count;
     struct proxy_pool pools[]; /* in the order of the configuration */
@@ -128,10 +131,12 @@ MUST_CHECK enum status control_port_command(struct control_port *port,
                                             const struct control_port_request *request,
                                             enum control_result *result);
 
+/* --- Events --- */
+
 struct port_event {
     uint64_t sequence; /* from 1, no gaps */
     uint64_t wall_us;
-    uint32_t pool;
+    uint32_t pool; /* or PORT_NO_POOL */
     struct trace_event trace;
 };
 
@@ -143,5 +148,39 @@ struct port_event {
  */
 size_t control_port_events(struct control_port *port, uint64_t from, struct port_event *out,
                            size_t capacity);
+/* The sequence number of the next event. */
+uint64_t control_port_events_next(struct control_port *port);
+
+enum port_await {
+    PORT_AWAIT_THERE,   /* it can be read, or was there once */
+    PORT_AWAIT_TIMEOUT, /* TIMEOUT_MS have passed */
+    PORT_AWAIT_CLOSED,  /* nobody is to wait any more */
+};
+/* Wait until the event with this number has happened. */
+enum port_await control_port_await_event(struct control_port *port, uint64_t number,
+                                         uint32_t timeout_ms);
+/* End all waits for events, for good: before the threads that wait are to end. */
+void control_port_close_events(struct control_port *port);
+
+/* --- Tasks --- */
+
+/*
+ * Begin a task, WAITING or RUNNING, with asked_us set, id 0.
+ *
+ *   task  filled with what is now in the table: its id; or, where the same work is under way for
+ *         that node, that task, as it is
+ *
+ * Errors  STATUS_FULL: TASKS_MAX are under way.
+ */
+MUST_CHECK enum status control_port_task_add(struct control_port *port, struct task *task);
+/* False: no such task, or so old that it was forgotten. */
+bool control_port_task_find(struct control_port *port, uint64_t id, struct task *out);
+/* The youngest first. Returns their number, at most CAPACITY. */
+size_t control_port_task_list(struct control_port *port, struct task *out, size_t capacity);
+/* Who does the work of a task (verify) tells how it stands; ended tasks stay as they are. What must
+ * not go on shows by is_cancel_asked of the task found. */
+void control_port_task_update(struct control_port *port, const struct task *task);
+/* Ask that a task ends. Those of fills don't: OUT shows what became of it. False: no such task. */
+bool control_port_task_cancel(struct control_port *port, uint64_t id, struct task *out);
 
 #endif

@@ -26,6 +26,8 @@ enum log_level {
     LOG_LEVEL_INFO,
     LOG_LEVEL_DEBUG,
 };
+/* "warning" */
+const char *log_level_word(enum log_level level);
 
 /* key=value; borrowed for the call. */
 struct log_field {

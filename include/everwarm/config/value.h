@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Durations ("250ms") and sizes ("64mb") as text. */
-#ifndef EVERWARM_SRC_CONFIG_VALUE_H
-#define EVERWARM_SRC_CONFIG_VALUE_H
+#ifndef EVERWARM_CONFIG_VALUE_H
+#define EVERWARM_CONFIG_VALUE_H
 
 #include <stdbool.h>
 #include <stdint.h>
