@@ -4,8 +4,8 @@
  * connection, so that a command that waits for control keeps nobody else waiting. The sockets are
  * opened here and not by the library, for plain errors and to know the port.
  *
- * Not here: passwords. Only this machine's own users reach a loopback port, so anything wider is
- * refused.
+ * Only this machine's own users reach a loopback port, and only a unix socket's owner and group
+ * reach that; anything wider is refused without tokens.
  */
 #include "everwarm/admin/admin.h"
 
@@ -40,6 +40,8 @@ enum {
     /* Our own frames are small: snapshots and texts are on the heap. The JSON parser takes about
      * 200 KiB for the deepest nesting that it allows; sanitizers take as much again. */
     STACK_BYTES = 1 << 20,
+    /* Of the unix socket: its owner's and group's. */
+    SOCKET_MODE = 0660,
     HOST_BYTES_MAX = NODE_ADDRESS_BYTES_MAX,
     URL_BYTES_MAX = HOST_BYTES_MAX + 48,
 };
@@ -115,14 +117,20 @@ static int open_listener(const struct sockaddr *address, socklen_t bytes)
         return -1;
     }
     const int on = 1;
+    if (address->sa_family == AF_UNIX && fchmod(fd, SOCKET_MODE) < 0) {
+        goto close_fd; /* before there is a file that others could open */
+    }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
         bind(fd, address, bytes) < 0 || listen(fd, CONNECTIONS_MAX) < 0) {
-        const int kept = errno;
-        (void)close(fd);
-        errno = kept;
-        return -1;
+        goto close_fd;
     }
     return fd;
+
+close_fd:;
+    const int kept = errno;
+    (void)close(fd);
+    errno = kept;
+    return -1;
 }
 
 static enum status note_url(struct admin *admin, const char *where, int fd,
@@ -157,9 +165,11 @@ static enum status open_tcp(struct admin *admin, const char *where, int *out,
         return complain(complaint, STATUS_BAD_CONFIG, where, gai_strerror(failure));
     }
     enum status status = STATUS_OK;
-    if (!is_loopback(found->ai_addr)) {
+    admin->sites[SITE_TCP].gate.is_public = !is_loopback(found->ai_addr);
+    if (!is_loopback(found->ai_addr) && !tokens_are_asked_for(&admin->context.tokens)) {
         status = complain(complaint, STATUS_BAD_CONFIG, where,
-                          "others could reach it, and it asks for no password: use 127.0.0.1");
+                          "others could reach it, and there are no tokens: set admin.tokens, or "
+                          "use 127.0.0.1");
         goto free_found;
     }
     *out = open_listener(found->ai_addr, found->ai_addrlen);
@@ -210,6 +220,11 @@ static enum status open_unix(struct admin *admin, const char *where, int *out,
         return complain(complaint, STATUS_SYSTEM, where, strerrordesc_np(errno));
     }
     memcpy(admin->socket, where, len + 1);
+    if (chmod(where, SOCKET_MODE) < 0) { /* the umask may have taken the group's part */
+        const int kept = errno;
+        (void)close(*out);
+        return complain(complaint, STATUS_SYSTEM, where, strerrordesc_np(kept));
+    }
     return STATUS_OK;
 }
 
@@ -277,21 +292,35 @@ enum status admin_start(const struct admin_options *options, struct control_port
     }
     admin->magic = ADMIN_MAGIC;
     admin->context.port = port;
-    if (words_start(&admin->context.words, port) != STATUS_OK) {
-        free(admin);
-        return complain(&complaint, STATUS_SYSTEM, "start", "no thread could be had");
+    enum status status = tokens_init(&admin->context.tokens, options->tokens, error, error_bytes);
+    if (status != STATUS_OK) {
+        goto free_admin;
+    }
+    status = words_start(&admin->context.words, port);
+    if (status != STATUS_OK) {
+        (void)complain(&complaint, status, "start", "no thread could be had");
+        goto fini_tokens;
     }
     for (int i = 0; i < SITE_COUNT; i++) {
         admin->sites[i] = (struct http_site){.context = &admin->context};
     }
     admin->sites[SITE_TCP].gate.host = admin->host;
-    const enum status status = start_sites(admin, options, &complaint);
+    if (options->tokens != NULL) {
+        admin->sites[SITE_TCP].gate.tokens = &admin->context.tokens;
+    }
+    status = start_sites(admin, options, &complaint);
     if (status != STATUS_OK) {
         admin_stop(&admin);
         return status;
     }
     *out = admin;
     return STATUS_OK;
+
+fini_tokens:
+    tokens_fini(&admin->context.tokens);
+free_admin:
+    free(admin);
+    return status;
 }
 
 const char *admin_url(const struct admin *admin)
@@ -314,6 +343,7 @@ void admin_stop(struct admin **admin)
         }
     }
     words_stop(&stopped->context.words);
+    tokens_fini(&stopped->context.tokens);
     if (stopped->socket[0] != '\0') {
         (void)unlink(stopped->socket);
     }

@@ -333,10 +333,9 @@ void command_word(const struct request *request, struct reply *reply)
     if (result == CONTROL_RESULT_OK || request->body.len > 0) {
         words_set(&request->context->words, &word);
     }
-    const struct log_field fields[] = {LOG_TEXT("node", word.node),
-                                       LOG_TEXT("word", node_admin_word(word.admin)),
-                                       LOG_TEXT("reason", word.reason)};
-    log_write(LOG_LEVEL_NOTICE, "command", fields, word.reason[0] == '\0' ? 2 : 3);
+    log_line(LOG_LEVEL_NOTICE, "command", LOG_TEXT("node", word.node),
+             LOG_TEXT("word", node_admin_word(word.admin)), LOG_TEXT("who", request->who),
+             LOG_TEXT("reason", word.reason));
     reply_done(request, result, reply);
 }
 
@@ -350,7 +349,7 @@ static void begin_task(const struct request *request, struct task *task, struct 
         return;
     }
     log_line(LOG_LEVEL_NOTICE, "task", LOG_NUMBER("id", task->id), LOG_TEXT("node", request->name),
-             LOG_TEXT("kind", task_kind_word(task->kind)));
+             LOG_TEXT("kind", task_kind_word(task->kind)), LOG_TEXT("who", request->who));
     tasks_reply(request, task, 202, reply);
 }
 

@@ -4,6 +4,7 @@
 #define EVERWARM_ADMIN_CONTEXT_H
 
 #include "counts.h"
+#include "tokens.h"
 #include "words.h"
 
 #include <stdatomic.h>
@@ -14,6 +15,7 @@ struct context {
     struct control_port *port;
     struct counts counts;
     struct words words;
+    struct tokens tokens;
     atomic_uint watchers; /* of the event stream, now */
 };
 

@@ -214,6 +214,11 @@ json_t *facts_time(const struct proxy_snapshot *snapshot, uint64_t mono_us)
     return facts_wall_time(snapshot->now_wall_us - (snapshot->now_mono_us - mono_us));
 }
 
+json_t *facts_time_ms(const struct proxy_snapshot *snapshot, uint64_t mono_us)
+{
+    return facts_wall_time_ms(snapshot->now_wall_us - (snapshot->now_mono_us - mono_us));
+}
+
 json_t *facts_text(const char *text)
 {
     char clean[TRACE_DETAIL_BYTES];

@@ -44,6 +44,8 @@ json_t *facts_wall_time(uint64_t wall_us);
 json_t *facts_wall_time_ms(uint64_t wall_us);
 /* A monotonic time of SNAPSHOT, in whole seconds; null for 0. */
 json_t *facts_time(const struct proxy_snapshot *snapshot, uint64_t mono_us);
+/* The same in milliseconds; of a time that was. */
+json_t *facts_time_ms(const struct proxy_snapshot *snapshot, uint64_t mono_us);
 /* Text of a peer: bytes that are no graphic ASCII become '?'. */
 json_t *facts_text(const char *text);
 

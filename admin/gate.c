@@ -13,6 +13,8 @@
  */
 #include "gate.h"
 
+#include "tokens.h"
+
 #include "everwarm/base/limits.h"
 
 #include <arpa/inet.h>
@@ -41,6 +43,8 @@ void gate_take_header(struct gate_head *head, const char *name, const char *valu
     } else if (strcasecmp(name, "Origin") == 0) {
         head->origin = text;
         head->origin_count++;
+    } else if (strcasecmp(name, "Authorization") == 0) {
+        head->authorization = text;
     } else if (strcasecmp(name, "Sec-Fetch-Site") == 0) {
         head->fetch_site = text;
     }
@@ -123,6 +127,13 @@ static bool is_loopback(const char *host)
     return strcasecmp(host, "localhost") == 0;
 }
 
+/* A name can be rebound by whoever owns it, an address can't. */
+static bool is_address(const char *host)
+{
+    struct in6_addr address;
+    return inet_pton(AF_INET, host, &address) == 1 || inet_pton(AF_INET6, host, &address) == 1;
+}
+
 /* The port is not compared: a tunnel to here has another one at its near end. */
 static bool is_our_host(const struct gate_site *site, const struct gate_head *head)
 {
@@ -130,7 +141,8 @@ static bool is_our_host(const struct gate_site *site, const struct gate_head *he
     if (site->host == NULL || head->host_count == 0) {
         return true;
     }
-    return take_host(head->host, host) && (is_loopback(host) || strcasecmp(host, site->host) == 0);
+    return take_host(head->host, host) && (is_loopback(host) || strcasecmp(host, site->host) == 0 ||
+                                           (site->is_public && is_address(host)));
 }
 
 static bool is_own_origin(const struct gate_head *head)
@@ -188,6 +200,31 @@ static enum gate_verdict check_route(const struct gate_head *head, struct route_
     return GATE_REFUSE;
 }
 
+static enum gate_verdict check_role(const struct gate_site *site, const struct gate_head *head,
+                                    struct route_match *match, struct reply *reply)
+{
+    const enum role needed = match->route->role;
+    struct token token = {.role = ROLE_NONE};
+    if (site->tokens == NULL || needed == ROLE_NONE) {
+        return GATE_PASS;
+    }
+    if (!tokens_find(site->tokens, head->authorization, &token)) {
+        reply_problem(reply, PROBLEM_UNAUTHORIZED,
+                      head->authorization == NULL ? "There is no Authorization header."
+                                                  : "Nobody has the token of its Authorization.",
+                      "add -H 'Authorization: Bearer TOKEN', or ask through the unix socket");
+        return GATE_REFUSE;
+    }
+    memcpy(match->who, token.name, sizeof(match->who));
+    if (token.role < needed) {
+        reply_problem_about(reply, PROBLEM_ROLE, "use a token with that role",
+                            "The token's role is %s, and this needs %s.",
+                            route_role_word(token.role), route_role_word(needed));
+        return GATE_REFUSE;
+    }
+    return GATE_PASS;
+}
+
 enum gate_verdict gate_check(const struct gate_site *site, struct gate_head *head,
                              struct route_match *match, struct reply *reply)
 {
@@ -203,8 +240,7 @@ enum gate_verdict gate_check(const struct gate_site *site, struct gate_head *hea
     }
     if (!is_our_host(site, head)) {
         reply_problem(reply, PROBLEM_HOST,
-                      "The Host header names neither this listener nor "
-                      "this machine's loopback.",
+                      "The Host header names neither this listener nor this machine.",
                       "ask for http://127.0.0.1 or http://localhost with the port, or through the "
                       "unix socket");
         reply->must_close = true;
@@ -224,5 +260,5 @@ enum gate_verdict gate_check(const struct gate_site *site, struct gate_head *hea
                       "add -H 'Content-Type: application/json', or send no body");
         return GATE_REFUSE;
     }
-    return GATE_PASS;
+    return check_role(site, head, match, reply);
 }

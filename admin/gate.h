@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The gate: what a request must be, whatever it asks for, before a route sees it. In order: size,
- * framing, host, (path and) method, cross-site, body type.
+ * framing, host, (path and) method, cross-site, body type, token and role.
  */
 #ifndef EVERWARM_ADMIN_GATE_H
 #define EVERWARM_ADMIN_GATE_H
@@ -14,17 +14,21 @@
 #include <stdint.h>
 
 enum {
-    /* Two short members at most today; a merge patch of a whole configuration later. */
+    /* A merge patch of a whole configuration; a word to a node is far below. */
     GATE_BODY_BYTES_MAX = 64 << 10,
     /* A body that is refused is read to its end up to here, or the client might see a reset where
      * the answer was. */
     GATE_DISCARD_BYTES_MAX = 1 << 20,
 };
 
-/* Who may be spoken to. */
+struct tokens;
+
+/* Who may be spoken to, and by whom. */
 struct gate_site {
     const char *host; /* that the listener is bound to, without brackets; NULL: a unix socket, which
                          no browser reaches: every Host is good */
+    bool is_public;   /* others than this machine reach it: any address is good as a Host */
+    struct tokens *tokens; /* NULL: who reaches it may do all */
 };
 
 /* What the gate looks at of a request's head. Values point into the request. */
@@ -39,7 +43,8 @@ struct gate_head {
     const char *host;
     const char *content_type;
     const char *fetch_site; /* Sec-Fetch-Site */
-    const char *origin;     /* the last one */
+    const char *authorization;
+    const char *origin; /* the last one */
     uint32_t origin_count;
     uint64_t body_bytes; /* filled by gate_check */
 };

@@ -100,17 +100,14 @@ static void reply_failed(const struct checks *checks, enum problem problem, cons
 }
 
 static void reply_checks(const struct request *request, const struct checks *checks,
-                         enum problem problem, struct reply *reply)
+                         enum problem problem, const char *fix, struct reply *reply)
 {
     if (route_query(request, "verbose") != NULL) {
         reply_json(reply, checks->failed == 0 ? 200 : 503, checks_json(checks));
     } else if (checks->failed == 0) {
         reply_text(reply, "text/plain; charset=utf-8", strdup("ok\n"), strlen("ok\n"));
     } else {
-        reply_failed(checks, problem,
-                     problem == PROBLEM_STUCK ? "restart the proxy, and report what it logged"
-                                              : "GET /v1/nodes shows each node and its last check",
-                     reply);
+        reply_failed(checks, problem, fix, reply);
     }
 }
 
@@ -128,7 +125,8 @@ static void answer(const struct request *request, enum question question, struct
     switch (question) {
     case QUESTION_LIVE:
         check_loops(snapshot, checks);
-        reply_checks(request, checks, PROBLEM_STUCK, reply);
+        reply_checks(request, checks, PROBLEM_STUCK, "restart the proxy, and report what it logged",
+                     reply);
         break;
     case QUESTION_READY:
         check_process(snapshot, checks);
@@ -137,6 +135,9 @@ static void answer(const struct request *request, enum question question, struct
         }
         reply_checks(request, checks,
                      snapshot->state == PROXY_STARTING ? PROBLEM_STARTING : PROBLEM_NOT_READY,
+                     snapshot->state == PROXY_DRAINED
+                         ? "POST /v1/undrain makes it ready again"
+                         : "GET /v1/nodes shows each node and its last check",
                      reply);
         break;
     }

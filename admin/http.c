@@ -60,8 +60,8 @@ static enum MHD_Result take_query(void *closure, enum MHD_ValueKind kind, const 
     struct route_query *query = &queries->items[queries->count];
     const char *text = value == NULL ? "" : value;
     if (queries->count == ROUTE_QUERIES_MAX ||
-        !uri_decode(slice_of_string(name), query->name, sizeof(query->name)) ||
-        !uri_decode(slice_of_string(text), query->value, sizeof(query->value))) {
+        !uri_decode(slice_of_string(name), URI_GRAPHIC, query->name, sizeof(query->name)) ||
+        !uri_decode(slice_of_string(text), URI_ANY, query->value, sizeof(query->value))) {
         reply_problem(queries->reply, PROBLEM_BAD_REQUEST,
                       "The query is too long or not percent-encoded text.", "leave it out");
         return MHD_NO;
@@ -88,6 +88,7 @@ static void run_route(const struct http_site *site, struct MHD_Connection *conne
         .context = site->context,
         .route = exchange->match.route,
         .name = exchange->match.name,
+        .who = exchange->match.who,
         .query_count = queries.count,
         .queries = queries.items,
         .body = slice_of(exchange->body, exchange->body_bytes),
@@ -116,6 +117,8 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct r
         {MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
         {"X-Content-Type-Options", "nosniff"},
         {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
+        {MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+         reply->status == MHD_HTTP_UNAUTHORIZED ? "Bearer realm=\"everwarm\"" : NULL},
         {MHD_HTTP_HEADER_ALLOW, reply->allow[0] == '\0' ? NULL : reply->allow},
         {MHD_HTTP_HEADER_LOCATION, reply->location[0] == '\0' ? NULL : reply->location},
         {MHD_HTTP_HEADER_RETRY_AFTER, reply->status == MHD_HTTP_SERVICE_UNAVAILABLE ? "1" : NULL},

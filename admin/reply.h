@@ -14,9 +14,13 @@
     X(BAD_REQUEST, "bad-request", 400, "The request is malformed")                                 \
     X(FRAMING, "ambiguous-framing", 400, "Where this request ends is ambiguous")                   \
     X(BAD_JSON, "bad-json", 400, "The body is not a JSON object")                                  \
+    X(UNAUTHORIZED, "unauthorized", 401, "This needs a token")                                     \
+    X(ROLE, "role", 403, "This token may not do this")                                             \
     X(CROSS_SITE, "cross-site", 403, "The request comes from another site's page")                 \
     X(NO_ROUTE, "not-found", 404, "There is nothing at this path")                                 \
     X(NO_NODE, "no-such-node", 404, "No node has this name")                                       \
+    X(NO_CLIENT, "no-such-client", 404, "No client has this number")                               \
+    X(NO_POOL, "no-such-pool", 404, "No pool has this name")                                       \
     X(NO_TASK, "no-such-task", 404, "No task has this number")                                     \
     X(METHOD, "method-not-allowed", 405, "This path does not take this method")                    \
     X(LAST_COPY, "last-copy", 409, "This would leave no readable copy")                            \

@@ -2,12 +2,17 @@
 /* The table, and finding a path in it. A dozen routes: looking at each is quick enough. */
 #include "route.h"
 
+#include "clients.h"
 #include "command.h"
 #include "events.h"
 #include "health.h"
+#include "hotkeys.h"
 #include "index.h"
+#include "keyroute.h"
 #include "metrics.h"
 #include "nodes.h"
+#include "proxy.h"
+#include "slowlog.h"
 #include "stats.h"
 #include "tasks.h"
 #include "uri.h"
@@ -22,7 +27,7 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .path = "/",
      .queries = "",
      .summary = "this list",
-     .role = ROLE_VIEWER,
+     .role = ROLE_NONE,
      .status = 200,
      .type = "text/plain; charset=utf-8",
      .handler = index_show},
@@ -46,7 +51,7 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .path = "/livez",
      .queries = "verbose ",
      .summary = "200 while the process moves; ?verbose",
-     .role = ROLE_VIEWER,
+     .role = ROLE_NONE,
      .status = 200,
      .type = "text/plain; charset=utf-8",
      .handler = health_live},
@@ -54,7 +59,7 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .path = "/readyz",
      .queries = "verbose ",
      .summary = "200 while it serves; ?verbose",
-     .role = ROLE_VIEWER,
+     .role = ROLE_NONE,
      .status = 200,
      .type = "text/plain; charset=utf-8",
      .handler = health_ready},
@@ -161,7 +166,78 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .status = 200,
      .type = "text/event-stream",
      .handler = events_watch},
+    {.method = "GET",
+     .path = "/v1/route",
+     .queries = "key pool ",
+     .summary = "where a key goes: its leader, its replicas; ?key=",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Route",
+     .handler = keyroute_show},
+    {.method = "GET",
+     .path = "/v1/clients",
+     .queries = "limit ",
+     .summary = "who is connected",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Clients",
+     .handler = clients_list},
+    {.method = "DELETE",
+     .path = "/v1/clients/{id}",
+     .queries = "",
+     .summary = "close its connection",
+     .role = ROLE_OPERATOR,
+     .status = 200,
+     .answer = "Killed",
+     .handler = clients_kill},
+    {.method = "GET",
+     .path = "/v1/slowlog",
+     .queries = "limit ",
+     .summary = "slow requests, with their node and where the time went",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Slowlog",
+     .handler = slowlog_show},
+    {.method = "GET",
+     .path = "/v1/hotkeys",
+     .queries = "limit ",
+     .summary = "what is asked for most, of a sample",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Hotkeys",
+     .handler = hotkeys_show},
+    {.method = "POST",
+     .path = "/v1/drain",
+     .queries = "",
+     .summary = "this proxy is not ready, so that balancers leave it; it serves on",
+     .role = ROLE_OPERATOR,
+     .status = 200,
+     .answer = "State",
+     .handler = proxy_command},
+    {.method = "POST",
+     .path = "/v1/undrain",
+     .queries = "",
+     .summary = "it is ready again",
+     .role = ROLE_OPERATOR,
+     .status = 200,
+     .answer = "State",
+     .handler = proxy_command},
 };
+
+const char *route_role_word(enum role role)
+{
+    switch (role) {
+    case ROLE_NONE:
+        return "none";
+    case ROLE_VIEWER:
+        return "viewer";
+    case ROLE_OPERATOR:
+        return "operator";
+    case ROLE_ADMIN:
+        return "admin";
+    }
+    UNREACHABLE();
+}
 
 const struct route *route_at(size_t index)
 {
@@ -192,7 +268,8 @@ static enum path_outcome match_path(const char *pattern, const char *path, char 
     if (len == 0 || strcmp(tail, path + head + len) != 0) {
         return PATH_OTHER;
     }
-    const bool is_good = uri_decode(slice_of(path + head, len), name, NODE_NAME_BYTES_MAX + 1);
+    const bool is_good =
+        uri_decode(slice_of(path + head, len), URI_GRAPHIC, name, NODE_NAME_BYTES_MAX + 1);
     return is_good ? PATH_SAME : PATH_BAD_NAME;
 }
 

@@ -19,13 +19,18 @@ typedef void route_handler(const struct request *request, struct reply *reply);
 enum {
     /* More than any route takes. */
     ROUTE_QUERIES_MAX = 4,
-    /* A filter that names one figure of one node. */
+    /* A key, or a filter that names one figure of one node. */
     ROUTE_QUERY_BYTES_MAX = 256,
-    ROUTE_COUNT = 17,
+    ROUTE_COUNT = 24,
+    /* Whose token it is, for the log. */
+    ROUTE_WHO_BYTES_MAX = 32,
 };
 
-/* Who may; each may what those before it may. */
-enum role { ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
+/* Who may; each may what those before it may. What ROLE_NONE may needs no token: a page without
+ * figures, and answers to health checks. */
+enum role { ROLE_NONE, ROLE_VIEWER, ROLE_OPERATOR, ROLE_ADMIN };
+/* "operator" */
+const char *route_role_word(enum role role);
 
 struct route {
     const char *method;
@@ -52,6 +57,7 @@ struct request {
     struct context *context;
     const struct route *route;
     const char *name; /* of the path, decoded; "" when the route has none */
+    const char *who;  /* whose token it came with; "" without */
     size_t query_count;
     const struct route_query *queries;
     struct slice body;
@@ -64,6 +70,7 @@ struct route_match {
     const struct route *route;          /* FOUND */
     char name[NODE_NAME_BYTES_MAX + 1]; /* FOUND */
     char allow[32];                     /* NO_METHOD: "GET, HEAD" */
+    char who[ROUTE_WHO_BYTES_MAX + 1];  /* filled by the gate: whose token it is */
 };
 
 /* Find the route of METHOD (HEAD is taken as GET) and PATH, which is still percent-encoded. */

@@ -18,7 +18,12 @@ static int hex_value(char c)
     return -1;
 }
 
-bool uri_decode(struct slice text, char *out, size_t capacity)
+static bool is_good(int byte, enum uri_bytes bytes)
+{
+    return bytes == URI_ANY ? byte != 0 : byte >= 0x20 && byte < 0x7f;
+}
+
+bool uri_decode(struct slice text, enum uri_bytes bytes, char *out, size_t capacity)
 {
     size_t used = 0;
     for (size_t i = 0; i < text.len; i++) {
@@ -32,7 +37,7 @@ bool uri_decode(struct slice text, char *out, size_t capacity)
             byte = high * 16 + low;
             i += 2;
         }
-        if (byte < 0x20 || byte >= 0x7f || used + 1 >= capacity) {
+        if (!is_good(byte, bytes) || used + 1 >= capacity) {
             return false;
         }
         out[used++] = (char)byte;
@@ -40,6 +45,8 @@ bool uri_decode(struct slice text, char *out, size_t capacity)
     out[used] = '\0';
     return true;
 }
+
+static const char HEX[] = "0123456789ABCDEF";
 
 static bool is_unreserved(char c)
 {
@@ -49,7 +56,6 @@ static bool is_unreserved(char c)
 
 void uri_encode(const char *text, char *out, size_t capacity)
 {
-    static const char HEX[] = "0123456789ABCDEF";
     REQUIRE(capacity > 0);
     size_t used = 0;
     for (const char *c = text; *c != '\0' && used + 4 <= capacity; c++) {
@@ -60,6 +66,23 @@ void uri_encode(const char *text, char *out, size_t capacity)
         out[used++] = '%';
         out[used++] = HEX[(unsigned char)*c >> 4];
         out[used++] = HEX[(unsigned char)*c & 15];
+    }
+    out[used] = '\0';
+}
+
+void uri_show(struct slice key, char *out, size_t capacity)
+{
+    REQUIRE(capacity > 0);
+    size_t used = 0;
+    for (size_t i = 0; i < key.len && used + 4 <= capacity; i++) {
+        const unsigned char byte = (unsigned char)key.ptr[i];
+        if (byte > ' ' && byte < 0x7f && byte != '%') {
+            out[used++] = (char)byte;
+            continue;
+        }
+        out[used++] = '%';
+        out[used++] = HEX[byte >> 4];
+        out[used++] = HEX[byte & 15];
     }
     out[used] = '\0';
 }

@@ -169,6 +169,7 @@ static int start_admin(struct parts *parts)
     struct admin_options options = {
         .listen = config->admin_listen.kind == ADDRESS_NONE ? NULL : listen,
         .socket = config->admin_socket[0] == '\0' ? NULL : config->admin_socket,
+        .tokens = config->admin_tokens[0] == '\0' ? NULL : config->admin_tokens,
     };
     if (options.listen == NULL && options.socket == NULL) {
         return EXIT_OK;

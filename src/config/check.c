@@ -273,17 +273,21 @@ static enum status check_memory(const struct source *source, const struct config
 static enum status check_admin(const struct source *source, const struct config *config)
 {
     const struct locate_path top = {.count = 0};
-    if (!address_is_loopback(&config->admin_listen)) {
+    if (!address_is_loopback(&config->admin_listen) && config->admin_tokens[0] == '\0') {
         const struct locate_path path = path_of(top, "admin", "listen");
         char text[ADDRESS_TEXT_BYTES_MAX];
         address_format(&config->admin_listen, text);
         return source_fail(source, &path, LOCATE_VALUE,
-                           "%s can be reached from outside, and without tokens (not built yet in "
-                           "this release) anyone there could drain nodes; use 127.0.0.1 or [::1]",
+                           "%s can be reached from outside, and without tokens anyone there could "
+                           "drain nodes; use 127.0.0.1 or [::1], or set admin.tokens",
                            text);
     }
     if (config->admin_socket[0] != '\0' && config->admin_socket[0] != '/') {
         const struct locate_path path = path_of(top, "admin", "socket");
+        return source_fail(source, &path, LOCATE_VALUE, "must be an absolute path");
+    }
+    if (config->admin_tokens[0] != '\0' && config->admin_tokens[0] != '/') {
+        const struct locate_path path = path_of(top, "admin", "tokens");
         return source_fail(source, &path, LOCATE_VALUE, "must be an absolute path");
     }
     if (config->state_file[0] != '\0' && config->state_file[0] != '/') {

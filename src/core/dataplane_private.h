@@ -106,6 +106,7 @@ struct txn {
     uint8_t state;        /* enum txn_state; txn_move alone writes it */
     uint8_t step;         /* enum txn_step */
     uint8_t leader;       /* node that decides or decided */
+    uint8_t late;         /* 1 + a node that it was stranded by; 0: none so far */
     uint8_t outcome;      /* enum dataplane_outcome */
     bool is_noreply;
     bool is_answered;  /* its reply may be written */
@@ -313,6 +314,16 @@ struct dataplane {
     char *scratch;         /* a session's input laid out in one piece, and room behind it */
     struct dataplane_stats stats;
     struct dataplane_totals others;
+    struct {
+        uint64_t serial; /* of its txn; 0: its own, or none yet */
+        uint64_t since_us;
+        uint64_t at_us;
+        node_set tried; /* reads: nodes that failed before */
+        uint32_t node;
+        uint8_t state; /* of the txn before the answer */
+    } last_leg;        /* answered last */
+    struct slowlog slow;
+    struct hotkeys hot;
 };
 
 /* --- command.c: protocol text --- */
@@ -389,6 +400,22 @@ struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn);
 /* TXN is a gat or gats: its expiry alone. */
 struct chain compose_touch(struct dataplane *dp, const struct txn *txn);
 
+/* --- observe.c --- */
+
+void observe_slow(struct dataplane *dp, const struct txn *txn, uint64_t took_us);
+void observe_key(struct dataplane *dp, const struct txn *txn);
+
+/* TXN has been answered after TOOK_US. */
+static inline void observe_answer(struct dataplane *dp, const struct txn *txn, uint64_t took_us)
+{
+    if (took_us >= SLOWLOG_US) {
+        observe_slow(dp, txn, took_us);
+    }
+    if (hotkeys_is_due(&dp->hot, txn->key_count)) {
+        observe_key(dp, txn);
+    }
+}
+
 /* --- deadline.c --- */
 
 /* TXN's deadline counts from SINCE_US, when its request came; another one of it is forgotten. */
@@ -411,6 +438,9 @@ void inflight_put(struct dataplane *dp, struct txn *txn);
 void inflight_take(struct dataplane *dp, struct txn *txn);
 
 /* --- multiget.c --- */
+
+/* The keys of a read, as words. */
+struct slice multiget_keys(const struct txn *txn);
 
 /* Send a read of one or many keys to their leaders. False: it can't begin now. */
 bool multiget_begin(struct dataplane *dp, struct txn *txn);

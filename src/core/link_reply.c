@@ -43,6 +43,12 @@ static void complete(struct dataplane *dp, struct link *link, const struct mc_re
     }
     histogram_record(&stats->latency, dp->now_us - leg->since_us);
     if (leg->txn != NULL) {
+        dp->last_leg.serial = leg->txn->serial;
+        dp->last_leg.since_us = leg->since_us;
+        dp->last_leg.at_us = dp->now_us;
+        dp->last_leg.tried = leg->tried;
+        dp->last_leg.node = link->node;
+        dp->last_leg.state = leg->txn->state;
         txn_on_leg(dp, leg, reply);
     } else {
         leg_drop(dp, leg);

@@ -55,7 +55,7 @@ static int choose(const struct dataplane *dp, uint64_t key_hash, node_set tried)
                                                      : topology_first(t, key_hash, usable));
 }
 
-static struct slice keys_of(const struct txn *txn)
+struct slice multiget_keys(const struct txn *txn)
 {
     const char *text = txn->command.head->data + txn->command.off;
     return slice_of(text + txn->places.key_off, txn->command.len - txn->places.key_off - 2);
@@ -88,7 +88,7 @@ static struct chain share_of(struct dataplane *dp, const struct txn *txn, const 
     }
     struct mc_writer w = mc_writer_of(to, txn->command.len);
     mc_write(&w, slice_of(txn->command.head->data + txn->command.off, txn->places.key_off - 1u));
-    struct slice keys = keys_of(txn);
+    struct slice keys = multiget_keys(txn);
     for (uint32_t i = 0; i < txn->key_count; i++) {
         struct slice key = mc_next_word(&keys);
         if (nodes[i] == node) {
@@ -105,7 +105,7 @@ static bool begin_many(struct dataplane *dp, struct txn *txn)
 {
     uint8_t nodes[MULTIGET_KEYS_MAX];
     node_set used = 0;
-    struct slice keys = keys_of(txn);
+    struct slice keys = multiget_keys(txn);
     for (uint32_t i = 0; i < txn->key_count; i++) {
         int node = choose(dp, topology_hash(mc_next_word(&keys)), 0);
         if (node == READER_HOLD) {
@@ -269,7 +269,7 @@ static void merge(struct dataplane *dp, struct txn *txn)
         txn->parts->reply = (struct chain_builder){0};
         merged.chain.len -= txn->parts->has_end ? 5 : 0; /* the answer brings its own END */
     } else {
-        struct slice keys = keys_of(txn);
+        struct slice keys = multiget_keys(txn);
         for (struct slice key = mc_next_word(&keys); key.len > 0 && !is_out_of_memory;
              key = mc_next_word(&keys)) {
             is_out_of_memory = !merge_key(dp, txn, key, &merged); /* cuts a block in two */

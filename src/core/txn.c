@@ -174,6 +174,7 @@ static void count_answer(struct dataplane *dp, struct txn *txn)
     bool is_read = command_is_read((enum mc_command)txn->command_type);
     uint64_t took_us = dp->now_us - txn->started_us;
     histogram_record(is_read ? &dp->stats.latency_reads : &dp->stats.latency_writes, took_us);
+    observe_answer(dp, txn, took_us);
     if (!is_read) {
         bool is_failed = txn->outcome == DATAPLANE_OUTCOME_SERVER_ERROR;
         dp->stats.writes_failed += is_failed;
@@ -303,6 +304,7 @@ static void strand(struct dataplane *dp, struct txn *txn)
         finish(dp, txn); /* its time was over before */
         return;
     }
+    txn->late = txn->missed != 0 ? (uint8_t)(1 + node_set_first(txn->missed)) : txn->late;
     txn_move(dp, txn, TXN_STRANDED);
     wait_in_order(dp, txn);
     dp->is_recheck_due = true;

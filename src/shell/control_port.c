@@ -6,6 +6,7 @@
  */
 #include "everwarm/shell/control_port.h"
 
+#include "asks.h"
 #include "clock.h"
 #include "event_ring.h"
 #include "everwarm/base/invariant.h"
@@ -42,6 +43,7 @@ struct control_port {
     pthread_mutex_t mutex; /* of all below */
     pthread_cond_t is_answered;
     bool is_draining;
+    bool is_drained;
     bool has_served; /* every pool, once */
     uint64_t last_ticket;
     struct wait waits[PORT_WAITS_MAX];
@@ -57,10 +59,26 @@ const char *proxy_state_word(enum proxy_state state)
         return "starting";
     case PROXY_RUNNING:
         return "running";
+    case PROXY_DRAINED:
+        return "drained";
     case PROXY_DRAINING:
         return "draining";
     }
     UNREACHABLE();
+}
+
+_Static_assert((int)PORT_CLOSES_MAX == (int)WORKER_CLOSE_COUNT,
+               "each reason has its place in a snapshot");
+
+const char *control_port_close_word(size_t reason)
+{
+    static const char *const words[WORKER_CLOSE_COUNT] = {
+#define X(name, word) [WORKER_CLOSE_##name] = (word),
+        WORKER_CLOSE_TABLE(X)
+#undef X
+    };
+    REQUIRE(reason < WORKER_CLOSE_COUNT);
+    return words[reason];
 }
 
 enum status control_port_create(const struct control_port_parts *parts, struct control_port **out)
@@ -168,6 +186,9 @@ static enum proxy_state state_of(const struct control_port *port)
     if (port->is_draining) {
         return PROXY_DRAINING;
     }
+    if (port->is_drained) {
+        return PROXY_DRAINED;
+    }
     return port->has_served ? PROXY_RUNNING : PROXY_STARTING;
 }
 
@@ -271,6 +292,9 @@ static void add_workers(const struct control_port_parts *parts, struct proxy_sna
         worker_stats_figures(parts->workers[i], &figures);
         if (figures.loop_lag_us > out->loop_lag_us) {
             out->loop_lag_us = figures.loop_lag_us;
+        }
+        for (size_t j = 0; j < PORT_CLOSES_MAX; j++) {
+            out->clients_closed[j] += figures.closes[j];
         }
         for (uint32_t j = 0; j < out->pool_count; j++) {
             uint64_t zombies[NODES_MAX] = {0};
@@ -420,6 +444,60 @@ enum status control_port_command(struct control_port *port,
     }
     (void)pthread_mutex_unlock(&port->mutex);
     return status;
+}
+
+bool control_port_set_drained(struct control_port *port, bool is_drained)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    const bool is_changed = port->is_drained != is_drained;
+    port->is_drained = is_drained;
+    (void)pthread_mutex_unlock(&port->mutex);
+    return is_changed;
+}
+
+/* --- What workers are asked --- */
+
+static enum status put_ask(struct control_port *port, struct ask *ask, size_t *count,
+                           uint64_t *total)
+{
+    const enum status status =
+        asks_put(port->parts.asks, port->parts.workers, port->parts.config->threads_count, ask);
+    *count = ask->count;
+    *total = ask->total;
+    return status;
+}
+
+enum status control_port_clients(struct control_port *port, struct proxy_client *out,
+                                 size_t capacity, size_t *count, uint64_t *total)
+{
+    struct ask ask = {.type = ASK_CLIENTS, .out = out, .capacity = capacity};
+    return put_ask(port, &ask, count, total);
+}
+
+enum status control_port_slow(struct control_port *port, struct proxy_slow *out, size_t capacity,
+                              size_t *count, uint64_t *total)
+{
+    struct ask ask = {.type = ASK_SLOW, .out = out, .capacity = capacity};
+    return put_ask(port, &ask, count, total);
+}
+
+enum status control_port_hot(struct control_port *port, struct proxy_hot *out, size_t capacity,
+                             size_t *count, uint64_t *total)
+{
+    struct ask ask = {.type = ASK_HOT, .out = out, .capacity = capacity};
+    return put_ask(port, &ask, count, total);
+}
+
+enum status control_port_kill_client(struct control_port *port, uint64_t id)
+{
+    struct ask ask = {.type = ASK_KILL, .id = id};
+    size_t count = 0;
+    uint64_t total = 0;
+    const enum status status = put_ask(port, &ask, &count, &total);
+    if (count > 0) {
+        return STATUS_OK; /* whatever the others say */
+    }
+    return status == STATUS_OK ? STATUS_NOT_FOUND : status;
 }
 
 /* --- Events and tasks --- */

@@ -37,6 +37,7 @@ enum worker_message_type {
     WORKER_ADOPT,   /* pool, topology */
     WORKER_FLUSHED, /* pool, ticket */
     WORKER_CLIENT,  /* pool, fd: a client accepted by another worker; the fd is the worker's now */
+    WORKER_ASK,     /* ticket: of a question, see asks.h */
     WORKER_DRAIN,   /* take no new clients and requests, say INBOX_QUIET when all is answered */
     WORKER_STOP,    /* end the thread */
 };

@@ -13,6 +13,7 @@ struct control_port_parts {
     struct pool *pools;
     struct worker *const *workers;
     struct client_count *clients;
+    struct asks *asks;
     struct mailbox *inbox; /* the control thread's */
 };
 
@@ -27,7 +28,7 @@ void control_port_publish(struct control_port *port, uint32_t pool, const struct
 void control_port_trace(struct control_port *port, uint32_t pool, const struct trace_event *event);
 /* A command that was asked for has been answered. */
 void control_port_done(struct control_port *port, uint64_t ticket, enum control_result result);
-/* The proxy is on its way out. */
+/* The process is told to end. */
 void control_port_drain(struct control_port *port);
 
 #endif

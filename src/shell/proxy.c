@@ -6,6 +6,7 @@
  */
 #include "everwarm/shell/proxy.h"
 
+#include "asks.h"
 #include "control_thread.h"
 #include "everwarm/base/invariant.h"
 #include "everwarm/shell/log.h"
@@ -33,6 +34,7 @@ struct proxy {
     char listening[POOLS_MAX][LISTENERS_MAX][ADDRESS_TEXT_BYTES_MAX];
     size_t listening_count[POOLS_MAX];
     struct client_count clients;
+    struct asks asks;
     struct mailbox inbox;
     bool has_inbox;
     struct control_port *port;
@@ -100,6 +102,7 @@ static enum status create_workers(struct proxy *proxy)
         .config = proxy->config,
         .pools = proxy->pools,
         .clients = &proxy->clients,
+        .asks = &proxy->asks,
         .inbox = &proxy->inbox,
         .peers = proxy->workers,
     };
@@ -168,6 +171,7 @@ static enum status create_parts(struct proxy *proxy, struct socket_error *error)
         .pools = proxy->pools,
         .workers = proxy->workers,
         .clients = &proxy->clients,
+        .asks = &proxy->asks,
         .inbox = &proxy->inbox,
     };
     status = control_port_create(&parts, &proxy->port);
@@ -201,6 +205,7 @@ enum status proxy_create(const struct config *config, struct proxy **out, char *
         return fail(STATUS_NO_MEMORY, "out of memory", error, error_bytes);
     }
     proxy->config = config;
+    asks_init(&proxy->asks);
     raise_fd_limit(config);
     struct socket_error why = {.text = ""};
     enum status status = create_parts(proxy, &why);
@@ -282,5 +287,6 @@ void proxy_destroy(struct proxy **handle)
     if (proxy->has_inbox) {
         mailbox_fini(&proxy->inbox);
     }
+    asks_fini(&proxy->asks);
     free(proxy);
 }

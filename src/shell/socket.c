@@ -4,10 +4,12 @@
 
 #include "everwarm/base/invariant.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -304,4 +306,38 @@ int64_t socket_write(int fd, const struct slice *slices, size_t count, size_t *t
             return -1;
         }
     }
+}
+
+int socket_accept(int fd, struct socket_peer *peer)
+{
+    struct sockaddr_storage from;
+    socklen_t length = sizeof(from);
+    const int client = accept4(fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (client < 0) {
+        return client;
+    }
+    *peer =
+        (struct socket_peer){.family = length >= sizeof(from.ss_family) ? from.ss_family : AF_UNIX};
+    if (peer->family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&from;
+        peer->port = ntohs(v4->sin_port);
+        memcpy(peer->bytes, &v4->sin_addr, sizeof(v4->sin_addr));
+    } else if (peer->family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&from;
+        peer->port = ntohs(v6->sin6_port);
+        memcpy(peer->bytes, &v6->sin6_addr, sizeof(v6->sin6_addr));
+    }
+    return client;
+}
+
+void socket_peer_format(const struct socket_peer *peer, char *out, size_t bytes)
+{
+    char text[INET6_ADDRSTRLEN];
+    const bool is_v6 = peer->family == AF_INET6;
+    if ((!is_v6 && peer->family != AF_INET) ||
+        inet_ntop(peer->family, peer->bytes, text, sizeof(text)) == NULL) {
+        (void)snprintf(out, bytes, "unix");
+        return;
+    }
+    (void)snprintf(out, bytes, is_v6 ? "[%s]:%u" : "%s:%u", text, (unsigned)peer->port);
 }

@@ -69,6 +69,18 @@ int socket_connect(const struct socket_address *address, uint64_t lease_us, enum
  */
 int socket_finish(int fd, enum wire_end *end);
 
+/* Where a client comes from, as small as it can be kept. */
+struct socket_peer {
+    sa_family_t family; /* AF_INET, AF_INET6, or any other: a unix socket */
+    uint16_t port;
+    uint8_t bytes[16]; /* of the address */
+};
+
+/* Take a waiting client of a listening socket; -1 with errno. */
+int socket_accept(int fd, struct socket_peer *peer);
+/* "127.0.0.1:4711", "[::1]:4711", "unix". */
+void socket_peer_format(const struct socket_peer *peer, char *out, size_t bytes);
+
 /* Options of an accepted client. */
 void socket_tune_client(int fd);
 

@@ -38,7 +38,7 @@ enum {
     /* Control posts two or three messages a change of view, of which there are a few a second; a
      * worker that lets so many gather has hung for minutes, which is a bug of ours. */
     MESSAGES_MAX = 4096,
-    /* Places in the mailbox that dealt clients leave to control. */
+    /* Places in the mailbox that dealt clients and questions leave to control. */
     MESSAGES_KEEP_FREE = 2048,
     /* Items that a dataplane can hold at the least, however the memory is split. */
     ITEMS_MIN = 4,
@@ -87,7 +87,9 @@ static void act(struct worker_pool *pool, const struct dataplane_action *action)
         worker_client_write(&pool->clients[action->client]);
         break;
     case DATAPLANE_CLIENT_CLOSE:
-        worker_client_close(&pool->clients[action->client]);
+        worker_client_close(&pool->clients[action->client], pool->clients[action->client].is_eof
+                                                                ? WORKER_CLOSE_CLIENT
+                                                                : WORKER_CLOSE_PROXY);
         break;
     case DATAPLANE_CLIENT_PAUSE:
         pool->clients[action->client].is_paused = true;
@@ -282,7 +284,10 @@ static void on_message(struct worker *worker, const struct worker_message *messa
         dataplane_step(pool->dataplane, &event);
         break;
     case WORKER_CLIENT:
-        worker_client_open(pool, message->fd);
+        worker_client_open(pool, message->fd, &(struct socket_peer){.family = AF_UNIX});
+        break;
+    case WORKER_ASK:
+        worker_ask(worker, message->ticket);
         break;
     case WORKER_DRAIN:
         drain(worker);
@@ -307,10 +312,9 @@ static void on_mailbox(evutil_socket_t fd, short what, void *arg)
 
 enum status worker_post(struct worker *worker, const struct worker_message *message)
 {
-    bool is_client = message->type == WORKER_CLIENT;
-    enum status status =
-        mailbox_post(&worker->mailbox, message, is_client ? MESSAGES_KEEP_FREE : 0);
-    INVARIANT(status == STATUS_OK || is_client);
+    bool may_fail = message->type == WORKER_CLIENT || message->type == WORKER_ASK;
+    enum status status = mailbox_post(&worker->mailbox, message, may_fail ? MESSAGES_KEEP_FREE : 0);
+    INVARIANT(status == STATUS_OK || may_fail);
     return status;
 }
 
@@ -397,7 +401,7 @@ static void fini_pool(struct worker_pool *pool)
     close_listeners(pool);
     for (uint32_t i = 0; i < pool->fresh_client; i++) {
         if (pool->clients[i].fd >= 0) {
-            worker_client_close(&pool->clients[i]);
+            worker_client_close(&pool->clients[i], WORKER_CLOSE_PROXY);
         }
     }
     worker_node_fini(pool);

@@ -9,6 +9,7 @@
 #include "mailbox.h"
 #include "pool.h"
 
+struct asks;
 struct worker;
 
 struct worker_options {
@@ -16,6 +17,7 @@ struct worker_options {
     const struct config *config; /* as all pointers here: borrowed until worker_destroy */
     struct pool *pools;          /* config->pool_count of them */
     struct client_count *clients;
+    struct asks *asks;
     struct mailbox *inbox;       /* the control thread's */
     struct worker *const *peers; /* config->threads_count of them, this one too; set before start */
 };
@@ -38,14 +40,29 @@ MUST_CHECK enum status worker_start(struct worker *worker);
 /*
  * Post a message; what control posts always fits (see WORKER_MESSAGES_MAX).
  *
- * Errors  STATUS_FULL: for WORKER_CLIENT alone; the fd stays the caller's.
+ * Errors  STATUS_FULL: for WORKER_CLIENT, whose fd stays the caller's, and WORKER_ASK alone.
  * Thread  any.
  */
 MUST_CHECK enum status worker_post(struct worker *worker, const struct worker_message *message);
 
+/* X(name, word): why a client's connection ended, for client_closes_total{reason}. */
+#define WORKER_CLOSE_TABLE(X)                                                                      \
+    X(CLIENT, "client") /* it sent its last, and was answered */                                   \
+    X(PROXY, "proxy")   /* it was ended here: quit, nonsense, or what it asked took too long */    \
+    X(RESET, "reset")   /* it broke */                                                             \
+    X(KILLED, "killed") /* by an operator */
+
+enum worker_close {
+#define X(name, word) WORKER_CLOSE_##name,
+    WORKER_CLOSE_TABLE(X)
+#undef X
+        WORKER_CLOSE_COUNT
+};
+
 /* What a worker last published. Thread: any. */
 struct worker_figures {
     uint64_t loop_lag_us;
+    uint64_t closes[WORKER_CLOSE_COUNT];
 };
 void worker_stats_figures(struct worker *worker, struct worker_figures *out);
 /* Add the dataplane's published figures to SUM and the nodes' zombies to ZOMBIES. Thread: any. */

@@ -55,7 +55,7 @@ static void set_blocked(struct client_conn *client, bool is_blocked)
     }
 }
 
-void worker_client_close(struct client_conn *client)
+void worker_client_close(struct client_conn *client, enum worker_close reason)
 {
     struct worker_pool *pool = client->pool;
     INVARIANT(client->fd >= 0);
@@ -66,14 +66,16 @@ void worker_client_close(struct client_conn *client)
     client->fd = -1;
     client->next_free = pool->free_clients;
     pool->free_clients = client;
+    pool->open_count--;
+    pool->worker->closes[reason]++;
     atomic_fetch_sub_explicit(&pool->worker->options.clients->open, 1, memory_order_relaxed);
 }
 
-static void lose_client(struct client_conn *client)
+void worker_client_lose(struct client_conn *client, enum worker_close reason)
 {
     struct dataplane_event event = {.type = DATAPLANE_CLIENT_LOST, .client = slot_of(client)};
     dataplane_step(client->pool->dataplane, &event);
-    worker_client_close(client);
+    worker_client_close(client, reason);
 }
 
 static void read_client(struct client_conn *client)
@@ -92,6 +94,8 @@ static void read_client(struct client_conn *client)
     if (got > 0) {
         event.type = DATAPLANE_CLIENT_BYTES;
         event.bytes = slice_of(worker->scratch, (size_t)got);
+        client->heard_us = worker->now_us;
+        client->received_bytes += (size_t)got;
         dataplane_step(pool->dataplane, &event);
     } else if (got == 0) {
         client->is_eof = true;
@@ -99,7 +103,7 @@ static void read_client(struct client_conn *client)
         dataplane_step(pool->dataplane, &event);
         worker_client_watch(client);
     } else if (errno != EAGAIN && errno != EINTR) {
-        lose_client(client);
+        worker_client_lose(client, WORKER_CLOSE_RESET);
     }
 }
 
@@ -109,7 +113,7 @@ static void on_client(evutil_socket_t fd, short what, void *arg)
     struct client_conn *client = arg;
     worker_begin(client->pool);
     if (client->is_broken) {
-        lose_client(client);
+        worker_client_lose(client, WORKER_CLOSE_RESET);
         return;
     }
     if (what & EV_WRITE) {
@@ -141,6 +145,7 @@ void worker_client_write(struct client_conn *client)
             return;
         }
         if (taken > 0) {
+            client->sent_bytes += (size_t)taken;
             dataplane_client_wrote(dataplane, slot, (size_t)taken);
         }
         if ((size_t)taken < total) {
@@ -189,31 +194,40 @@ static bool admit(struct worker *worker)
     return false;
 }
 
-void worker_client_open(struct worker_pool *pool, int fd)
+void worker_client_open(struct worker_pool *pool, int fd, const struct socket_peer *peer)
 {
+    struct worker *worker = pool->worker;
     struct client_conn *client = pool->free_clients;
     if (client != NULL) {
         pool->free_clients = client->next_free;
     } else {
-        INVARIANT(pool->fresh_client < pool->worker->clients_max);
+        INVARIANT(pool->fresh_client < worker->clients_max);
         client = &pool->clients[pool->fresh_client];
         pool->fresh_client++;
     }
-    *client = (struct client_conn){.pool = pool, .fd = fd};
     worker_begin(pool);
+    worker->clients_seen++;
+    pool->open_count++;
+    *client = (struct client_conn){
+        .pool = pool,
+        .id = worker->clients_seen * WORKERS_MAX + worker->options.index,
+        .opened_us = worker->now_us,
+        .peer = *peer,
+        .fd = fd,
+    };
     struct dataplane_event event = {.type = DATAPLANE_CLIENT_OPEN, .client = slot_of(client)};
     dataplane_step(pool->dataplane, &event);
     worker_client_watch(client);
 }
 
-static void deal_client(struct worker_pool *pool, int fd)
+static void deal_client(struct worker_pool *pool, int fd, const struct socket_peer *from)
 {
     struct worker *worker = pool->worker;
     struct worker *peer = worker->options.peers[worker->next_peer];
     worker->next_peer = (worker->next_peer + 1) % worker->options.config->threads_count;
     struct worker_message message = {.type = WORKER_CLIENT, .pool = pool->shared->index, .fd = fd};
     if (peer == worker || worker_post(peer, &message) != STATUS_OK) {
-        worker_client_open(pool, fd);
+        worker_client_open(pool, fd, from);
     }
 }
 
@@ -256,7 +270,8 @@ static void on_listener(evutil_socket_t fd, short what, void *arg)
     struct worker_pool *pool = listener->pool;
     worker_begin(pool);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int client = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        struct socket_peer peer;
+        int client = socket_accept(listener->fd, &peer);
         if (client < 0) {
             if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
                 refuse_for_want_of_fds(listener);
@@ -270,10 +285,10 @@ static void on_listener(evutil_socket_t fd, short what, void *arg)
         socket_tune_client(client);
         switch (listener->accept) {
         case WORKER_ACCEPT_OWN:
-            worker_client_open(pool, client);
+            worker_client_open(pool, client, &peer);
             break;
         case WORKER_ACCEPT_DEAL:
-            deal_client(pool, client);
+            deal_client(pool, client, &peer);
             break;
         }
     }

@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "mailbox.h"
 #include "pool.h"
+#include "socket.h"
 #include "watch.h"
 #include "worker.h"
 
@@ -28,6 +29,12 @@ struct client_conn {
     struct watch watch;
     struct worker_pool *pool;
     struct client_conn *next_free;
+    uint64_t id; /* unique in this run of the proxy */
+    uint64_t opened_us;
+    uint64_t heard_us; /* when bytes last came; 0: never */
+    uint64_t received_bytes;
+    uint64_t sent_bytes;
+    struct socket_peer peer;
     int fd; /* -1: the slot is free */
     bool is_paused;
     bool is_starved; /* no memory for what it sends */
@@ -86,6 +93,7 @@ struct worker_pool {
     struct client_conn *clients; /* clients_max of them, touched on demand */
     struct client_conn *free_clients;
     uint32_t fresh_client; /* slots from here on were never used */
+    uint32_t open_count;
     uint32_t starved_count;
     uint32_t blocked_count;
     uint32_t listener_count;
@@ -108,6 +116,8 @@ struct worker {
     uint64_t tick_due_us;
     uint64_t lag_us;
     uint64_t started_us; /* by clock_mono_us */
+    uint64_t clients_seen;
+    uint64_t closes[WORKER_CLOSE_COUNT];
     bool is_turning;
     uint64_t now_us; /* of this turn */
     bool is_draining;
@@ -119,7 +129,7 @@ struct worker {
     pthread_t thread;
     bool is_started;
     pthread_mutex_t publish;
-    uint64_t published_lag_us; /* under publish */
+    struct worker_figures published; /* under publish */
     struct worker_pool pools[];
 };
 
@@ -132,9 +142,11 @@ void worker_begin(struct worker_pool *pool);
 /* --- worker_client.c --- */
 
 /* Serve an admitted client on FD, which is the pool's from now on. */
-void worker_client_open(struct worker_pool *pool, int fd);
+void worker_client_open(struct worker_pool *pool, int fd, const struct socket_peer *peer);
 /* Close it; the slot is free. The dataplane knows already. */
-void worker_client_close(struct client_conn *client);
+void worker_client_close(struct client_conn *client, enum worker_close reason);
+/* The same, and the dataplane is told. In a callback, after worker_begin. */
+void worker_client_lose(struct client_conn *client, enum worker_close reason);
 /* Wait for what it is to be waited for, after one of its booleans or is_draining changed. */
 void worker_client_watch(struct client_conn *client);
 /* Give it what it is owed. */
@@ -153,6 +165,11 @@ void worker_node_give_up(struct node_conn *conn);
 void worker_node_tell_failed(struct worker_pool *pool);
 /* Close all connections, zombies too, without a word. */
 void worker_node_fini(struct worker_pool *pool);
+
+/* --- worker_ask.c --- */
+
+/* Answer the question with this ticket. In a callback. */
+void worker_ask(struct worker *worker, uint64_t ticket);
 
 /* --- worker_stats.c --- */
 

@@ -40,7 +40,8 @@ void worker_stats_publish(struct worker_pool *pool)
     for (uint32_t i = 0; i < nodes; i++) {
         pool->published_zombies[i] = pool->nodes[i].zombie_count;
     }
-    worker->published_lag_us = worker->lag_us;
+    worker->published.loop_lag_us = worker->lag_us;
+    memcpy(worker->published.closes, worker->closes, sizeof(worker->closes));
     (void)pthread_mutex_unlock(&worker->publish);
     pool->is_dirty = false;
     pool->published_at_us = worker->now_us;
@@ -50,7 +51,7 @@ void worker_stats_publish(struct worker_pool *pool)
 void worker_stats_figures(struct worker *worker, struct worker_figures *out)
 {
     (void)pthread_mutex_lock(&worker->publish);
-    out->loop_lag_us = worker->published_lag_us;
+    *out = worker->published;
     (void)pthread_mutex_unlock(&worker->publish);
 }
 

@@ -50,6 +50,11 @@ struct control_port {
     uint64_t first_event;
     uint64_t awaited; /* the latest event that somebody waits for */
     bool is_closed;
+    bool is_drained;
+    uint64_t killed;
+    struct proxy_client clients[2];
+    struct proxy_slow slow[2];
+    struct proxy_hot hot[4];
     struct task tasks[4];
     size_t task_count;
 };
@@ -66,10 +71,61 @@ const char *proxy_state_word(enum proxy_state state)
         return "starting";
     case PROXY_RUNNING:
         return "running";
+    case PROXY_DRAINED:
+        return "drained";
     case PROXY_DRAINING:
         return "draining";
     }
     return "?";
+}
+
+const char *control_port_close_word(size_t reason)
+{
+    static const char *const WORDS[PORT_CLOSES_MAX] = {"client", "proxy", "reset", "killed"};
+    return WORDS[reason];
+}
+
+bool control_port_set_drained(struct control_port *of, bool is_drained)
+{
+    const bool is_changed = of->is_drained != is_drained;
+    of->is_drained = is_drained;
+    return is_changed;
+}
+
+/* What is there of LIST, as long as CAPACITY allows. */
+#define ANSWER_FROM(list)                                                                          \
+    do {                                                                                           \
+        const size_t there = sizeof(list) / sizeof((list)[0]);                                     \
+        *count = there < capacity ? there : capacity;                                              \
+        *total = 100;                                                                              \
+        memcpy(out, (list), *count * sizeof((list)[0]));                                           \
+    } while (0)
+
+enum status control_port_clients(struct control_port *of, struct proxy_client *out, size_t capacity,
+                                 size_t *count, uint64_t *total)
+{
+    ANSWER_FROM(of->clients);
+    return of->status;
+}
+
+enum status control_port_slow(struct control_port *of, struct proxy_slow *out, size_t capacity,
+                              size_t *count, uint64_t *total)
+{
+    ANSWER_FROM(of->slow);
+    return of->status;
+}
+
+enum status control_port_hot(struct control_port *of, struct proxy_hot *out, size_t capacity,
+                             size_t *count, uint64_t *total)
+{
+    ANSWER_FROM(of->hot);
+    return of->status;
+}
+
+enum status control_port_kill_client(struct control_port *of, uint64_t id)
+{
+    of->killed = id;
+    return id == 1 ? of->status : STATUS_NOT_FOUND;
 }
 
 enum status control_port_snapshot(struct control_port *from, struct proxy_snapshot **out)
@@ -235,6 +291,7 @@ static inline void make_starting(void)
     ck_assert_ptr_nonnull(port.snapshot);
     struct proxy_snapshot *s = port.snapshot;
     config.max_clients_count = 10000;
+    config.threads_count = 2;
     config.pools[0].request_timeout_us = 1500000;
     *s = (struct proxy_snapshot){.version = "0.1.0",
                                  .config = &config,
@@ -314,17 +371,24 @@ static inline void fill_path(const char *pattern, char out[64])
                                   .left_us = UINT64_MAX};
     port.task_count = 1;
     port.is_closed = true; /* streams end at once */
+    if (strcmp(pattern, "/v1/route") == 0) {
+        (void)snprintf(out, 64, "/v1/route?key=k");
+    }
 }
 
-static inline void start_admin(const char *path)
+static inline void start_admin_with(const struct admin_options *options)
 {
     char error[256] = "";
-    const struct admin_options options = {.listen = "127.0.0.1:0", .socket = path};
-    ck_assert_msg(admin_start(&options, &port, &admin, error, sizeof(error)) == STATUS_OK, "%s",
+    ck_assert_msg(admin_start(options, &port, &admin, error, sizeof(error)) == STATUS_OK, "%s",
                   error);
     const char *colon = strrchr(admin_url(admin), ':');
     admin_port = (uint16_t)strtoul(colon + 1, NULL, 10);
     ck_assert_uint_ne(admin_port, 0);
+}
+
+static inline void start_admin(const char *path)
+{
+    start_admin_with(&(struct admin_options){.listen = "127.0.0.1:0", .socket = path});
 }
 
 static inline void set_up_starting(void)

@@ -74,7 +74,7 @@ static const struct sample SAMPLES[] = {
     {KEY_SCOPE_ROOT, "max_clients", "1", "1.5", "0"},
     {KEY_SCOPE_ROOT, "admin.listen", "\"[::1]:80\"", "80", "\"\""},
     {KEY_SCOPE_ROOT, "admin.socket", "\"/run/s\"", "[]", "\"\""},
-    {KEY_SCOPE_ROOT, "admin.tokens", "null", "1", "\"/tokens\""},
+    {KEY_SCOPE_ROOT, "admin.tokens", "\"/tokens\"", "1", "\"\""},
     {KEY_SCOPE_ROOT, "pools", "[{\"nodes\": [\"x:1\"]}]", "{}", "[]"},
     {KEY_SCOPE_ROOT, "limits.item", "\"2mb\"", "2", "\"2gb\""},
     {KEY_SCOPE_ROOT, "limits.memory", "\"1gb\"", "true", "\"1kb\""},
@@ -322,7 +322,6 @@ START_TEST(what_is_not_built_is_said)
                "distribution: \"ketama\" is not built yet in this release; use \"rendezvous\"");
     assert_bad(WITH_NODES(",\n\"replicas\": 2"), 2, 13, "shards are not built yet");
     assert_bad(WITH_NODES(",\n\"read\": \"nearest\""), 2, 9, "not built yet in this release");
-    assert_bad(WITH_NODES(",\n\"admin\": {\"tokens\": \"/t\"}"), 2, 21, "tokens are not built yet");
     assert_bad(WITH_NODES(",\n\"hash_tag\": \"{}\""), 2, 13, "hash tags are not built yet");
     assert_bad("{\"nodes\": [{\"address\": \"a\",\n \"weight\": 3}]}", 2, 12,
                "nodes[0].weight: weights are not built yet");
@@ -457,7 +456,12 @@ START_TEST(admin_stays_on_loopback)
         (void)snprintf(text, sizeof(text), WITH_NODES(",\n\"admin\": {\"listen\": \"%s\"}"),
                        bad[i]);
         assert_bad(text, 2, 21, "without tokens");
+        (void)snprintf(text, sizeof(text),
+                       WITH_NODES(",\n\"admin\": {\"listen\": \"%s\", \"tokens\": \"/t\"}"),
+                       bad[i]);
+        assert_good(text);
     }
+    assert_bad(WITH_NODES(",\n\"admin\": {\"tokens\": \"t\"}"), 2, 21, "must be an absolute path");
 }
 END_TEST
 

@@ -15,21 +15,23 @@ struct admin;
 struct control_port;
 
 struct admin_options {
-    const char
-        *listen; /* HOST:PORT or [V6]:PORT, this machine's loopback; port 0: any; NULL: off */
-    const char *socket; /* path of a unix socket; NULL: none */
+    const char *listen; /* HOST:PORT or [V6]:PORT; port 0: any; NULL: off; beyond this machine's
+                           loopback with tokens only */
+    const char *socket; /* path of a unix socket, for its owner and group, who need no token; NULL:
+                           none */
+    const char *tokens; /* path of the file of tokens; NULL: none are needed */
 };
 
 /*
  * Open what OPTIONS name and answer there from now on, in threads of its own.
  *
- *   options  borrowed for the call
+ *   options  borrowed for the call, its path of tokens until admin_stop
  *   port     borrowed until admin_stop
  *   out      receives the server, for admin_stop; NULL on an error
  *   error    caller's, ERROR_BYTES of it; on an error one line without an end: what and where
  *
- * Errors  STATUS_BAD_CONFIG: not an address, or one that others can reach; STATUS_SYSTEM: it can't
- *         be opened; STATUS_NO_MEMORY.
+ * Errors  STATUS_BAD_CONFIG: not an address, or one that others can reach without tokens, or the
+ *         text of those; STATUS_SYSTEM: something can't be opened; STATUS_NO_MEMORY.
  */
 MUST_CHECK enum status admin_start(const struct admin_options *options, struct control_port *port,
                                    struct admin **out, char *error, size_t error_bytes);

@@ -75,8 +75,9 @@ struct config {
     struct address_list listen; /* top level, as given; part of pools[0].listen too */
     uint32_t threads_count;     /* 1..WORKERS_MAX */
     uint32_t max_clients_count;
-    struct address admin_listen;              /* loopback; ADDRESS_NONE: off */
+    struct address admin_listen;              /* loopback, or with tokens; ADDRESS_NONE: off */
     char admin_socket[CONFIG_PATH_BYTES_MAX]; /* empty: none */
+    char admin_tokens[CONFIG_PATH_BYTES_MAX]; /* empty: none are needed */
     struct config_pool pools[POOLS_MAX];
     size_t pool_count;                      /* 1..POOLS_MAX */
     uint64_t item_bytes;                    /* largest value */

@@ -18,6 +18,8 @@
 #include "everwarm/base/histogram.h"
 #include "everwarm/base/slice.h"
 #include "everwarm/core/control.h"
+#include "everwarm/core/hotkeys.h"
+#include "everwarm/core/slowlog.h"
 #include "everwarm/core/topology.h"
 #include "everwarm/core/view.h"
 #include "everwarm/core/wire.h"
@@ -208,7 +210,18 @@ void dataplane_add_totals(struct dataplane_totals *totals, const struct dataplan
  */
 void dataplane_set_others(struct dataplane *dp, const struct dataplane_totals *others);
 
-/* Valid as long as the dataplane; only its own thread may look. */
+/* Valid as long as the dataplane; only its own thread may look, as at all that follows. */
 const struct dataplane_stats *dataplane_stats(struct dataplane *dp);
+const struct slowlog *dataplane_slowlog(const struct dataplane *dp);
+const struct hotkeys *dataplane_hotkeys(const struct dataplane *dp);
+
+/* How a client stands; its slot is in use. */
+struct dataplane_client {
+    uint32_t in_flight;    /* requests */
+    uint64_t output_bytes; /* answered and not yet taken */
+    bool is_paused;        /* not read for now */
+};
+void dataplane_client_facts(const struct dataplane *dp, uint32_t client,
+                            struct dataplane_client *out);
 
 #endif

@@ -15,6 +15,7 @@
 #include "everwarm/core/control.h"
 #include "everwarm/core/dataplane.h"
 #include "everwarm/core/trace.h"
+#include "everwarm/shell/inspect.h"
 #include "everwarm/shell/task.h"
 
 #include <stdbool.h>
@@ -36,9 +37,14 @@ struct control_port;
 enum proxy_state {
     PROXY_STARTING, /* no pool serves yet */
     PROXY_RUNNING,
+    PROXY_DRAINED,  /* told not to be ready, so that balancers send clients elsewhere; serves */
     PROXY_DRAINING, /* told to end: no new clients; not ready */
 };
 const char *proxy_state_word(enum proxy_state state);
+
+/* Why clients' connections end: "client", "proxy", "reset", "killed". */
+enum { PORT_CLOSES_MAX = 4 };
+const char *control_port_close_word(size_t reason);
 
 /* One node of one pool. */
 struct proxy_node {
@@ -86,6 +92,7 @@ struct proxy_snapshot {
     uint64_t clients_accepted;
     uint64_t clients_rejected_limit; /* max_clients reached */
     uint64_t clients_rejected_fds;   /* no file descriptor left */
+    uint64_t clients_closed[PORT_CLOSES_MAX];
     uint64_t loop_lag_us; /* the latest of all workers' ticks lately was so much too late */
     uint64_t log_dropped; /* lines, because stderr did not take them */
     struct proxy_process process;
@@ -130,6 +137,30 @@ struct control_port_request {
 MUST_CHECK enum status control_port_command(struct control_port *port,
                                             const struct control_port_request *request,
                                             enum control_result *result);
+
+/* Be not ready, or ready again. True: it was not so before. */
+bool control_port_set_drained(struct control_port *port, bool is_drained);
+
+/* --- What workers are asked --- */
+
+/*
+ * Clients, at most INSPECT_CLIENTS_MAX of each worker, in no order; slow requests, each worker's
+ * and pool's latest first; hot keys, where one key may come from several workers.
+ *
+ *   count  receives the number written to OUT, at most CAPACITY
+ *   total  receives: all clients; all slow requests since the start; samples behind the keys
+ *
+ * Errors  STATUS_FULL: too many ask at once, or a worker does not answer; OUT has what others said.
+ */
+MUST_CHECK enum status control_port_clients(struct control_port *port, struct proxy_client *out,
+                                            size_t capacity, size_t *count, uint64_t *total);
+MUST_CHECK enum status control_port_slow(struct control_port *port, struct proxy_slow *out,
+                                         size_t capacity, size_t *count, uint64_t *total);
+MUST_CHECK enum status control_port_hot(struct control_port *port, struct proxy_hot *out,
+                                        size_t capacity, size_t *count, uint64_t *total);
+
+/* Close a client's connection. Errors  STATUS_NOT_FOUND, STATUS_FULL. */
+MUST_CHECK enum status control_port_kill_client(struct control_port *port, uint64_t id);
 
 /* --- Events --- */
 

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a worker answers to those who ask about its clients and requests. */
+#include "asks.h"
+#include "everwarm/base/invariant.h"
+#include "socket.h"
+#include "worker_private.h"
+
+static void describe_client(const struct worker_pool *pool, const struct client_conn *client,
+                            struct proxy_client *out)
+{
+    *out = (struct proxy_client){
+        .id = client->id,
+        .pool = pool->shared->index,
+        .worker = pool->worker->options.index,
+        .opened_us = client->opened_us,
+        .heard_us = client->heard_us,
+        .received_bytes = client->received_bytes,
+        .sent_bytes = client->sent_bytes,
+        .is_blocked = client->is_blocked,
+    };
+    socket_peer_format(&client->peer, out->address, sizeof(out->address));
+    dataplane_client_facts(pool->dataplane, (uint32_t)(client - pool->clients), &out->facts);
+}
+
+/* At most INSPECT_CLIENTS_MAX of each worker: those behind them are only counted. */
+static void tell_clients(const struct worker *worker, struct ask *ask)
+{
+    struct proxy_client *out = ask->out;
+    size_t left = INSPECT_CLIENTS_MAX;
+    for (uint32_t p = 0; p < worker->pool_count; p++) {
+        const struct worker_pool *pool = &worker->pools[p];
+        ask->total += pool->open_count;
+        uint32_t open = pool->open_count;
+        for (uint32_t i = 0; open > 0 && left > 0 && ask->count < ask->capacity; i++) {
+            INVARIANT(i < pool->fresh_client);
+            if (pool->clients[i].fd >= 0) {
+                describe_client(pool, &pool->clients[i], &out[ask->count]);
+                ask->count++;
+                open--;
+                left--;
+            }
+        }
+    }
+}
+
+static void kill_client(struct worker *worker, struct ask *ask)
+{
+    for (uint32_t p = 0; p < worker->pool_count; p++) {
+        struct worker_pool *pool = &worker->pools[p];
+        for (uint32_t i = 0; i < pool->fresh_client; i++) {
+            struct client_conn *client = &pool->clients[i];
+            if (client->fd >= 0 && client->id == ask->id) {
+                worker_begin(pool);
+                worker_client_lose(client, WORKER_CLOSE_KILLED);
+                ask->count = 1;
+                return;
+            }
+        }
+    }
+}
+
+static void tell_slow(const struct worker *worker, struct ask *ask)
+{
+    struct proxy_slow *out = ask->out;
+    struct slow_request latest[SLOWLOG_ENTRIES_MAX];
+    for (uint32_t p = 0; p < worker->pool_count; p++) {
+        const struct slowlog *log = dataplane_slowlog(worker->pools[p].dataplane);
+        const size_t count = slowlog_copy(log, latest, SLOWLOG_ENTRIES_MAX);
+        ask->total += log->next;
+        for (size_t i = 0; i < count && ask->count < ask->capacity; i++) {
+            out[ask->count++] = (struct proxy_slow){
+                .pool = p, .worker = worker->options.index, .request = latest[i]};
+        }
+    }
+}
+
+static void tell_hot(const struct worker *worker, struct ask *ask)
+{
+    struct proxy_hot *out = ask->out;
+    for (uint32_t p = 0; p < worker->pool_count; p++) {
+        const struct hotkeys *hot = dataplane_hotkeys(worker->pools[p].dataplane);
+        ask->total += hot->samples;
+        for (uint32_t i = 0; i < hot->count && ask->count < ask->capacity; i++) {
+            out[ask->count++] = (struct proxy_hot){.pool = p, .key = hot->keys[i]};
+        }
+    }
+}
+
+void worker_ask(struct worker *worker, uint64_t ticket)
+{
+    struct ask *ask = asks_begin(worker->options.asks, ticket);
+    if (ask == NULL) {
+        return;
+    }
+    switch (ask->type) {
+    case ASK_CLIENTS:
+        tell_clients(worker, ask);
+        break;
+    case ASK_KILL:
+        kill_client(worker, ask);
+        break;
+    case ASK_SLOW:
+        tell_slow(worker, ask);
+        break;
+    case ASK_HOT:
+        tell_hot(worker, ask);
+        break;
+    }
+    asks_end(worker->options.asks, ask);
+}
