@@ -179,6 +179,8 @@ build/$(1)/bench/%: build/$(1)/obj/tests/bench/%.o $$(call libraries,$(1),core m
 	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^
 endef
 $(foreach p,$(PROFILES),$(eval $(call profile_rules,$(p))))
+# What the assembler takes in is not among the headers that the compiler tells of.
+$(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/schemas.json))
 .SECONDARY:
 -include $(foreach p,$(PROFILES),$(patsubst %.o,%.d,$(call objects,$(p),$(ALL_SOURCES))))
 

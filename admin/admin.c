@@ -31,8 +31,9 @@
 
 enum {
     ADMIN_MAGIC = 0x41444d4e,
-    /* A few people, pages and scrapers; each costs a thread. */
-    CONNECTIONS_MAX = 64,
+    /* A few people, pages and scrapers, and as many again that mean no good before somebody who
+     * wants to know what is the matter waits for them; each costs a thread. */
+    CONNECTIONS_MAX = 192,
     /* For a head or a body to go on, and for an idle connection to be used again. */
     IDLE_TIMEOUT_S = 10,
     /* A connection's buffers; a head that does not fit in is answered 431. */

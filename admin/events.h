@@ -7,7 +7,7 @@
 
 enum {
     /* Pages and tools that watch at a time. Each holds a connection and its thread, of which there
-     * are four times as many, so that the rest of the API stays there for the others. */
+     * are many more, so that the rest of the API stays there for the others. */
     EVENTS_WATCHERS_MAX = 16,
 };
 

@@ -19,11 +19,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum {
     EXCHANGE_MAGIC = 0x45584348,
     /* Of a stream, asked for at once: a few events. */
     STREAM_BYTES = 4096,
+    /* For all of a body, which is short; the library's own timeout is for its next byte. */
+    BODY_TIME_S_MAX = 15,
 };
 
 struct exchange {
@@ -33,6 +36,7 @@ struct exchange {
     char *body;         /* NULL: none, or dropped */
     size_t body_bytes;  /* so far */
     size_t body_bytes_max;
+    time_t began_s; /* monotonic; when the head was there */
 };
 
 static enum MHD_Result take_header(void *closure, enum MHD_ValueKind kind, const char *name,
@@ -167,11 +171,19 @@ static enum MHD_Result send_reply(const struct http_site *site, struct MHD_Conne
     return result;
 }
 
+static time_t now_s(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
 static struct exchange *exchange_create(void)
 {
     struct exchange *exchange = calloc(1, sizeof(*exchange));
     if (exchange != NULL) {
         exchange->magic = EXCHANGE_MAGIC;
+        exchange->began_s = now_s();
     }
     return exchange;
 }
@@ -236,6 +248,9 @@ enum MHD_Result http_answer(void *closure, struct MHD_Connection *connection, co
     }
     REQUIRE(exchange->magic == EXCHANGE_MAGIC);
     if (*upload_bytes > 0) {
+        if (now_s() - exchange->began_s > BODY_TIME_S_MAX) {
+            return MHD_NO; /* it drips: each byte in time, all of them never */
+        }
         take_body(exchange, upload, *upload_bytes);
         *upload_bytes = 0;
         return MHD_YES;

@@ -11,6 +11,7 @@
 #include "keyroute.h"
 #include "metrics.h"
 #include "nodes.h"
+#include "openapi.h"
 #include "proxy.h"
 #include "slowlog.h"
 #include "stats.h"
@@ -54,6 +55,7 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .role = ROLE_NONE,
      .status = 200,
      .type = "text/plain; charset=utf-8",
+     .answer = "Checks",
      .handler = health_live},
     {.method = "GET",
      .path = "/readyz",
@@ -62,6 +64,7 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .role = ROLE_NONE,
      .status = 200,
      .type = "text/plain; charset=utf-8",
+     .answer = "Checks",
      .handler = health_ready},
     {.method = "GET",
      .path = "/version",
@@ -71,6 +74,14 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .status = 200,
      .answer = "Version",
      .handler = health_version},
+    {.method = "GET",
+     .path = "/openapi.json",
+     .queries = "",
+     .summary = "this list for programs, as OpenAPI 3.1 has it",
+     .role = ROLE_NONE,
+     .status = 200,
+     .answer = "OpenApi",
+     .handler = openapi_show},
     {.method = "GET",
      .path = "/v1/nodes",
      .queries = "",

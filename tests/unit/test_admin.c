@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The admin API over real sockets: what each route answers, and what a command's results become. */
+#include "../../admin/openapi.h"
 #include "../../admin/route.h"
 #include "../../admin/tree.h"
 #include "../../admin/uri.h"
@@ -88,6 +89,51 @@ START_TEST(globs_match_as_a_person_expects)
                           ROWS[i].is_match,
                       "%s on %s", ROWS[i].glob, ROWS[i].text);
     }
+}
+END_TEST
+
+static void expect_schema(const json_t *schemas, const char *name)
+{
+    ck_assert_msg(name == NULL || json_is_object(json_object_get(schemas, name)), "%s", name);
+}
+
+/* Every schema that is meant stands in the document, and every one that stands there is meant. */
+START_TEST(the_document_has_every_route)
+{
+    json_t *document = openapi_json();
+    const json_t *schemas = json_object_get(json_object_get(document, "components"), "schemas");
+    const json_t *paths = json_object_get(document, "paths");
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        const struct route *route = route_at(i);
+        char method[8] = "";
+        for (size_t c = 0; route->method[c] != '\0'; c++) {
+            method[c] = (char)(route->method[c] + 32);
+        }
+        const json_t *operation = json_object_get(json_object_get(paths, route->path), method);
+        ck_assert_str_eq(text_of(operation, "summary"), route->summary);
+        expect_schema(schemas, route->answer);
+        expect_schema(schemas, route->body);
+        ck_assert(route->answer != NULL || route->type != NULL);
+        char queries[128];
+        (void)snprintf(queries, sizeof(queries), "%s", route->queries);
+        char *rest = NULL;
+        for (char *word = strtok_r(queries, " ", &rest); word != NULL;
+             word = strtok_r(NULL, " ", &rest)) {
+            ck_assert_msg(openapi_knows_query(word), "%s", word);
+        }
+    }
+    char *text = json_dumps(document, 0);
+    const char *name;
+    json_t *schema;
+    json_object_foreach(json_object_get(json_object_get(document, "components"), "schemas"), name,
+                        schema)
+    {
+        char reference[96];
+        (void)snprintf(reference, sizeof(reference), "\"#/components/schemas/%s\"", name);
+        ck_assert_msg(strstr(text, reference) != NULL, "nothing means %s", name);
+    }
+    free(text);
+    json_decref(document);
 }
 END_TEST
 
@@ -642,6 +688,7 @@ static Suite *admin_suite(void)
     tcase_add_test(tables, every_route_is_found_by_its_path_only);
     tcase_add_test(tables, every_name_survives_its_encoding);
     tcase_add_test(tables, globs_match_as_a_person_expects);
+    tcase_add_test(tables, the_document_has_every_route);
     suite_add_tcase(suite, tables);
     TCase *starting = tcase_create("starting");
     tcase_add_checked_fixture(starting, set_up_starting, tear_down);
