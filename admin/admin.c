@@ -330,6 +330,12 @@ const char *admin_url(const struct admin *admin)
     return admin->url;
 }
 
+enum status admin_reload(struct admin *admin, char *error, size_t error_bytes)
+{
+    REQUIRE(admin != NULL && admin->magic == ADMIN_MAGIC);
+    return tokens_reload(&admin->context.tokens, error, error_bytes);
+}
+
 void admin_stop(struct admin **admin)
 {
     struct admin *stopped = *admin;

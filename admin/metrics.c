@@ -77,6 +77,17 @@ static void write_proxy(FILE *out, const struct proxy_snapshot *s)
          UNIT_US, s->loop_lag_us},
     };
     WRITE_SINGLES(out, singles);
+    static const char RELOADS[] = "everwarm_config_reloads_total";
+    exposition_family(out, RELOADS, "counter", "Configurations put in effect, and refused.");
+    exposition_count(out, RELOADS, "result=\"ok\"", s->reloads_ok);
+    exposition_count(out, RELOADS, "result=\"failed\"", s->reloads_failed);
+    static const char CLOSES[] = "everwarm_client_closes_total";
+    exposition_family(out, CLOSES, "counter", "Clients' connections ended, by who ended them.");
+    for (size_t i = 0; i < PORT_CLOSES_MAX; i++) {
+        char reason[LABELS_BYTES_MAX];
+        (void)exposition_label(reason, sizeof(reason), "reason", control_port_close_word(i));
+        exposition_count(out, CLOSES, reason, s->clients_closed[i]);
+    }
     static const char REJECTED[] = "everwarm_client_connections_rejected_total";
     exposition_family(out, REJECTED, "counter", "Clients turned away.");
     exposition_count(out, REJECTED, "reason=\"max_clients\"", s->clients_rejected_limit);

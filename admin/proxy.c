@@ -13,9 +13,7 @@ void proxy_command(const struct request *request, struct reply *reply)
 {
     const bool is_drain = strcmp(request->route->path, "/v1/drain") == 0;
     const bool is_changed = control_port_set_drained(request->port, is_drain);
-    if (is_changed) {
-        log_line(LOG_LEVEL_NOTICE, is_drain ? "proxy-drain" : "proxy-undrain",
-                 LOG_TEXT("who", request->who));
-    }
+    log_line(LOG_LEVEL_NOTICE, "command", LOG_TEXT("word", is_drain ? "drain" : "undrain"),
+             LOG_TEXT("who", request->who));
     reply_json(reply, 200, json_pack("{s:b, s:b}", "drained", is_drain, "changed", is_changed));
 }

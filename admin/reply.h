@@ -29,6 +29,7 @@
     X(TOO_LARGE, "body-too-large", 413, "The body is too large")                                   \
     X(MEDIA_TYPE, "media-type", 415, "The body is not declared as JSON")                           \
     X(HOST, "foreign-host", 421, "This is not the host you asked for")                             \
+    X(BAD_CONFIG, "bad-config", 422, "This configuration can't be taken")                          \
     X(BAD_MEMBER, "bad-member", 422, "The body says something that can't be")                      \
     X(NO_MEMORY, "out-of-memory", 503, "Out of memory")                                            \
     X(BUSY, "busy", 503, "Too many commands wait for their answer")                                \

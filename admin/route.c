@@ -4,6 +4,7 @@
 
 #include "clients.h"
 #include "command.h"
+#include "config.h"
 #include "events.h"
 #include "health.h"
 #include "hotkeys.h"
@@ -233,6 +234,31 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .status = 200,
      .answer = "State",
      .handler = proxy_command},
+    {.method = "GET",
+     .path = "/v1/config",
+     .queries = "",
+     .summary = "what is in effect, and where each value comes from",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Config",
+     .handler = config_show},
+    {.method = "PATCH",
+     .path = "/v1/config",
+     .queries = "",
+     .summary = "change it while it runs, until the next reload: a merge patch",
+     .role = ROLE_ADMIN,
+     .body = "ConfigPatch",
+     .status = 200,
+     .answer = "Reload",
+     .handler = config_patch},
+    {.method = "POST",
+     .path = "/v1/config/reload",
+     .queries = "",
+     .summary = "read the file and the tokens again",
+     .role = ROLE_ADMIN,
+     .status = 200,
+     .answer = "Reload",
+     .handler = config_reload},
 };
 
 const char *route_role_word(enum role role)

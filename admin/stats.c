@@ -168,19 +168,19 @@ static json_t *process_json(const struct proxy_process *process)
         facts_seconds(process->cpu_user_us), "cpu_system_s", facts_seconds(process->cpu_system_us));
 }
 
-/* The configuration can't change while it runs yet, so its epoch is 1. */
 static json_t *stats_json(struct context *context, const struct proxy_snapshot *snapshot,
                           const struct dataplane_stats *traffic)
 {
     return json_pack(
-        "{s:s, s:o, s:i, s:o, s:o, s:s, s:i, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:s, s:o, s:i, s:o, s:o, s:s, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o}",
         "name", "everwarm", "version", facts_text(snapshot->version), "pid", (int)snapshot->pid,
         "uptime_s", facts_count(snapshot->uptime_us / 1000000), "time",
         facts_wall_time(snapshot->now_wall_us), "state", proxy_state_word(snapshot->state),
-        "config_epoch", 1, "clients", clients_json(snapshot, traffic), "commands",
-        commands_json(traffic), "latency", "reads", latency_json(&traffic->latency_reads), "writes",
-        latency_json(&traffic->latency_writes), "nodes", nodes_section(context, snapshot),
-        "replication", replication_json(snapshot, traffic), "fill", fill_json(snapshot), "memory",
+        "config_epoch", facts_count(snapshot->config_epoch), "clients",
+        clients_json(snapshot, traffic), "commands", commands_json(traffic), "latency", "reads",
+        latency_json(&traffic->latency_reads), "writes", latency_json(&traffic->latency_writes),
+        "nodes", nodes_section(context, snapshot), "replication",
+        replication_json(snapshot, traffic), "fill", fill_json(snapshot), "memory",
         memory_json(snapshot, traffic), "overload", overload_json(snapshot, traffic), "process",
         process_json(&snapshot->process));
 }

@@ -9,6 +9,7 @@
 #include "everwarm/base/version.h"
 #include "everwarm/config/config.h"
 #include "everwarm/config/options.h"
+#include "everwarm/shell/control_port.h"
 #include "everwarm/shell/local.h"
 #include "everwarm/shell/log.h"
 #include "everwarm/shell/notify.h"
@@ -160,6 +161,13 @@ static int load_config(struct parts *parts)
     return EXIT_OK;
 }
 
+static enum status load_again(void *closure, struct config **out, struct config_error *error)
+{
+    const struct parts *parts = closure;
+    const char *const *addresses = parts->local != NULL ? local_addresses(parts->local) : NULL;
+    return config_from_options(parts->options, addresses, out, error);
+}
+
 static int start_admin(struct parts *parts)
 {
     const struct config *config = parts->config;
@@ -191,6 +199,7 @@ static int start_proxy(struct parts *parts)
     if (log_start() != STATUS_OK) {
         return complain("can't start a thread");
     }
+    control_port_set_loader(proxy_port(parts->proxy), load_again, parts);
     int failed = start_admin(parts);
     if (failed != EXIT_OK) {
         return failed;
@@ -226,6 +235,22 @@ static int start(struct parts *parts)
 
 /* --- Run and end --- */
 
+/* What is wrong keeps the old configuration; either way the log says so. */
+static void reload(struct parts *parts)
+{
+    char error[ERROR_BYTES];
+    notify_send("RELOADING=1");
+    if (parts->admin != NULL && admin_reload(parts->admin, error, sizeof(error)) != STATUS_OK) {
+        log_line(LOG_LEVEL_ERROR, "tokens", LOG_TEXT("error", error));
+    }
+    struct port_reload *done = malloc(sizeof(*done));
+    if (done == NULL || control_port_reload(proxy_port(parts->proxy), done) != STATUS_OK) {
+        log_line(LOG_LEVEL_ERROR, "reload", LOG_TEXT("note", "the old configuration stays"));
+    }
+    free(done);
+    notify_send("READY=1");
+}
+
 /* Until somebody wants us to end; whether at once or with what is under way. */
 static enum signals_word supervise(struct parts *parts)
 {
@@ -237,8 +262,7 @@ static enum signals_word supervise(struct parts *parts)
         case SIGNALS_NOW:
             return word;
         case SIGNALS_RELOAD:
-            log_line(LOG_LEVEL_WARNING, "reload",
-                     LOG_TEXT("note", "this release does not reload: restart it"));
+            reload(parts);
             break;
         case SIGNALS_REOPEN: /* logs go to stderr: whoever reads it rotates */
         case SIGNALS_CHILD:

@@ -51,7 +51,11 @@ static enum status set_by_flag(const struct source *source, struct config *confi
         key_find(KEY_SCOPE_ROOT, dot != NULL ? section : NULL, dot != NULL ? dot + 1 : path);
     REQUIRE(key != NULL);
     char why[KEY_WHY_BYTES_MAX];
-    if (value == NULL || key_set_text(key, value, config, why) == STATUS_OK) {
+    if (value == NULL) {
+        return STATUS_OK;
+    }
+    config->given.flag |= key_bit(key);
+    if (key_set_text(key, value, config, why) == STATUS_OK) {
         return STATUS_OK;
     }
     return fail_flag(source, "%s %s", flag, why);

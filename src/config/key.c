@@ -69,15 +69,15 @@ static const struct key KEYS[] = {
     {"limits.memory", AT_ROOT(memory_bytes), SIZE(MB, 1024 * GB), .fallback = "256mb",
      .help = "buffers of all workers; at least 4 items for each worker"},
     {"limits.client_output", AT_ROOT(client_output_bytes), SIZE(64 * KB, GB), .fallback = "16mb",
-     .help = "replies that one client has not taken yet"},
+     .is_live = true, .help = "replies that one client has not taken yet"},
     {"limits.client_pipeline", AT_ROOT(client_pipeline_count), COUNT(1, PIPELINE_MAX),
-     .fallback = "256", .help = "requests of one client under way"},
+     .fallback = "256", .is_live = true, .help = "requests of one client under way"},
     {"state_file", AT_ROOT(state_file), TEXT(1, CONFIG_PATH_BYTES_MAX - 1), .note = NOTE_STATE_FILE,
      .help = "where operators' words outlive a restart"},
     {"log.format", AT_ROOT(log_format), CHOICE(2, "text", "json"), .fallback = "text",
-     .help = "one line an event either way"},
+     .is_live = true, .help = "one line an event either way"},
     {"log.level", AT_ROOT(log_level), CHOICE(4, "error", "warning", "info", "debug"),
-     .fallback = "info", .help = "the least that is logged"},
+     .fallback = "info", .is_live = true, .help = "the least that is logged"},
     {"resp.listen", UNUSED_ROOT, .type = KEY_TYPE_ADDRESS,
      .unbuilt = "the RESP port is not built yet in this release; leave it null",
      .help = "RESP for operators"},
@@ -108,9 +108,9 @@ static const struct key KEYS[] = {
     {"miss_fallback", UNUSED_POOL, CHOICE(1, "auto", "always", "never"), .fallback = "auto",
      .help = "whether a miss on the leader asks the next replica"},
     {"on_no_replica", AT_POOL(on_no_replica), CHOICE(2, "miss", "error"), .fallback = "miss",
-     .help = "what a read gets when no complete replica is left"},
+     .is_live = true, .help = "what a read gets when no complete replica is left"},
     {"timeouts.connect", AT_POOL(connect_timeout_us), DURATION(US_MS, 60 * US_S),
-     .fallback = "200ms", .help = "to a node"},
+     .fallback = "200ms", .is_live = true, .help = "to a node"},
     {"timeouts.request", AT_POOL(request_timeout_us), DURATION(10 * US_MS, 600 * US_S),
      .fallback = "1500ms", .help = "a request at most; above health.lease + 2 x health.interval"},
     {"health.interval", AT_POOL(health_interval_us), DURATION(10 * US_MS, 60 * US_S),
@@ -120,17 +120,18 @@ static const struct key KEYS[] = {
     {"health.lease", AT_POOL(lease_us), DURATION(30 * US_MS, 300 * US_S),
      .fallback_help = "5 x health.interval",
      .help = "a proxy silent for so long is dead to the others; at least 3 x health.interval"},
-    {"health.fall", AT_POOL(health_fall_count), COUNT(1, 100), .fallback = "3",
+    {"health.fall", AT_POOL(health_fall_count), COUNT(1, 100), .fallback = "3", .is_live = true,
      .help = "failed checks in a row that take a node down"},
-    {"health.rise", AT_POOL(health_rise_count), COUNT(1, 100), .fallback = "2",
+    {"health.rise", AT_POOL(health_rise_count), COUNT(1, 100), .fallback = "2", .is_live = true,
      .help = "good checks in a row that bring it up"},
     {"health.hold_down_max", AT_POOL(hold_down_max_us), DURATION(US_S, 24 * US_H),
-     .fallback = "60s", .help = "longest pause before a flapping node is filled again"},
+     .fallback = "60s", .is_live = true,
+     .help = "longest pause before a flapping node is filled again"},
     {"split", UNUSED_POOL, CHOICE(1, "serve", "stop"), .fallback = "serve",
      .help = "what a proxy does that reaches no majority of the nodes"},
     {"last_copy", UNUSED_POOL, CHOICE(1, "flush", "keep"), .fallback = "flush",
      .help = "old data on a node that must stand in for a lost last copy"},
-    {"fill.rate", AT_POOL(fill_rate_bytes), SIZE(0, 1024 * GB), .fallback = "0",
+    {"fill.rate", AT_POOL(fill_rate_bytes), SIZE(0, 1024 * GB), .fallback = "0", .is_live = true,
      .help = "bytes a second; 0: no fixed limit, still adaptive"},
     {"fill.window", AT_POOL(fill_window_count), COUNT(1, WINDOW_MAX), .fallback = "256",
      .help = "keys of a fill under way"},
@@ -155,6 +156,28 @@ const struct key *key_table(size_t *count)
 {
     *count = sizeof(KEYS) / sizeof(KEYS[0]);
     return KEYS;
+}
+
+_Static_assert(sizeof(KEYS) / sizeof(KEYS[0]) <= 64, "a bit for each key");
+
+uint64_t key_bit(const struct key *key)
+{
+    return UINT64_C(1) << (key - KEYS);
+}
+
+struct config_given *key_given(enum key_scope scope, void *base)
+{
+    switch (scope) {
+    case KEY_SCOPE_ROOT:
+        return &((struct config *)base)->given;
+    case KEY_SCOPE_POOL:
+        return &((struct config_pool *)base)->given;
+    case KEY_SCOPE_NODE:
+        return &((struct config_node *)base)->given;
+    case KEY_SCOPE_COUNT:
+        break;
+    }
+    UNREACHABLE();
 }
 
 /* What stands after the section's dot, or all of it. */

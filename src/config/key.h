@@ -36,6 +36,8 @@ enum {
     KEY_CHOICES_MAX = 16,
 };
 
+struct config_given;
+
 /* The offset of a key whose value is checked, and used by nothing in this release. */
 #define KEY_NOT_STORED SIZE_MAX
 
@@ -54,11 +56,17 @@ struct key {
                                              all but null, else what is out of range */
     const char *note;                     /* said when the key is given */
     uint16_t port;                        /* ADDRESS, LISTENERS: the default port */
+    bool is_live;                         /* a change takes effect while it runs */
     const char *help;
 };
 
 /* The table; its length goes to COUNT. */
 const struct key *key_table(size_t *count);
+
+/* Its bit in a struct config_given. */
+uint64_t key_bit(const struct key *key);
+/* That of SCOPE's struct at BASE. */
+struct config_given *key_given(enum key_scope scope, void *base);
 
 /* The key NAME of SECTION (NULL: of none) in SCOPE; NULL when there is none. */
 const struct key *key_find(enum key_scope scope, const char *section, const char *name);

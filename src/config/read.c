@@ -79,6 +79,7 @@ static enum status read_member(struct object *object, const char *section, const
         if (key_set_json(key, value, object->bases[scope], why) != STATUS_OK) {
             return source_fail(object->source, &path, LOCATE_VALUE, "%s", why);
         }
+        key_given((enum key_scope)scope, object->bases[scope])->file |= key_bit(key);
         if (key->note != NULL && !json_is_null(value)) {
             warn_once(object->config, &path, key->note);
         }
@@ -174,6 +175,11 @@ static enum status set_address_only(const struct source *source, const struct lo
     char why[KEY_WHY_BYTES_MAX];
     if (key_set_text(key, address, node, why) != STATUS_OK) {
         return source_fail(source, path, LOCATE_VALUE, "%s%s", flag, why);
+    }
+    if (flag[0] == '\0') {
+        node->given.file |= key_bit(key);
+    } else {
+        node->given.flag |= key_bit(key);
     }
     return name_by_address(source, path, address, node);
 }

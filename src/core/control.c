@@ -432,6 +432,19 @@ uint64_t control_lease_until_us(const struct control *control)
                : control->lease_from_us + control->options.lease_us - control->options.interval_us;
 }
 
+void control_set_limits(struct control *control, const struct control_limits *limits)
+{
+    REQUIRE(limits->fall > 0 && limits->rise > 0);
+    control->options.fall = limits->fall;
+    control->options.rise = limits->rise;
+    control->options.hold_down_max_us = limits->hold_down_max_us;
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        control->probes[node].health.fall = limits->fall;
+        control->probes[node].health.rise = limits->rise;
+    }
+    fill_set_rate(control->fill, limits->fill_rate_bytes);
+}
+
 /* --- Snapshot --- */
 
 static uint32_t transitions_1h(const struct control *control, const struct probe *probe)

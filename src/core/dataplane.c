@@ -425,6 +425,15 @@ bool dataplane_next_action(struct dataplane *dp, struct dataplane_action *out)
            next_report(dp, out);
 }
 
+void dataplane_set_limits(struct dataplane *dp, const struct dataplane_limits *limits)
+{
+    REQUIRE(limits->pipeline_max > 0);
+    dp->options.pipeline_max = limits->pipeline_max;
+    dp->options.client_output_bytes_max = limits->client_output_bytes_max;
+    dp->options.connect_timeout_us = limits->connect_timeout_us;
+    dp->options.on_no_replica = limits->on_no_replica;
+}
+
 /* --- What is seen from outside --- */
 
 const struct dataplane_stats *dataplane_stats(struct dataplane *dp)

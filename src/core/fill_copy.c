@@ -88,6 +88,12 @@ void fill_copy_init(struct fill *fill, void *memory)
     fill_copy_reset(fill);
 }
 
+void fill_set_rate(struct fill *fill, uint64_t rate_bytes)
+{
+    fill->options.rate_bytes = rate_bytes;
+    pace_set_rate(&fill->copy.pace, rate_bytes);
+}
+
 void fill_copy_reset(struct fill *fill)
 {
     fill->copy = (struct fill_copy){

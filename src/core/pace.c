@@ -39,6 +39,12 @@ void pace_init(struct pace *pace, const struct pace_options *options, uint64_t n
     pace->options.rate_keys = least(options->rate_keys, rate_max);
 }
 
+void pace_set_rate(struct pace *pace, uint64_t rate_bytes)
+{
+    pace->options.rate_bytes = least(rate_bytes, rate_max);
+    pace->bytes = 0; /* nothing is saved up, or owed, at another rate */
+}
+
 static int64_t refilled(int64_t tokens, uint64_t rate, uint64_t passed_us)
 {
     int64_t most = (int64_t)(rate * PACE_BURST_US);

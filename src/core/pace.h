@@ -27,6 +27,8 @@ struct pace {
 };
 
 void pace_init(struct pace *pace, const struct pace_options *options, uint64_t now_us);
+/* Go on at another rate; 0: no fixed limit. */
+void pace_set_rate(struct pace *pace, uint64_t rate_bytes);
 /* Time has passed. */
 void pace_refill(struct pace *pace, uint64_t now_us);
 /* A key is read that costs so many bytes, as far as is known. */

@@ -8,49 +8,16 @@
 
 #include "asks.h"
 #include "clock.h"
-#include "event_ring.h"
+#include "control_port_private.h"
 #include "everwarm/base/invariant.h"
 #include "everwarm/base/version.h"
 #include "everwarm/shell/log.h"
-#include "port.h"
-#include "task_table.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
-
-struct wait {
-    uint64_t ticket; /* 0: free */
-    bool is_done;
-    enum control_result result;
-};
-
-struct port_pool {
-    struct control_snapshot control;
-    uint64_t traces[TRACE_TYPE_COUNT];
-    uint64_t went_up[NODES_MAX];
-    uint64_t went_down[NODES_MAX];
-};
-
-struct control_port {
-    struct control_port_parts parts;
-    uint64_t started_wall_us;
-    uint64_t started_mono_us;
-    pthread_mutex_t mutex; /* of all below */
-    pthread_cond_t is_answered;
-    bool is_draining;
-    bool is_drained;
-    bool has_served; /* every pool, once */
-    uint64_t last_ticket;
-    struct wait waits[PORT_WAITS_MAX];
-    struct port_pool pools[POOLS_MAX];
-    struct event_ring events; /* these two have mutexes of their own */
-    struct task_table tasks;
-};
 
 const char *proxy_state_word(enum proxy_state state)
 {
@@ -91,6 +58,15 @@ enum status control_port_create(const struct control_port_parts *parts, struct c
     port->parts = *parts;
     port->started_wall_us = clock_wall_us();
     port->started_mono_us = clock_mono_us();
+    port->config = malloc(sizeof(*port->config));
+    if (port->config == NULL) {
+        free(port);
+        *out = NULL;
+        return STATUS_NO_MEMORY;
+    }
+    *port->config = *parts->config;
+    port->config_epoch = 1;
+    INVARIANT(pthread_mutex_init(&port->reload_mutex, NULL) == 0);
     event_ring_init(&port->events);
     task_table_init(&port->tasks);
     for (uint32_t i = 0; i < parts->config->pool_count; i++) {
@@ -115,6 +91,8 @@ void control_port_destroy(struct control_port **handle)
         (void)pthread_cond_destroy(&port->is_answered);
         event_ring_fini(&port->events);
         task_table_fini(&port->tasks);
+        (void)pthread_mutex_destroy(&port->reload_mutex);
+        config_destroy(&port->config);
         free(port);
     }
 }
@@ -145,14 +123,16 @@ void control_port_publish(struct control_port *port, uint32_t pool, const struct
 void control_port_trace(struct control_port *port, uint32_t pool, const struct trace_event *event)
 {
     const struct port_event kept = {.wall_us = clock_wall_us(), .pool = pool, .trace = *event};
-    (void)pthread_mutex_lock(&port->mutex);
-    struct port_pool *own = &port->pools[pool];
-    own->traces[event->type]++;
-    if (event->node < NODES_MAX) {
-        own->went_up[event->node] += event->type == TRACE_NODE_UP;
-        own->went_down[event->node] += event->type == TRACE_NODE_DOWN;
+    if (pool != PORT_NO_POOL) {
+        (void)pthread_mutex_lock(&port->mutex);
+        struct port_pool *own = &port->pools[pool];
+        own->traces[event->type]++;
+        if (event->node < NODES_MAX) {
+            own->went_up[event->node] += event->type == TRACE_NODE_UP;
+            own->went_down[event->node] += event->type == TRACE_NODE_DOWN;
+        }
+        (void)pthread_mutex_unlock(&port->mutex);
     }
-    (void)pthread_mutex_unlock(&port->mutex);
     event_ring_put(&port->events, &kept);
     if (event->type == TRACE_FILL_FAILED) {
         task_table_note(&port->tasks, pool, event->node, event->detail);
@@ -217,59 +197,6 @@ bool control_port_is_ready(struct control_port *port)
     return is_ready;
 }
 
-static uint64_t count_fds(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    if (dir == NULL) {
-        return 0;
-    }
-    uint64_t count = 0;
-    /* A stream of our own: readdir is safe on it. NOLINTNEXTLINE(concurrency-mt-unsafe) */
-    while (readdir(dir) != NULL) {
-        count++;
-    }
-    (void)closedir(dir);
-    return count > 3 ? count - 3 : 0; /* ".", ".." and the directory itself */
-}
-
-static uint64_t time_us(struct timeval time)
-{
-    return (uint64_t)time.tv_sec * CLOCK_US_PER_S + (uint64_t)time.tv_usec;
-}
-
-static void look_at_process(struct proxy_process *out)
-{
-    out->fds_open = count_fds();
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        out->fds_max = limit.rlim_cur;
-    }
-    struct rusage usage;
-    if (getrusage(RUSAGE_SELF, &usage) == 0) {
-        out->cpu_user_us = time_us(usage.ru_utime);
-        out->cpu_system_us = time_us(usage.ru_stime);
-    }
-    FILE *statm = fopen("/proc/self/statm", "re");
-    if (statm != NULL) {
-        char line[128];
-        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-        if (fgets(line, sizeof(line), statm) != NULL) {
-            char *rest = line;
-            out->virtual_bytes = strtoull(rest, &rest, 10) * page;
-            out->resident_bytes = strtoull(rest, &rest, 10) * page;
-        }
-        (void)fclose(statm);
-    }
-    DIR *tasks = opendir("/proc/self/task");
-    if (tasks != NULL) {
-        /* NOLINTNEXTLINE(concurrency-mt-unsafe) */
-        for (const struct dirent *entry = readdir(tasks); entry != NULL; entry = readdir(tasks)) {
-            out->threads += entry->d_name[0] != '.';
-        }
-        (void)closedir(tasks);
-    }
-}
-
 /* What does not change. */
 static void describe_pool(const struct pool *from, struct proxy_pool *out)
 {
@@ -317,6 +244,9 @@ static enum proxy_state current_state(struct control_port *port)
 static void copy_published(struct control_port *port, struct proxy_snapshot *out)
 {
     (void)pthread_mutex_lock(&port->mutex);
+    out->config_epoch = port->config_epoch;
+    out->reloads_ok = port->reloads_ok;
+    out->reloads_failed = port->reloads_failed;
     for (uint32_t i = 0; i < out->pool_count; i++) {
         const struct port_pool *from = &port->pools[i];
         struct proxy_pool *pool = &out->pools[i];
@@ -359,7 +289,7 @@ enum status control_port_snapshot(struct control_port *port, struct proxy_snapsh
     }
     add_workers(parts, snapshot);
     copy_published(port, snapshot);
-    look_at_process(&snapshot->process);
+    control_port_look_at_process(&snapshot->process);
     snapshot->now_wall_us = clock_wall_us();
     snapshot->now_mono_us = clock_mono_us();
     snapshot->uptime_us = snapshot->now_mono_us - port->started_mono_us;
@@ -452,6 +382,9 @@ bool control_port_set_drained(struct control_port *port, bool is_drained)
     const bool is_changed = port->is_drained != is_drained;
     port->is_drained = is_drained;
     (void)pthread_mutex_unlock(&port->mutex);
+    if (is_changed) {
+        control_port_tell(port, is_drained ? TRACE_PROXY_DRAINED : TRACE_PROXY_UNDRAINED, 0, "");
+    }
     return is_changed;
 }
 

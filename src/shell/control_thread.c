@@ -289,6 +289,9 @@ static void on_message(struct control_thread *thread, const struct inbox_message
         /* Its answers are fetched before the next one: control has room for one wish a node. */
         flush_pool(pool);
         break;
+    case INBOX_LIMITS:
+        control_set_limits(pool->control, &message->limits);
+        break;
     case INBOX_QUIET:
         leave_if_quiet(thread);
         break;

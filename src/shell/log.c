@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,8 +41,8 @@ static struct {
     pthread_t thread;
     bool is_running;
     bool is_stopping;
-    enum config_log_format format;
-    enum log_level threshold;
+    _Atomic enum config_log_format format; /* these two may change while all log */
+    _Atomic enum log_level threshold;
     bool is_journald; /* stderr is the journal: lines begin with their priority */
     uint64_t dropped;
     size_t head;
@@ -243,7 +244,7 @@ static void enqueue_repeats(void)
 void log_write(enum log_level level, const char *event, const struct log_field *fields,
                size_t count)
 {
-    if (level > queue.threshold) {
+    if (level > atomic_load_explicit(&queue.threshold, memory_order_relaxed)) {
         return;
     }
     char body[LOG_LINE_BYTES_MAX];

@@ -5,6 +5,7 @@
 
 #include "everwarm/config/config.h"
 #include "everwarm/core/control.h"
+#include "everwarm/core/dataplane.h"
 #include "everwarm/core/view.h"
 #include "socket.h"
 
@@ -37,6 +38,7 @@ enum worker_message_type {
     WORKER_ADOPT,   /* pool, topology */
     WORKER_FLUSHED, /* pool, ticket */
     WORKER_CLIENT,  /* pool, fd: a client accepted by another worker; the fd is the worker's now */
+    WORKER_LIMITS,  /* pool, limits */
     WORKER_ASK,     /* ticket: of a question, see asks.h */
     WORKER_DRAIN,   /* take no new clients and requests, say INBOX_QUIET when all is answered */
     WORKER_STOP,    /* end the thread */
@@ -48,11 +50,13 @@ struct worker_message {
     int fd;
     const struct topology *topology;
     uint64_t ticket;
+    struct dataplane_limits limits;
 };
 
 enum inbox_type {
     INBOX_REPORT,  /* pool, report */
     INBOX_COMMAND, /* pool, command */
+    INBOX_LIMITS,  /* pool, limits */
     INBOX_QUIET,   /* a worker has answered everything, after WORKER_DRAIN */
     INBOX_STOP,    /* end the control thread */
 };
@@ -63,6 +67,7 @@ struct inbox_message {
     uint32_t pool;
     struct control_report report;
     struct control_command command;
+    struct control_limits limits;
 };
 
 enum {

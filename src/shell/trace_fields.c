@@ -46,6 +46,7 @@ static const struct trace_names trace_names[TRACE_TYPE_COUNT] = {
     [TRACE_SERVING] = {"epoch", NULL, NULL},
     [TRACE_FIRST_START] = {"nodes", NULL, NULL},
     [TRACE_FILL_DONE] = {"items", "took_us", NULL},
+    [TRACE_CONFIG_RELOADED] = {"changes", NULL, NULL},
     [TRACE_FLUSHED] = {"delay_s", NULL, NULL},
 };
 

@@ -286,6 +286,9 @@ static void on_message(struct worker *worker, const struct worker_message *messa
     case WORKER_CLIENT:
         worker_client_open(pool, message->fd, &(struct socket_peer){.family = AF_UNIX});
         break;
+    case WORKER_LIMITS:
+        dataplane_set_limits(pool->dataplane, &message->limits);
+        break;
     case WORKER_ASK:
         worker_ask(worker, message->ticket);
         break;

@@ -4,6 +4,7 @@ real Prometheus that scrapes it, and clients that mean it no good while data tra
 import json
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -122,6 +123,15 @@ def walk(contract, load):
     assert load.file.read(1) == b"", "the client is still there"
     ask("DELETE", "/v1/clients/{id}", id=client["id"], status=404)
 
+    fall = {"health": {"fall": 7}}
+    assert ask("PATCH", "/v1/config", body=fall, status=200)["changes"][0]["applied"]
+    shown = ask("GET", "/v1/config", status=200)
+    assert shown["config"]["health"]["fall"] == 7
+    assert shown["sources"]["health.fall"] == {"source": "patch", "live": True}
+    ask("PATCH", "/v1/config", body={"threads": 1}, status=422)
+    changes = ask("POST", "/v1/config/reload", status=200)["changes"]
+    assert [c["key"] for c in changes] == ["health.fall"], changes
+
     ask("POST", "/v1/drain", status=200)
     ask("GET", "/readyz", status=503)
     ask("GET", "/livez", status=200)
@@ -129,12 +139,40 @@ def walk(contract, load):
     ask("GET", "/readyz", status=200)
 
 
+def reload(contract):
+    """SIGHUP takes a good file, and keeps the old configuration for a bad one."""
+    proxy = contract.proxy
+    ask = contract.ask
+    good = dict(proxy.config, fill={"rate": "5mb"})
+    with open(proxy.file.name, "w") as file:
+        json.dump(good, file)
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until("the file is in effect", lambda: ask(
+        "GET", "/v1/config")["config"]["fill"]["rate"] == "5mb")
+    with open(proxy.file.name, "w") as file:
+        file.write(json.dumps(good)[:-1] + ',\n "helth": {}}')
+    refused = ask("POST", "/v1/config/reload", status=422)
+    assert ":2:2: helth: unknown key" in refused["detail"], refused
+    before = ask("GET", "/stats")["config_epoch"]
+    proxy.process.send_signal(signal.SIGHUP)
+    wait_until("the refusal is told", lambda: metric(proxy, "config_reloads_total",
+                                                     'result="failed"') == 2)
+    assert ask("GET", "/stats")["config_epoch"] == before
+    assert ask("GET", "/v1/config")["config"]["fill"]["rate"] == "5mb"
+
+
+def metric(proxy, name, labels):
+    text = proxy.request("GET", "/metrics")[1]
+    return float(re.search(r"^everwarm_%s\{%s\} (\S+)$" % (name, re.escape(labels)), text,
+                           re.M).group(1))
+
+
 def read_events(contract):
     """What has happened so far comes as the document says, without a gap."""
     conn = socket.create_connection(("127.0.0.1", contract.proxy.admin), timeout=20)
     conn.sendall(b"GET /v1/events?since=0 HTTP/1.0\r\nHost: localhost\r\n\r\n")
     text = b""
-    while text.count(b"event: node-admin") < 4:
+    while text.count(b"event: config-refused") < 2:
         got = conn.recv(65536)
         assert got, text
         text += got
@@ -287,6 +325,7 @@ def main():
             load.get(b"hot")
         contract = Contract(proxy)
         walk(contract, load)
+        reload(contract)
         events = read_events(contract)
         routes = {(method.upper(), path) for path, methods in contract.document["paths"].items()
                   for method in methods}

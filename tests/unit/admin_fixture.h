@@ -51,6 +51,9 @@ struct control_port {
     uint64_t awaited; /* the latest event that somebody waits for */
     bool is_closed;
     bool is_drained;
+    size_t reloads;
+    enum status apply_status;
+    struct config applied;
     uint64_t killed;
     struct proxy_client clients[2];
     struct proxy_slow slow[2];
@@ -90,6 +93,35 @@ bool control_port_set_drained(struct control_port *of, bool is_drained)
     const bool is_changed = of->is_drained != is_drained;
     of->is_drained = is_drained;
     return is_changed;
+}
+
+enum status control_port_config(struct control_port *of, struct config **out)
+{
+    static const char TEXT[] = "{\"nodes\": [\"a\", \"b\"]}";
+    struct config_error error;
+    return of->status != STATUS_OK ? of->status
+                                   : config_load_text("t", TEXT, strlen(TEXT), out, &error);
+}
+
+enum status control_port_reload(struct control_port *of, struct port_reload *out)
+{
+    of->reloads++;
+    out->error = (struct config_error){.path = "f.json", .line = 3, .column = 7};
+    (void)snprintf(out->error.message, sizeof(out->error.message), "nonsense");
+    return of->status;
+}
+
+enum status control_port_apply(struct control_port *of, struct config **fresh,
+                               struct port_reload *out)
+{
+    of->applied = **fresh;
+    config_destroy(fresh);
+    out->change_count = 2;
+    out->applied_count = 2;
+    out->changes[0] = (struct diff_change){"health.fall", "3", "4", true};
+    out->changes[1] = (struct diff_change){"x", "\"cut he", "null", true};
+    (void)snprintf(out->error.message, sizeof(out->error.message), "threads takes a restart");
+    return of->apply_status;
 }
 
 /* What is there of LIST, as long as CAPACITY allows. */

@@ -187,6 +187,37 @@ START_TEST(hot_keys_of_all_workers_are_added)
 }
 END_TEST
 
+/* --- the configuration --- */
+
+static struct answer patch(const char *body)
+{
+    return ask_with("PATCH", "/v1/config", "Content-Type: application/json\r\n", body);
+}
+
+START_TEST(the_configuration_is_shown_patched_and_reloaded)
+{
+    json_t *json = ask_json("GET", "/v1/config", 200);
+    ck_assert_uint_eq(json_array_size(json_object_get(json_object_get(json, "config"), "nodes")),
+                      2);
+    json_decref(json);
+    expect_status(patch("{\"health\": {\"fall\": 4}}"), 200);
+    ck_assert_uint_eq(port.applied.pools[0].health_fall_count, 4);
+    expect_problem(patch("{\"health\": {\"fal\": 4}}"), 422, "/problems/bad-config");
+    expect_problem(patch("{\"health\": {\"fall\": 0}}"), 422, "/problems/bad-config");
+    expect_problem(patch("[]"), 400, "/problems/bad-json");
+    port.apply_status = STATUS_BAD_CONFIG;
+    expect_problem(patch("{\"threads\": 4}"), 422, "/problems/bad-config");
+    expect_status(ask("POST", "/v1/config/reload"), 200);
+    ck_assert_uint_eq(port.reloads, 1);
+    port.status = STATUS_BAD_CONFIG;
+    struct answer answer = ask("POST", "/v1/config/reload");
+    json = check_problem(&answer, 422, "/problems/bad-config");
+    ck_assert_str_eq(text_of(json, "detail"), "f.json:3:7: nonsense");
+    json_decref(json);
+    answer_free(&answer);
+}
+END_TEST
+
 START_TEST(the_proxy_can_be_drained)
 {
     json_t *json = ask_json("POST", "/v1/drain", 200);
@@ -221,6 +252,7 @@ static Suite *inspect_suite(void)
     tcase_add_test(running, clients_are_listed_and_closed);
     tcase_add_test(running, slow_requests_come_latest_first);
     tcase_add_test(running, hot_keys_of_all_workers_are_added);
+    tcase_add_test(running, the_configuration_is_shown_patched_and_reloaded);
     tcase_add_test(running, the_proxy_can_be_drained);
     suite_add_tcase(suite, running);
     return suite;

@@ -39,6 +39,13 @@ MUST_CHECK enum status admin_start(const struct admin_options *options, struct c
 /* Where it answers: "http://127.0.0.1:11280"; "" when it listens on no TCP port. Lives as long. */
 const char *admin_url(const struct admin *admin);
 
+/*
+ * Read the file of tokens again, if there is one.
+ *
+ * Errors  STATUS_SYSTEM, STATUS_BAD_CONFIG: the tokens stay as they are, and error says why.
+ */
+MUST_CHECK enum status admin_reload(struct admin *admin, char *error, size_t error_bytes);
+
 /* Stop *ADMIN, which may be NULL, and null it. Waits for requests that are being answered. */
 void admin_stop(struct admin **admin);
 

@@ -43,11 +43,19 @@ enum config_log_level {
     CONFIG_LOG_LEVEL_DEBUG,
 };
 
+/* Which keys of a scope somebody set: bit i is key i of the table in src/config/key.c. */
+struct config_given {
+    uint64_t file;
+    uint64_t flag;
+    uint64_t patch; /* while it runs */
+};
+
 struct config_node {
     char name[NODE_NAME_BYTES_MAX + 1]; /* unique over all pools; graphic ASCII */
     struct address address;             /* unique over all pools; the port is never 0 */
     uint32_t weight;                    /* 1 in this release */
     char zone[CONFIG_ZONE_BYTES_MAX + 1];
+    struct config_given given;
 };
 
 struct config_pool {
@@ -69,6 +77,7 @@ struct config_pool {
     uint64_t settle_delay_us;
     bool is_verify_background;
     uint64_t verify_rate_bytes; /* a second, in the background; 0: no fixed limit */
+    struct config_given given;
 };
 
 struct config {
@@ -87,6 +96,7 @@ struct config {
     char state_file[CONFIG_PATH_BYTES_MAX]; /* empty: none */
     enum config_log_format log_format;
     enum config_log_level log_level;
+    struct config_given given;
     size_t warning_count; /* to be said at start: harmless, but not what one might expect */
     char warnings[CONFIG_WARNINGS_MAX][CONFIG_TEXT_BYTES_MAX];
 };

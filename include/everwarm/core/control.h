@@ -129,6 +129,15 @@ void control_report(struct control *control, const struct control_report *report
 /* An operator asks. Refused at once by a DONE action, or answered later by one. */
 void control_command(struct control *control, const struct control_command *command,
                      uint64_t now_us);
+/* Limits that may change while it runs; none of them need be alike in all proxies. */
+struct control_limits {
+    uint32_t fall;
+    uint32_t rise;
+    uint64_t hold_down_max_us;
+    uint64_t fill_rate_bytes; /* a second; 0: no fixed limit */
+};
+/* What is under way goes by them from now on, a fill too. */
+void control_set_limits(struct control *control, const struct control_limits *limits);
 /* Time has passed. Call at control_next_deadline_us() or sooner. */
 void control_tick(struct control *control, uint64_t now_us);
 uint64_t control_next_deadline_us(const struct control *control);

@@ -120,6 +120,16 @@ void dataplane_node_writable(struct dataplane *dp, uint32_t node);
 /* How many bytes may be read from any client in one go, now; 0: none. */
 size_t dataplane_client_room(const struct dataplane *dp);
 
+/* Limits that may change while it runs. */
+struct dataplane_limits {
+    uint32_t pipeline_max;
+    uint64_t client_output_bytes_max;
+    uint64_t connect_timeout_us;
+    enum dataplane_on_no_replica on_no_replica;
+};
+/* What is under way goes by them from now on. */
+void dataplane_set_limits(struct dataplane *dp, const struct dataplane_limits *limits);
+
 /* When the next deadline of anything in flight is; UINT64_MAX: none. */
 uint64_t dataplane_next_deadline_us(const struct dataplane *dp);
 

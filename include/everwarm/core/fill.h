@@ -88,4 +88,7 @@ const char *fill_failure(const struct fill *fill);
 struct identity fill_identity(const struct fill *fill);
 struct fill_progress fill_progress(const struct fill *fill, uint64_t now_us);
 
+/* Go on at another rate; 0: no fixed limit. */
+void fill_set_rate(struct fill *fill, uint64_t rate_bytes);
+
 #endif

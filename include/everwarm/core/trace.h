@@ -35,7 +35,12 @@
     X(VERIFY_DONE, "verify-done", NOTICE)       /* a: copies that differed, b: mended */           \
     X(VERIFY_FAILED, "verify-failed", WARNING)  /* detail: why */                                  \
     X(FLUSHED, "flushed", NOTICE)               /* a: delay in seconds */                          \
-    X(POOL_MISMATCH, "pool-mismatch", ERR)      /* proxy whose pool is configured otherwise */
+    X(POOL_MISMATCH, "pool-mismatch", ERR)      /* proxy whose pool is configured otherwise */     \
+    /* Of the whole process: */                                                                    \
+    X(CONFIG_RELOADED, "config-reloaded", NOTICE) /* a: changes in effect now, detail */           \
+    X(CONFIG_REFUSED, "config-refused", ERR)      /* detail: why */                                \
+    X(PROXY_DRAINED, "proxy-drained", NOTICE)     /* it is not ready by an operator's wish */      \
+    X(PROXY_UNDRAINED, "proxy-undrained", NOTICE)
 
 enum trace_type {
 #define X(name, word, level) TRACE_##name,

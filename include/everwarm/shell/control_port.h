@@ -12,6 +12,7 @@
 #include "everwarm/base/limits.h"
 #include "everwarm/base/status.h"
 #include "everwarm/config/config.h"
+#include "everwarm/config/diff.h"
 #include "everwarm/core/control.h"
 #include "everwarm/core/dataplane.h"
 #include "everwarm/core/trace.h"
@@ -93,7 +94,10 @@ struct proxy_snapshot {
     uint64_t clients_rejected_limit; /* max_clients reached */
     uint64_t clients_rejected_fds;   /* no file descriptor left */
     uint64_t clients_closed[PORT_CLOSES_MAX];
-    uint64_t loop_lag_us; /* the latest of all workers' ticks lately was so much too late */
+    uint64_t loop_lag_us;  /* the latest of all workers' ticks lately was so much too late */
+    uint64_t config_epoch; /* 1, and one more for each change that took effect */
+    uint64_t reloads_ok;
+    uint64_t reloads_failed;
     uint64_t log_dropped; /* lines, because stderr did not take them */
     struct proxy_process process;
     uint32_t pool_count;
@@ -140,6 +144,40 @@ MUST_CHECK enum status control_port_command(struct control_port *port,
 
 /* Be not ready, or ready again. True: it was not so before. */
 bool control_port_set_drained(struct control_port *port, bool is_drained);
+
+/* --- The configuration --- */
+
+/* Reads it anew, as at the start: a new config, for config_destroy; NULL with ERROR filled. */
+typedef enum status port_load(void *closure, struct config **out, struct config_error *error);
+
+/* Who can read it anew. Before admin runs. */
+void control_port_set_loader(struct control_port *port, port_load *load, void *closure);
+
+struct port_reload {
+    size_t change_count;  /* of what is asked for from what is in effect; may be more than fit */
+    size_t applied_count; /* of those: in effect now */
+    struct diff_change changes[DIFF_CHANGES_MAX];
+    struct config_error error; /* on an error */
+};
+
+/*
+ * Read the configuration anew; what may change while the proxy runs takes effect, the rest is only
+ * told: it takes a restart.
+ *
+ * Errors  STATUS_NOT_FOUND: there is no loader; the loader's own: nothing has changed.
+ */
+MUST_CHECK enum status control_port_reload(struct control_port *port, struct port_reload *out);
+
+/*
+ * Put FRESH in effect, which is taken: all of it, or nothing.
+ *
+ * Errors  STATUS_BAD_CONFIG: something in it takes a restart; OUT says what.
+ */
+MUST_CHECK enum status control_port_apply(struct control_port *port, struct config **fresh,
+                                          struct port_reload *out);
+
+/* What is in effect, a copy for config_destroy. Errors  STATUS_NO_MEMORY. */
+MUST_CHECK enum status control_port_config(struct control_port *port, struct config **out);
 
 /* --- What workers are asked --- */
 

@@ -50,7 +50,7 @@ struct log_field {
     log_write((level), (event), (const struct log_field[]){__VA_ARGS__},                           \
               sizeof((const struct log_field[]){__VA_ARGS__}) / sizeof(struct log_field))
 
-/* Set format and threshold; before this, text from "info" on. Thread: main, before any other. */
+/* Set format and threshold; before this, text from "info" on. Thread: any. */
 void log_configure(enum config_log_format format, enum config_log_level level);
 
 /* Start and stop the writing thread. Without it each line is written by who logs it. */

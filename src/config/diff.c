@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Two walks side by side, as long as both have the same pools and nodes at the same places. */
+#include "everwarm/config/diff.h"
+
+#include "everwarm/base/invariant.h"
+#include "walk.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct changes {
+    struct diff_change *out;
+    size_t capacity;
+    size_t count;
+};
+
+static struct diff_change *add(struct changes *changes)
+{
+    static struct diff_change spare; /* past the capacity they are only counted */
+    struct diff_change *change =
+        changes->count < changes->capacity ? &changes->out[changes->count] : &spare;
+    changes->count++;
+    return change;
+}
+
+/* VALUE as JSON, cut; it is taken. */
+static void print(json_t *value, char out[DIFF_VALUE_BYTES_MAX])
+{
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    (void)snprintf(out, DIFF_VALUE_BYTES_MAX, "%s", text == NULL ? "?" : text);
+    free(text);
+    json_decref(value);
+}
+
+static void compare(const struct walk *from, const struct walk *to, struct changes *changes)
+{
+    json_t *old = walk_value(from);
+    json_t *value = walk_value(to);
+    if (json_equal(old, value)) {
+        json_decref(old);
+        json_decref(value);
+        return;
+    }
+    struct diff_change change = {.is_live = to->key->is_live};
+    (void)snprintf(change.path, sizeof(change.path), "%s", to->path);
+    print(old, change.from);
+    print(value, change.to);
+    *add(changes) = change;
+}
+
+static void add_array(struct changes *changes, const char *path, size_t from, size_t to)
+{
+    struct diff_change change = {.is_live = false};
+    (void)snprintf(change.path, sizeof(change.path), "%s", path);
+    (void)snprintf(change.from, sizeof(change.from), "%zu", from);
+    (void)snprintf(change.to, sizeof(change.to), "%zu", to);
+    *add(changes) = change;
+}
+
+/* Whether both have as many pools, and these as many nodes; what has not is one change. */
+static bool compare_shape(const struct config *from, const struct config *to,
+                          struct changes *changes)
+{
+    const size_t before = changes->count;
+    if (from->pool_count != to->pool_count) {
+        add_array(changes, "pools", from->pool_count, to->pool_count);
+        return false;
+    }
+    for (size_t i = 0; i < to->pool_count; i++) {
+        if (from->pools[i].node_count != to->pools[i].node_count) {
+            char path[DIFF_PATH_BYTES_MAX];
+            (void)snprintf(path, sizeof(path), "pools[%zu].nodes", i);
+            add_array(changes, path, from->pools[i].node_count, to->pools[i].node_count);
+        }
+    }
+    return changes->count == before;
+}
+
+size_t diff_configs(const struct config *from, const struct config *to, struct diff_change *out,
+                    size_t capacity)
+{
+    struct changes changes = {.out = out, .capacity = capacity};
+    if (!compare_shape(from, to, &changes)) {
+        return changes.count;
+    }
+    struct walk old = walk_begin(from);
+    struct walk fresh = walk_begin(to);
+    old.is_flat = fresh.is_flat = old.is_flat && fresh.is_flat;
+    while (walk_next(&fresh)) {
+        const bool is_there = walk_next(&old);
+        INVARIANT(is_there && old.key == fresh.key);
+        compare(&old, &fresh, &changes);
+    }
+    return changes.count;
+}
+
+static size_t bytes_of(const struct key *key)
+{
+    return key->type == KEY_TYPE_DURATION || key->type == KEY_TYPE_SIZE ? sizeof(uint64_t)
+                                                                        : sizeof(uint32_t);
+}
+
+static void take_scope(enum key_scope scope, void *into, const void *from,
+                       const struct config_given *from_given)
+{
+    size_t count = 0;
+    const struct key *keys = key_table(&count);
+    struct config_given *given = key_given(scope, into);
+    for (size_t i = 0; i < count; i++) {
+        const struct key *key = &keys[i];
+        if (key->scope != scope || !key->is_live) {
+            continue;
+        }
+        /* Live keys are numbers and choices. */
+        INVARIANT(key->type == KEY_TYPE_DURATION || key->type == KEY_TYPE_SIZE ||
+                  key->type == KEY_TYPE_COUNT || key->type == KEY_TYPE_CHOICE);
+        memcpy((char *)into + key->offset, (const char *)from + key->offset, bytes_of(key));
+        const uint64_t bit = key_bit(key);
+        given->file = (given->file & ~bit) | (from_given->file & bit);
+        given->flag = (given->flag & ~bit) | (from_given->flag & bit);
+        given->patch = (given->patch & ~bit) | (from_given->patch & bit);
+    }
+}
+
+void diff_take_live(struct config *into, const struct config *from)
+{
+    take_scope(KEY_SCOPE_ROOT, into, from, &from->given);
+    for (size_t i = 0; i < into->pool_count; i++) {
+        for (size_t j = 0; j < from->pool_count; j++) {
+            if (strcmp(into->pools[i].name, from->pools[j].name) == 0) {
+                take_scope(KEY_SCOPE_POOL, &into->pools[i], &from->pools[j], &from->pools[j].given);
+            }
+        }
+    }
+}

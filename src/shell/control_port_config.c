@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The configuration in effect: as at the start, but for the keys that may change meanwhile (is_live
+ * in src/config/key.c). Those that threads go by travel to them by their mailboxes; nobody reads
+ * this copy but who shows or changes it, under the reload mutex.
+ */
+#include "clock.h"
+#include "control_port_private.h"
+#include "everwarm/base/invariant.h"
+#include "everwarm/shell/log.h"
+#include "trace_log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void control_port_tell(struct control_port *port, enum trace_type type, uint64_t a,
+                       const char *detail)
+{
+    struct trace_event event = {
+        .type = type,
+        .node = TRACE_NO_NODE,
+        .proxy = TRACE_NO_PROXY,
+        .at_us = clock_mono_us(),
+        .a = a,
+    };
+    (void)snprintf(event.detail, sizeof(event.detail), "%s", detail);
+    trace_log_write(NULL, &event);
+    control_port_trace(port, PORT_NO_POOL, &event);
+}
+
+void control_port_set_loader(struct control_port *port, port_load *load, void *closure)
+{
+    port->load = load;
+    port->load_closure = closure;
+}
+
+static void post_limits(struct control_port *port, uint32_t index)
+{
+    const struct config_pool *pool = &port->config->pools[index];
+    struct worker_message message = {
+        .type = WORKER_LIMITS,
+        .pool = index,
+        .limits =
+            {
+                .pipeline_max = port->config->client_pipeline_count,
+                .client_output_bytes_max = port->config->client_output_bytes,
+                .connect_timeout_us = pool->connect_timeout_us,
+                .on_no_replica = pool->on_no_replica == CONFIG_NO_REPLICA_MISS
+                                     ? DATAPLANE_ANSWER_MISS
+                                     : DATAPLANE_ANSWER_ERROR,
+            },
+    };
+    for (uint32_t i = 0; i < port->parts.config->threads_count; i++) {
+        const enum status status = worker_post(port->parts.workers[i], &message);
+        INVARIANT(status == STATUS_OK);
+    }
+    struct inbox_message to_control = {
+        .type = INBOX_LIMITS,
+        .pool = index,
+        .limits =
+            {
+                .fall = pool->health_fall_count,
+                .rise = pool->health_rise_count,
+                .hold_down_max_us = pool->hold_down_max_us,
+                .fill_rate_bytes = pool->fill_rate_bytes,
+            },
+    };
+    const enum status status = mailbox_post(port->parts.inbox, &to_control, 0);
+    INVARIANT(status == STATUS_OK);
+}
+
+/* Take over FRESH's live keys. Under the reload mutex. */
+static void put_in_effect(struct control_port *port, const struct config *fresh,
+                          struct port_reload *out)
+{
+    diff_take_live(port->config, fresh);
+    for (size_t i = 0; i < out->change_count && i < DIFF_CHANGES_MAX; i++) {
+        out->applied_count += out->changes[i].is_live;
+    }
+    if (out->applied_count > 0) {
+        log_configure(port->config->log_format, port->config->log_level);
+        for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
+            post_limits(port, i);
+        }
+    }
+}
+
+/* How it went in figures, in the log and in the stream. */
+static void tell_reloaded(struct control_port *port, const struct port_reload *reload)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    port->config_epoch += reload->applied_count > 0;
+    (void)pthread_mutex_unlock(&port->mutex);
+    control_port_tell(port, TRACE_CONFIG_RELOADED, reload->applied_count,
+                      reload->applied_count < reload->change_count ? "some changes take a restart"
+                                                                   : "");
+}
+
+static void count_reload(struct control_port *port, enum status status)
+{
+    (void)pthread_mutex_lock(&port->mutex);
+    port->reloads_ok += status == STATUS_OK;
+    port->reloads_failed += status != STATUS_OK;
+    (void)pthread_mutex_unlock(&port->mutex);
+}
+
+enum status control_port_reload(struct control_port *port, struct port_reload *out)
+{
+    struct config *fresh = NULL;
+    *out = (struct port_reload){.change_count = 0};
+    if (port->load == NULL) {
+        return STATUS_NOT_FOUND;
+    }
+    (void)pthread_mutex_lock(&port->reload_mutex);
+    const enum status status = port->load(port->load_closure, &fresh, &out->error);
+    if (status == STATUS_OK) {
+        out->change_count = diff_configs(port->config, fresh, out->changes, DIFF_CHANGES_MAX);
+        put_in_effect(port, fresh, out);
+        config_destroy(&fresh);
+        tell_reloaded(port, out);
+    } else {
+        control_port_tell(port, TRACE_CONFIG_REFUSED, 0, out->error.message);
+    }
+    count_reload(port, status);
+    (void)pthread_mutex_unlock(&port->reload_mutex);
+    return status;
+}
+
+enum status control_port_apply(struct control_port *port, struct config **fresh,
+                               struct port_reload *out)
+{
+    enum status status = STATUS_OK;
+    *out = (struct port_reload){.change_count = 0};
+    (void)pthread_mutex_lock(&port->reload_mutex);
+    out->change_count = diff_configs(port->config, *fresh, out->changes, DIFF_CHANGES_MAX);
+    for (size_t i = 0; i < out->change_count && i < DIFF_CHANGES_MAX; i++) {
+        if (!out->changes[i].is_live) {
+            (void)snprintf(out->error.message, sizeof(out->error.message), "%s takes a restart",
+                           out->changes[i].path);
+            status = STATUS_BAD_CONFIG;
+        }
+    }
+    if (status == STATUS_OK) {
+        put_in_effect(port, *fresh, out);
+        tell_reloaded(port, out);
+    }
+    (void)pthread_mutex_unlock(&port->reload_mutex);
+    config_destroy(fresh);
+    return status;
+}
+
+enum status control_port_config(struct control_port *port, struct config **out)
+{
+    *out = malloc(sizeof(**out));
+    if (*out == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    (void)pthread_mutex_lock(&port->reload_mutex);
+    **out = *port->config;
+    (void)pthread_mutex_unlock(&port->reload_mutex);
+    return STATUS_OK;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the parts of the control port share: control_port.c (figures, commands, questions),
+ * control_port_config.c (the configuration in effect), control_port_process.c (the process).
+ */
+#ifndef EVERWARM_SRC_SHELL_CONTROL_PORT_PRIVATE_H
+#define EVERWARM_SRC_SHELL_CONTROL_PORT_PRIVATE_H
+
+#include "event_ring.h"
+#include "port.h"
+#include "task_table.h"
+
+#include <pthread.h>
+
+struct wait {
+    uint64_t ticket; /* 0: free */
+    bool is_done;
+    enum control_result result;
+};
+
+struct port_pool {
+    struct control_snapshot control;
+    uint64_t traces[TRACE_TYPE_COUNT];
+    uint64_t went_up[NODES_MAX];
+    uint64_t went_down[NODES_MAX];
+};
+
+struct control_port {
+    struct control_port_parts parts;
+    uint64_t started_wall_us;
+    uint64_t started_mono_us;
+    pthread_mutex_t mutex; /* of all below */
+    pthread_cond_t is_answered;
+    bool is_draining;
+    bool is_drained;
+    uint64_t config_epoch;
+    uint64_t reloads_ok;
+    uint64_t reloads_failed;
+    bool has_served; /* every pool, once */
+    uint64_t last_ticket;
+    struct wait waits[PORT_WAITS_MAX];
+    struct port_pool pools[POOLS_MAX];
+    struct event_ring events; /* these have mutexes of their own */
+    struct task_table tasks;
+    pthread_mutex_t reload_mutex; /* of what follows; held while a configuration is put in effect */
+    struct config *config;        /* in effect: as at the start, but for its live keys */
+    port_load *load;              /* NULL: there is none */
+    void *load_closure;
+};
+
+/* Something happened to the whole process: as with what happens in a pool, the log and the stream
+ * tell of it. */
+void control_port_tell(struct control_port *port, enum trace_type type, uint64_t a,
+                       const char *detail);
+
+/* Look into /proc/self; what can't be had stays 0. */
+void control_port_look_at_process(struct proxy_process *out);
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A configuration shown, compared and patched: what is shown can be read again, and is the same. */
+#include "config/key.h"
+#include "everwarm/config/diff.h"
+#include "everwarm/config/show.h"
+
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct config *load(const char *text)
+{
+    struct config *config = NULL;
+    struct config_error error;
+    ck_assert_msg(config_load_text("t.json", text, strlen(text), &config, &error) == STATUS_OK,
+                  "%s: %s", text, error.message);
+    return config;
+}
+
+static const char FLAT[] =
+    "{\"nodes\": [\"a:1\", {\"address\": \"b:2\", \"zone\": \"z\"}],\n"
+    "\"listen\": [\"127.0.0.1:5\", \"unix:/s\"], \"health\": {\"fall\": 4},\n"
+    "\"admin\": {\"listen\": null, \"socket\": \"/a\"}, \"fill\": {\"rate\": \"3kb\"}}";
+static const char POOLS[] =
+    "{\"listen\": \"127.0.0.1:5\", \"log\": {\"format\": \"json\"}, \"pools\": [\n"
+    "{\"name\": \"p\", \"listen\": \"127.0.0.1:6\", \"nodes\": [\"a:1\"]},\n"
+    "{\"name\": \"q\", \"listen\": \"[::1]:7\", \"nodes\": [\"c:1\", \"d:1\"],"
+    " \"on_no_replica\": \"error\"}]}";
+
+START_TEST(what_is_shown_can_be_read_again)
+{
+    static const char *const TEXTS[] = {FLAT, POOLS, "{\"nodes\": [\"x\"]}"};
+    struct diff_change changes[4];
+    for (size_t i = 0; i < sizeof(TEXTS) / sizeof(TEXTS[0]); i++) {
+        struct config *config = load(TEXTS[i]);
+        json_t *json = show_config(config);
+        char *text = json_dumps(json, 0);
+        struct config *again = load(text);
+        const size_t count = diff_configs(config, again, changes, 4);
+        ck_assert_msg(count == 0, "%s: %s became %s", changes[0].path, changes[0].from,
+                      changes[0].to);
+        free(text);
+        json_decref(json);
+        config_destroy(&config);
+        config_destroy(&again);
+    }
+}
+END_TEST
+
+static const char *source_of(const json_t *sources, const char *path)
+{
+    const char *word = json_string_value(json_object_get(json_object_get(sources, path), "source"));
+    ck_assert_msg(word != NULL, "%s", path);
+    return word;
+}
+
+START_TEST(each_value_has_its_source)
+{
+    struct config *config = load(FLAT);
+    json_t *sources = show_sources(config);
+    ck_assert_str_eq(source_of(sources, "health.fall"), "file");
+    ck_assert_str_eq(source_of(sources, "health.rise"), "default");
+    ck_assert_str_eq(source_of(sources, "nodes[0].address"), "file");
+    ck_assert_str_eq(source_of(sources, "nodes[0].zone"), "default");
+    ck_assert_str_eq(source_of(sources, "nodes[1].zone"), "file");
+    json_decref(sources);
+    config_destroy(&config);
+    config = load(POOLS);
+    sources = show_sources(config);
+    ck_assert_str_eq(source_of(sources, "pools[1].on_no_replica"), "file");
+    ck_assert_str_eq(source_of(sources, "pools[0].on_no_replica"), "default");
+    json_decref(sources);
+    config_destroy(&config);
+}
+END_TEST
+
+START_TEST(changes_are_told_key_by_key)
+{
+    struct config *from = load(FLAT);
+    struct config *to =
+        load("{\"nodes\": [\"a:1\", \"b:3\"], \"listen\": [\"127.0.0.1:5\", "
+             "\"unix:/s\"], \"health\": {\"fall\": 5}, \"fill\": {\"rate\": \"3kb\"},"
+             "\"admin\": {\"listen\": null, \"socket\": \"/a\"}, \"threads\": 63}");
+    struct diff_change changes[8];
+    ck_assert_uint_eq(diff_configs(from, to, changes, 8), 5);
+    ck_assert_str_eq(changes[0].path, "threads");
+    ck_assert(!changes[0].is_live);
+    ck_assert_str_eq(changes[1].path, "health.fall");
+    ck_assert(changes[1].is_live);
+    ck_assert_str_eq(changes[1].from, "4");
+    ck_assert_str_eq(changes[1].to, "5");
+    ck_assert_str_eq(changes[2].path, "nodes[1].name");
+    ck_assert_str_eq(changes[3].path, "nodes[1].address");
+    ck_assert_str_eq(changes[3].to, "\"b:3\"");
+    ck_assert_str_eq(changes[4].path, "nodes[1].zone");
+    ck_assert_uint_eq(diff_configs(from, to, changes, 2), 5); /* counted past the room */
+    diff_take_live(from, to);
+    ck_assert_uint_eq(diff_configs(from, to, changes, 8), 4);
+    ck_assert_uint_eq(from->pools[0].health_fall_count, 5);
+    ck_assert_uint_ne(from->threads_count, 63);
+    config_destroy(&to);
+    to = load("{\"nodes\": [\"a:1\"]}");
+    ck_assert_uint_eq(diff_configs(from, to, changes, 8), 1);
+    ck_assert_str_eq(changes[0].path, "pools[0].nodes");
+    ck_assert(!changes[0].is_live);
+    config_destroy(&to);
+    config_destroy(&from);
+}
+END_TEST
+
+static struct config *patched(const struct config *config, const char *text)
+{
+    struct config *out = NULL;
+    struct config_error error;
+    json_t *patch = json_loads(text, 0, NULL);
+    ck_assert_msg(show_patch(config, patch, &out, &error) == STATUS_OK, "%s: %s", text,
+                  error.message);
+    json_decref(patch);
+    return out;
+}
+
+START_TEST(a_patch_is_merged_and_checked)
+{
+    struct config *config = load(FLAT);
+    struct config *fresh = patched(
+        config, "{\"health\": {\"fall\": null, \"rise\": 9}, \"log\": {\"level\": \"debug\"}}");
+    ck_assert_uint_eq(fresh->pools[0].health_fall_count, 3); /* the default */
+    ck_assert_uint_eq(fresh->pools[0].health_rise_count, 9);
+    ck_assert_int_eq(fresh->log_level, CONFIG_LOG_LEVEL_DEBUG);
+    ck_assert_uint_eq(fresh->pools[0].fill_rate_bytes, 3072);
+    json_t *sources = show_sources(fresh);
+    ck_assert_str_eq(source_of(sources, "health.rise"), "patch");
+    ck_assert_str_eq(source_of(sources, "fill.rate"), "file");
+    ck_assert_str_eq(source_of(sources, "threads"), "default");
+    json_decref(sources);
+    /* A second patch leaves the first one's marks. */
+    struct config *second = patched(fresh, "{\"fill\": {\"rate\": \"1mb\"}}");
+    sources = show_sources(second);
+    ck_assert_str_eq(source_of(sources, "health.rise"), "patch");
+    ck_assert_str_eq(source_of(sources, "fill.rate"), "patch");
+    json_decref(sources);
+    static const char *const BAD[] = {"{\"helth\": {}}", "{\"health\": {\"fall\": 0}}",
+                                      "{\"health\": 1}", "{\"nodes\": []}", "{\"nodes\": null}"};
+    for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++) {
+        struct config *none = NULL;
+        struct config_error error;
+        json_t *patch = json_loads(BAD[i], 0, NULL);
+        ck_assert_int_eq(show_patch(config, patch, &none, &error), STATUS_BAD_CONFIG);
+        ck_assert_ptr_null(none);
+        json_decref(patch);
+    }
+    config_destroy(&second);
+    config_destroy(&fresh);
+    config_destroy(&config);
+}
+END_TEST
+
+/* diff_take_live copies numbers and choices; texts would need more. */
+START_TEST(live_keys_are_numbers_and_choices)
+{
+    size_t count = 0;
+    size_t live = 0;
+    const struct key *keys = key_table(&count);
+    for (size_t i = 0; i < count; i++) {
+        live += keys[i].is_live;
+        ck_assert(!keys[i].is_live ||
+                  (keys[i].offset != KEY_NOT_STORED && keys[i].type <= KEY_TYPE_COUNT) ||
+                  keys[i].type == KEY_TYPE_CHOICE);
+    }
+    ck_assert_uint_ge(live, 10);
+}
+END_TEST
+
+static Suite *show_suite(void)
+{
+    Suite *suite = suite_create("config show");
+    TCase *all = tcase_create("all");
+    tcase_add_test(all, what_is_shown_can_be_read_again);
+    tcase_add_test(all, each_value_has_its_source);
+    tcase_add_test(all, changes_are_told_key_by_key);
+    tcase_add_test(all, a_patch_is_merged_and_checked);
+    tcase_add_test(all, live_keys_are_numbers_and_choices);
+    suite_add_tcase(suite, all);
+    return suite;
+}
+
+int main(void)
+{
+    SRunner *runner = srunner_create(show_suite());
+    srunner_run_all(runner, CK_ENV);
+    const int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? 0 : 1;
+}
