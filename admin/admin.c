@@ -297,7 +297,7 @@ enum status admin_start(const struct admin_options *options, struct control_port
     if (status != STATUS_OK) {
         goto free_admin;
     }
-    status = words_start(&admin->context.words, port);
+    status = words_start(&admin->context.words, port, options->state);
     if (status != STATUS_OK) {
         (void)complain(&complaint, status, "start", "no thread could be had");
         goto fini_tokens;

@@ -4,16 +4,23 @@
  * was told something else) is forgotten with its reason and its end. Once a second it looks for
  * words whose time is over.
  *
+ * What all nodes' words are by the view goes into the state file whenever it changes. What was in
+ * it at the start counts where the view was lost with all nodes (this proxy made the first one):
+ * then it is said again. Elsewhere the view is right: reasons and ends alone come from the file.
+ *
  * I1  An end is carried out once: the entry is gone before the node is taken back. If the proxy
  *     can't do it (it is starting, or has no lease), the entry comes back and is tried again.
  */
 #include "words.h"
+
+#include "state.h"
 
 #include "everwarm/base/invariant.h"
 #include "everwarm/shell/log.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -63,6 +70,7 @@ void words_set(struct words *words, const struct word *word)
         kept = kept != NULL ? kept : &words->entries[words->count++];
         *kept = *word;
     }
+    words->is_dirty = true;
     (void)pthread_mutex_unlock(&words->mutex);
 }
 
@@ -91,21 +99,120 @@ static void look_at_node(struct words *words, const struct proxy_pool *pool,
     if (word != NULL && word->admin != (enum node_admin)event->b && word->admin != now) {
         drop(words, word);
     }
+    words->is_dirty = true;
     (void)pthread_mutex_unlock(&words->mutex);
+}
+
+/* Say a word of the state file again; refused like any other where no copy would be left. */
+static void say_again(struct words *words, uint32_t pool, uint32_t node, const struct word *word)
+{
+    const struct control_port_request asked = {
+        .pool = pool,
+        .node = node,
+        .type = word->admin == NODE_ADMIN_DRAIN ? CONTROL_COMMAND_DRAIN : CONTROL_COMMAND_MAINT,
+        .timeout_ms = COMMAND_TIMEOUT_MS,
+    };
+    enum control_result result = CONTROL_RESULT_TIMEOUT;
+    const enum status status = control_port_command(words->port, &asked, &result);
+    const bool is_said =
+        status == STATUS_OK && (result == CONTROL_RESULT_OK || result == CONTROL_RESULT_UNCHANGED);
+    log_line(is_said ? LOG_LEVEL_NOTICE : LOG_LEVEL_WARNING, "word-restored",
+             LOG_TEXT("node", word->node), LOG_TEXT("word", node_admin_word(word->admin)),
+             LOG_TEXT("result", is_said ? "done" : "refused"));
+    if (is_said) {
+        words_set(words, word);
+    }
+}
+
+/* The pool serves: what the state file says of its nodes is either in the view, or to be said. */
+static void restore(struct words *words, const struct proxy_pool *pool, uint32_t index)
+{
+    const bool is_first_start = pool->traces[TRACE_FIRST_START] > 0;
+    for (size_t i = 0; i < words->restored_count; i++) {
+        const struct word *word = &words->restored[i];
+        for (uint32_t node = 0; node < pool->node_count; node++) {
+            if (strcmp(pool->nodes[node].name, word->node) != 0) {
+                continue;
+            }
+            if (pool->control.nodes[node].admin == word->admin) {
+                words_set(words, word);
+            } else if (is_first_start && word->admin != NODE_ADMIN_READY) {
+                say_again(words, index, node, word);
+            }
+        }
+    }
 }
 
 static void on_event(struct words *words, const struct port_event *event)
 {
     struct proxy_snapshot *snapshot = NULL;
-    if (event->trace.type != TRACE_NODE_ADMIN ||
+    const enum trace_type type = event->trace.type;
+    if ((type != TRACE_NODE_ADMIN && type != TRACE_SERVING) ||
         control_port_snapshot(words->port, &snapshot) != STATUS_OK) {
         return;
     }
-    if (event->pool < snapshot->pool_count &&
-        event->trace.node < snapshot->pools[event->pool].node_count) {
-        look_at_node(words, &snapshot->pools[event->pool], &event->trace);
+    const struct proxy_pool *pool =
+        event->pool < snapshot->pool_count ? &snapshot->pools[event->pool] : NULL;
+    if (pool != NULL && type == TRACE_SERVING) {
+        restore(words, pool, event->pool);
+    } else if (pool != NULL && event->trace.node < pool->node_count) {
+        look_at_node(words, pool, &event->trace);
     }
     proxy_snapshot_destroy(&snapshot);
+}
+
+/* --- The state file --- */
+
+/* All nodes that are not simply ready, with what was said of them. */
+static size_t collect(struct words *words, const struct proxy_snapshot *snapshot,
+                      struct word out[WORDS_MAX])
+{
+    size_t count = 0;
+    for (uint32_t p = 0; p < snapshot->pool_count; p++) {
+        const struct proxy_pool *pool = &snapshot->pools[p];
+        for (uint32_t i = 0; i < pool->node_count; i++) {
+            struct word *word = &out[count];
+            const enum node_admin admin = pool->control.nodes[i].admin;
+            if (!words_find(words, pool->nodes[i].name, admin, word)) {
+                *word = (struct word){.admin = admin};
+                (void)snprintf(word->node, sizeof(word->node), "%s", pool->nodes[i].name);
+            }
+            count += admin != NODE_ADMIN_READY || word->reason[0] != '\0';
+        }
+    }
+    return count;
+}
+
+static void save(struct words *words)
+{
+    (void)pthread_mutex_lock(&words->mutex);
+    const bool is_due = words->is_dirty && words->state_path != NULL;
+    words->is_dirty = false;
+    (void)pthread_mutex_unlock(&words->mutex);
+    struct proxy_snapshot *snapshot = NULL;
+    if (!is_due || control_port_snapshot(words->port, &snapshot) != STATUS_OK) {
+        return;
+    }
+    char error[256];
+    struct word *all = calloc(WORDS_MAX, sizeof(*all));
+    if (all != NULL &&
+        !state_write(words->state_path, all, collect(words, snapshot, all), error, sizeof(error))) {
+        log_line(LOG_LEVEL_ERROR, "state-file", LOG_TEXT("error", error));
+    }
+    free(all);
+    proxy_snapshot_destroy(&snapshot);
+}
+
+static void load(struct words *words)
+{
+    char error[256] = "";
+    words->restored_count =
+        words->state_path == NULL
+            ? 0
+            : state_read(words->state_path, words->restored, error, sizeof(error));
+    if (error[0] != '\0') {
+        log_line(LOG_LEVEL_WARNING, "state-file", LOG_TEXT("ignored", error));
+    }
 }
 
 /* Take one word whose time is over out of the table; false: none. */
@@ -157,7 +264,7 @@ static void *keep(void *arg)
 {
     struct words *words = arg;
     struct port_event events[EVENTS_AT_A_TIME];
-    uint64_t next = control_port_events_next(words->port);
+    uint64_t next = words->first_event;
     for (;;) {
         const size_t count = control_port_events(words->port, next, events, EVENTS_AT_A_TIME);
         for (size_t i = 0; i < count; i++) {
@@ -169,13 +276,17 @@ static void *keep(void *arg)
             return NULL;
         }
         end_words(words);
+        save(words);
     }
 }
 
-enum status words_start(struct words *words, struct control_port *port)
+enum status words_start(struct words *words, struct control_port *port, const char *state_path)
 {
     memset(words, 0, sizeof(*words));
     words->port = port;
+    words->state_path = state_path;
+    words->first_event = control_port_events_next(port); /* however late the thread begins */
+    load(words);
     INVARIANT(pthread_mutex_init(&words->mutex, NULL) == 0);
     sigset_t all;
     sigset_t before;

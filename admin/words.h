@@ -29,7 +29,12 @@ struct word {
 
 struct words {
     struct control_port *port;
+    const char *state_path; /* borrowed; NULL: nothing is written */
+    uint64_t first_event;   /* the keeper's alone, as what follows */
+    size_t restored_count;
+    struct word restored[WORDS_MAX];
     pthread_mutex_t mutex; /* of the entries */
+    bool is_dirty;         /* something is not in the state file yet */
     size_t count;
     struct word entries[WORDS_MAX];
     pthread_t keeper; /* takes nodes back, and forgets what the view no longer says */
@@ -39,9 +44,12 @@ struct words {
 /*
  * Begin with no words, and start the thread that keeps them.
  *
+ *   state_path  of the state file, borrowed until words_stop; NULL: none
+ *
  * Errors  STATUS_SYSTEM: no thread; nothing is to be ended then.
  */
-MUST_CHECK enum status words_start(struct words *words, struct control_port *port);
+MUST_CHECK enum status words_start(struct words *words, struct control_port *port,
+                                   const char *state_path);
 /* End it; the port's events are closed already, or this waits for a second. */
 void words_stop(struct words *words);
 

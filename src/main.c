@@ -177,6 +177,7 @@ static int start_admin(struct parts *parts)
     struct admin_options options = {
         .listen = config->admin_listen.kind == ADDRESS_NONE ? NULL : listen,
         .socket = config->admin_socket[0] == '\0' ? NULL : config->admin_socket,
+        .state = config->state_file[0] == '\0' ? NULL : config->state_file,
         .tokens = config->admin_tokens[0] == '\0' ? NULL : config->admin_tokens,
     };
     if (options.listen == NULL && options.socket == NULL) {

@@ -46,9 +46,6 @@ enum {
 #define TEXT(low, high)     .type = KEY_TYPE_TEXT, .min = (low), .max = (high)
 #define CHOICE(n, ...)      .type = KEY_TYPE_CHOICE, .built_count = (n), .choices = {__VA_ARGS__}
 
-static const char NOTE_STATE_FILE[] =
-    "accepted; no state file is written yet in this release: operators' words live in the nodes";
-
 static const struct key KEYS[] = {
     {"listen", AT_ROOT(listen), .type = KEY_TYPE_LISTENERS, .port = PORT_DATA,
      .fallback = "127.0.0.1:11210", .help = "where clients of the first pool connect"},
@@ -72,7 +69,7 @@ static const struct key KEYS[] = {
      .is_live = true, .help = "replies that one client has not taken yet"},
     {"limits.client_pipeline", AT_ROOT(client_pipeline_count), COUNT(1, PIPELINE_MAX),
      .fallback = "256", .is_live = true, .help = "requests of one client under way"},
-    {"state_file", AT_ROOT(state_file), TEXT(1, CONFIG_PATH_BYTES_MAX - 1), .note = NOTE_STATE_FILE,
+    {"state_file", AT_ROOT(state_file), TEXT(1, CONFIG_PATH_BYTES_MAX - 1),
      .help = "where operators' words outlive a restart"},
     {"log.format", AT_ROOT(log_format), CHOICE(2, "text", "json"), .fallback = "text",
      .is_live = true, .help = "one line an event either way"},

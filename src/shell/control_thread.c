@@ -43,6 +43,7 @@ struct control_pool {
     size_t control_bytes;
     bool is_touched;
     bool is_changed; /* something worth publishing at once */
+    bool is_current; /* what is published is what control says */
     bool has_failed_wires;
     uint64_t published_at_us;
     uint32_t wire_count;
@@ -75,6 +76,7 @@ static void begin(struct control_pool *pool)
         thread->now_us = clock_mono_us();
     }
     pool->is_touched = true;
+    pool->is_current = false;
 }
 
 /* --- Wires --- */
@@ -95,6 +97,7 @@ static size_t gather_wire(void *arg, uint32_t wire, struct slice *out, size_t ca
 static void tell_failed_wires(struct control_pool *pool)
 {
     pool->has_failed_wires = false;
+    pool->is_current = false;
     for (uint32_t i = 0; i < pool->wire_count; i++) {
         wire_conn_tell_failed(&pool->wires[i]);
     }
@@ -138,8 +141,17 @@ static void publish(struct control_pool *pool)
 {
     struct control_thread *thread = pool->thread;
     pool->is_changed = false;
+    pool->is_current = true;
     pool->published_at_us = thread->now_us;
     control_port_publish(thread->options.port, pool->shared->index, pool->control, thread->now_us);
+}
+
+/* Who hears of something looks at once whether it is so. */
+static void publish_before_telling(struct control_pool *pool)
+{
+    if (!pool->is_current) {
+        publish(pool);
+    }
 }
 
 static void act(struct control_pool *pool, const struct control_action *action)
@@ -170,11 +182,11 @@ static void act(struct control_pool *pool, const struct control_action *action)
         break;
     }
     case CONTROL_ACTION_DONE:
-        /* Who asked looks at once whether it is so. */
-        publish(pool);
+        publish_before_telling(pool);
         control_port_done(thread->options.port, action->ticket, action->result);
         break;
     case CONTROL_ACTION_TRACE:
+        publish_before_telling(pool);
         trace_log_write(pool->shared->config, &action->trace);
         control_port_trace(thread->options.port, pool->shared->index, &action->trace);
         break;

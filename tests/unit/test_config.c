@@ -313,11 +313,6 @@ END_TEST
 
 START_TEST(what_is_not_built_is_said)
 {
-    struct config *config =
-        load_good(WITH_NODES(", \"verify\": {\"background\": true}, \"state_file\": \"/s\""));
-    ck_assert_uint_eq(config->warning_count, 1);
-    ck_assert_ptr_nonnull(strstr(config->warnings[0], "state_file: "));
-    config_destroy(&config);
     assert_bad(WITH_NODES(",\n\"distribution\": \"ketama\""), 2, 17,
                "distribution: \"ketama\" is not built yet in this release; use \"rendezvous\"");
     assert_bad(WITH_NODES(",\n\"replicas\": 2"), 2, 13, "shards are not built yet");

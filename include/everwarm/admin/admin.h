@@ -19,13 +19,14 @@ struct admin_options {
                            loopback with tokens only */
     const char *socket; /* path of a unix socket, for its owner and group, who need no token; NULL:
                            none */
+    const char *state;  /* path of the file that keeps words to nodes; NULL: none */
     const char *tokens; /* path of the file of tokens; NULL: none are needed */
 };
 
 /*
  * Open what OPTIONS name and answer there from now on, in threads of its own.
  *
- *   options  borrowed for the call, its path of tokens until admin_stop
+ *   options  borrowed for the call, its paths of files until admin_stop
  *   port     borrowed until admin_stop
  *   out      receives the server, for admin_stop; NULL on an error
  *   error    caller's, ERROR_BYTES of it; on an error one line without an end: what and where
