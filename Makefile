@@ -33,7 +33,9 @@ once = $(eval $(1) := $(shell $(2)))$($(1))
 PURE_LAYERS := base mc core
 # In link order: each may use those after it.
 LAYERS := admin shell config core mc base
-SOURCES.admin := $(sort $(wildcard admin/*.c))
+# The page's files, as C.
+WEB := $(sort $(wildcard admin/web/*))
+SOURCES.admin := $(sort $(wildcard admin/*.c)) build/gen/web.c
 $(foreach l,shell config core mc base,$(eval SOURCES.$(l) := $(sort $(wildcard src/$(l)/*.c))))
 SOURCES.main := src/main.c
 # The program of operators: a library too, so that unit tests reach it.
@@ -111,6 +113,13 @@ bench_programs := $(patsubst tests/bench/%.c,build/release/bench/%,$(BENCH_TOOLS
 .PHONY: FORCE
 FORCE:
 stamp = @mkdir -p $(@D); echo '$(strip $(1))' | cmp -s - $@ || echo '$(strip $(1))' >$@
+
+build/gen/web.list: FORCE
+	$(call stamp,$(WEB))
+
+build/gen/web.c: scripts/embed.sh $(WEB) build/gen/web.list
+	$(call say,GEN,$@)
+	$(Q)scripts/embed.sh $(WEB) >$@
 
 define layer_rules # profile, layer
 build/$(1)/lib$(2).a: $$(call objects,$(1),$$(SOURCES.$(2))) build/$(1)/sources
@@ -271,7 +280,8 @@ format-check: ## clang-format has nothing to change
 	@scripts/format.sh --check
 
 clang-tidy: ## clang-tidy on our own sources
-	@scripts/clang-tidy.sh $(foreach l,$(LAYERS) main ctl ctlmain,$(SOURCES.$(l)))
+	@scripts/clang-tidy.sh $(filter-out build/%,\
+	    $(foreach l,$(LAYERS) main ctl ctlmain,$(SOURCES.$(l))))
 
 cppcheck:
 	@scripts/cppcheck.sh
@@ -289,8 +299,8 @@ install: all ## install below PREFIX=/usr/local (DESTDIR for packagers)
 	    -t "$(DESTDIR)$(PREFIX)/share/man/man$(s)" $(wildcard docs/*.$(s));))
 
 clean: ## remove all that was built (but memcached 1.6.38, which is fetched)
-	rm -rf $(PROFILES:%=build/%) build/everwarm build/everwarmctl build/test build/bench \
-	    build/npm
+	rm -rf $(PROFILES:%=build/%) build/gen build/everwarm build/everwarmctl build/test \
+	    build/bench build/npm
 
 deps: ## install all that building, running and testing need (not root: says what to type)
 	@scripts/deps.sh ci bench

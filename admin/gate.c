@@ -185,14 +185,14 @@ static enum gate_verdict check_route(const struct gate_head *head, struct route_
         return GATE_PASS;
     case ROUTE_NO_PATH:
         reply_problem(reply, PROBLEM_NO_ROUTE, "No route has this path.",
-                      "GET / lists what there is");
+                      "GET /openapi.json lists what there is");
         break;
     case ROUTE_BAD_NAME:
         reply_problem(reply, PROBLEM_BAD_REQUEST, "The name in the path is not a node's name.",
                       "percent-encode the name as GET /v1/nodes shows it");
         break;
     case ROUTE_NO_METHOD:
-        reply_problem_about(reply, PROBLEM_METHOD, "GET / lists what there is",
+        reply_problem_about(reply, PROBLEM_METHOD, "GET /openapi.json lists what there is",
                             "This path takes %s.", match->allow);
         memcpy(reply->allow, match->allow, sizeof(reply->allow));
         break;

@@ -71,7 +71,8 @@ static enum MHD_Result take_query(void *closure, enum MHD_ValueKind kind, const 
         return MHD_NO;
     }
     if (!route_takes(queries->route, query->name)) {
-        reply_problem_about(queries->reply, PROBLEM_BAD_REQUEST, "GET / lists what there is",
+        reply_problem_about(queries->reply, PROBLEM_BAD_REQUEST,
+                            "GET /openapi.json lists what there is",
                             "This path knows no query \"%s\".", query->name);
         return MHD_NO;
     }
@@ -97,6 +98,7 @@ static void run_route(const struct http_site *site, struct MHD_Connection *conne
         .queries = queries.items,
         .body = slice_of(exchange->body, exchange->body_bytes),
         .last_event_id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Last-Event-ID"),
+        .if_none_match = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "If-None-Match"),
     };
     if (request.body.len > 0 && request.route->body == NULL) {
         reply_problem(&exchange->reply, PROBLEM_BAD_REQUEST, "This path takes no body.",
@@ -118,9 +120,12 @@ static enum MHD_Result add_headers(struct MHD_Response *response, const struct r
         const char *value; /* NULL: left out */
     } headers[] = {
         {MHD_HTTP_HEADER_CONTENT_TYPE, reply->type},
-        {MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
+        {MHD_HTTP_HEADER_CACHE_CONTROL, reply->etag == NULL ? "no-store" : "no-cache"},
+        {MHD_HTTP_HEADER_ETAG, reply->etag},
         {"X-Content-Type-Options", "nosniff"},
-        {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
+        {"Content-Security-Policy",
+         reply->policy == NULL ? "default-src 'none'; frame-ancestors 'none'" : reply->policy},
+        {"Referrer-Policy", "no-referrer"},
         {MHD_HTTP_HEADER_WWW_AUTHENTICATE,
          reply->status == MHD_HTTP_UNAUTHORIZED ? "Bearer realm=\"everwarm\"" : NULL},
         {MHD_HTTP_HEADER_ALLOW, reply->allow[0] == '\0' ? NULL : reply->allow},

@@ -64,6 +64,8 @@ struct reply {
     void (*close)(void *closure); /* called once, when nothing more is asked of source */
     char allow[32];               /* 405: the methods; otherwise empty */
     char location[32];            /* 202: where to look; otherwise empty */
+    const char *etag;             /* static; may be kept and asked about again; NULL: never kept */
+    const char *policy;           /* static; what a browser may do with it; NULL: nothing */
     bool must_close;              /* nothing after this on the connection is to be believed */
 };
 

@@ -8,11 +8,11 @@
 #include "events.h"
 #include "health.h"
 #include "hotkeys.h"
-#include "index.h"
 #include "keyroute.h"
 #include "metrics.h"
 #include "nodes.h"
 #include "openapi.h"
+#include "page.h"
 #include "proxy.h"
 #include "slowlog.h"
 #include "stats.h"
@@ -28,11 +28,19 @@ static const struct route ROUTES[ROUTE_COUNT] = {
     {.method = "GET",
      .path = "/",
      .queries = "",
-     .summary = "this list",
+     .summary = "the page for people",
      .role = ROLE_NONE,
      .status = 200,
-     .type = "text/plain; charset=utf-8",
-     .handler = index_show},
+     .type = "text/html; charset=utf-8",
+     .handler = page_show},
+    {.method = "GET",
+     .path = "/web/{file}",
+     .queries = "",
+     .summary = "what the page is made of",
+     .role = ROLE_NONE,
+     .status = 200,
+     .type = "text/javascript; charset=utf-8",
+     .handler = page_show_file},
     {.method = "GET",
      .path = "/stats",
      .queries = "filter format ",

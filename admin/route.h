@@ -62,6 +62,7 @@ struct request {
     const struct route_query *queries;
     struct slice body;
     const char *last_event_id; /* of a watcher that comes back; NULL: not said */
+    const char *if_none_match; /* what a browser has already; NULL: not said */
 };
 
 enum route_outcome { ROUTE_FOUND, ROUTE_NO_PATH, ROUTE_BAD_NAME, ROUTE_NO_METHOD };

@@ -393,7 +393,10 @@ static inline void fill_path(const char *pattern, char out[64])
 {
     const char *hole = strchr(pattern, '{');
     const int head = hole == NULL ? (int)strlen(pattern) : (int)(hole - pattern);
-    const char *word = hole == NULL ? "" : strncmp(hole, "{id}", 4) == 0 ? "1" : "a";
+    const char *word = hole == NULL                      ? ""
+                       : strncmp(hole, "{id}", 4) == 0   ? "1"
+                       : strncmp(hole, "{file}", 6) == 0 ? "main.js"
+                                                         : "a";
     (void)snprintf(out, 64, "%.*s%s%s", head, pattern, word,
                    hole == NULL ? "" : strchr(hole, '}') + 1);
     port.tasks[0] = (struct task){.id = 1,
