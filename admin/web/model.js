@@ -144,9 +144,11 @@ function nodeFindings(stats, add) {
 
 function proxyFindings(stats, add) {
     const near = (used, limit) => limit > 0 && used / limit >= NEAR_LIMIT;
-    if (stats.state === 'draining') {
-        add('warning', 'This proxy is draining: it takes no new clients.',
+    if (stats.state === 'drained') {
+        add('warning', 'This proxy is drained: it says that it is not ready, and serves on.',
             'everwarmctl proxy-undrain');
+    } else if (stats.state === 'draining') {
+        add('warning', 'This proxy is about to end: it takes no new clients.', '');
     } else if (stats.state === 'starting') {
         add('bad', 'This proxy is still starting and serves nobody.', '');
     }

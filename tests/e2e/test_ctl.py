@@ -74,6 +74,47 @@ def looking(proxy):
     assert json.loads(ctl(*at(proxy), "-o", "json", "doctor")[0])[0]["findings"] is not None
 
 
+def listing(proxy):
+    say("tasks, check, route, clients, slow and hot, events")
+    assert "There are no tasks." in ctl(*at(proxy), "tasks")[1]
+    out, _ = ctl(*at(proxy), "check", "a", "--wait", "10s")
+    assert "check a, task 1" in out and "task 1 done" in out, out
+    lines = ctl(*at(proxy), "tasks")[0].splitlines()
+    assert lines[0].split()[:4] == ["ID", "KIND", "NODE", "STATE"], lines
+    assert lines[1].split()[:4] == ["1", "check", "a", "done"], lines
+    assert "kind" in ctl(*at(proxy), "tasks", "1")[0]
+    assert "No task has this number" in ctl(*at(proxy), "tasks", "77", code=REFUSED)[1]
+    ctl(*at(proxy), "tasks", "cancel", code=USAGE)
+    out, _ = ctl(*at(proxy), "route", "some key/100%")
+    assert re.search(r": leader [ab], read from [ab], pool main\n", out), out
+    assert out.splitlines()[1].split() == ["NODE", "LEADS", "READS", "WRITES", "SKIPPED"], out
+    conn = Raw(proxy.port)
+    assert conn.set(b"k", b"v") == b"STORED"
+    lines = ctl(*at(proxy), "clients")[0].splitlines()
+    assert len(lines) == 2 and lines[1].split()[1].startswith("127.0.0.1:"), lines
+    out, _ = ctl(*at(proxy), "clients", "kill", lines[1].split()[0])
+    assert "disconnected" in out and "task" not in out, out
+    assert conn.file.read() == b""
+    conn.close()
+    ctl(*at(proxy), "slowlog")
+    ctl(*at(proxy), "hotkeys")
+    follow = subprocess.Popen([CTL, *at(proxy), "events", "--since", "0"],
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    while not re.search(r"notice   serving +pool=main", follow.stdout.readline()):
+        assert follow.poll() is None
+    follow.terminate()
+    follow.wait()
+
+
+def draining(proxy):
+    say("the proxy itself: drained, and back")
+    assert "not ready any more" in ctl(*at(proxy), "proxy-drain", "--wait", "10s")[0]
+    out, _ = ctl(*at(proxy), "doctor", code=REFUSED)
+    assert "proxy-undrain" in out, out
+    ctl(*at(proxy), "proxy-undrain", "--wait", "10s")
+    assert "Fine" in ctl(*at(proxy), "status")[0]
+
+
 def several(proxies):
     say("several proxies, one of them gone")
     gone = "127.0.0.1:%d" % free_port()
@@ -96,7 +137,7 @@ def several(proxies):
     ctl(*both, "ready", "b", "--wait", "10s")
 
 
-def waiting(proxy, node):
+def waiting(proxy, other, node):
     say("a node dies; waiting for it in vain, then not")
     conn = Raw(proxy.port)
     for i in range(KEYS):
@@ -119,7 +160,7 @@ def waiting(proxy, node):
     assert "Fine" in ctl(*at(proxy), "--wait", "10s", "status")[0]
     say("resync, waited for")
     ctl(*at(proxy), "resync", "b", "--wait", "30s")
-    assert len(node.items()) == KEYS
+    assert len(node.items()) >= KEYS and set(node.items()) == set(other.items())
     say("maint, waited for")
     ctl(*at(proxy), "maint", "b", "--wait", "10s")
     assert proxy.data_of("b") == "out"
@@ -239,7 +280,9 @@ def main():
     with running(*nodes, proxy, other):
         looking(proxy)
         completion(proxy)
-        waiting(proxy, nodes[1])
+        listing(proxy)
+        draining(proxy)
+        waiting(proxy, *nodes)
         progress(proxy)
         terminals(proxy)
         other.up()
