@@ -199,7 +199,7 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 .PHONY: all clang run test ci unit unit-tsan conformance sim sim-long mutants mutants-quick e2e
 .PHONY: bench-quick fuzz fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
-.PHONY: install clean deps help
+.PHONY: install deb clean deps help
 
 programs = build/$(1)/everwarm build/$(1)/everwarmctl
 
@@ -286,17 +286,24 @@ clang-tidy: ## clang-tidy on our own sources
 cppcheck:
 	@scripts/cppcheck.sh
 
+prefix := $(DESTDIR)$(PREFIX)
 install: all ## install below PREFIX=/usr/local (DESTDIR for packagers)
-	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/everwarm"
-	install -m 755 $(call programs,release) "$(DESTDIR)$(PREFIX)/bin"
-	install -m 644 $(wildcard etc/*.json) "$(DESTDIR)$(PREFIX)/share/everwarm"
-	install -D -m 644 -t "$(DESTDIR)$(PREFIX)/share/everwarm/monitoring" \
+	install -D -m 755 -t "$(prefix)/bin" $(call programs,release)
+	install -D -m 644 -t "$(prefix)/share/everwarm" $(wildcard etc/*.json)
+	install -D -m 644 -t "$(prefix)/share/everwarm/monitoring" \
 	    admin/monitoring/alerts.yml admin/monitoring/dashboard.json
-	$(if $(wildcard etc/*.service),install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system")
-	$(if $(wildcard etc/*.service),install -m 644 $(wildcard etc/*.service) \
-	    "$(DESTDIR)$(PREFIX)/lib/systemd/system")
-	$(foreach s,1 5 8,$(if $(wildcard docs/*.$(s)),install -D -m 644 \
-	    -t "$(DESTDIR)$(PREFIX)/share/man/man$(s)" $(wildcard docs/*.$(s));))
+	install -D -m 644 etc/everwarm.sysusers "$(prefix)/lib/sysusers.d/everwarm.conf"
+	install -d "$(prefix)/lib/systemd/system"
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' etc/everwarm.service \
+	    >"$(prefix)/lib/systemd/system/everwarm.service"
+	install -D -m 644 -t "$(prefix)/share/man/man1" $(wildcard docs/*.1)
+	install -d "$(prefix)/share/bash-completion/completions"
+	build/release/everwarmctl completion bash \
+	    >"$(prefix)/share/bash-completion/completions/everwarmctl"
+
+deb: ## a Debian package, in build/deb/
+	@scripts/deps.sh deb
+	@scripts/deb.sh
 
 clean: ## remove all that was built (but memcached 1.6.38, which is fetched)
 	rm -rf $(PROFILES:%=build/%) build/gen build/everwarm build/everwarmctl build/test \

@@ -4,7 +4,7 @@
 # Installs the Debian packages that are missing, and only those; says what and why. Without root it
 # says what to type and fails.
 #
-# usage: scripts/deps.sh SET...     sets: build run test ci bench
+# usage: scripts/deps.sh SET...     sets: build run test ci bench deb
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -15,13 +15,14 @@ test="$run check clang binutils util-linux python3 python3-pymemcache python3-me
     python3-pylibmc python3-jsonschema prometheus php-cli php-memcached libcache-memcached-perl
     libcache-memcached-fast-perl ruby ruby-dalli libmemcached-dev libmemcached-tools nodejs
     debian-archive-keyring mandoc groff
-    chromium chromium-driver python3-selenium fonts-dejavu-core"
+    chromium chromium-driver python3-selenium fonts-dejavu-core systemd"
 # npm comes with some builds of Node.js, and as a package of its own for Debian's.
 if ! command -v npm >/dev/null; then
     test="$test npm"
 fi
 ci="$test clang-format clang-tidy cppcheck llvm"
 bench="$run nutcracker python3"
+deb="$build debhelper dpkg-dev"
 
 wanted=
 for set in "$@"; do
@@ -31,6 +32,7 @@ for set in "$@"; do
     test) wanted="$wanted $test" ;;
     ci) wanted="$wanted $ci" ;;
     bench) wanted="$wanted $bench" ;;
+    deb) wanted="$wanted $deb" ;;
     *)
         echo "deps: no such set: $set" >&2
         exit 2

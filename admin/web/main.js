@@ -135,6 +135,7 @@ function showLost(error) {
 function askForToken(problem) {
     if ($('gate').hidden) {
         $('gate').hidden = false;
+        document.body.classList.add('gated');
         $('token').focus();
     } else if (!document.activeElement?.closest('#gate')) {
         setText($('gate-error'), problem.detail);
@@ -149,6 +150,7 @@ async function refresh() {
         lostSince = null;
         $('lost').hidden = true;
         $('gate').hidden = true;
+        document.body.classList.remove('gated');
         setLive('live', 'live');
     } catch (error) {
         if (error instanceof Problem && error.status === 401) {

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """everwarmctl against real proxies: exit codes, waiting, tables, terminals, completion."""
 import fcntl
+import hashlib
 import json
 import os
 import pty
@@ -271,9 +272,33 @@ def socket():
             assert "Fine: the one node is served." in out, out
 
 
+def tokens():
+    say("tokens: none, a viewer's, an operator's")
+    with tempfile.TemporaryDirectory() as folder:
+        def write(name, text):
+            path = os.path.join(folder, name)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+                file.write(text)
+            return path
+
+        digest = {word: hashlib.sha256(word.encode()).hexdigest() for word in ("see", "act")}
+        known = write("tokens", "viewer %(see)s eve\noperator %(act)s olga\n" % digest)
+        viewer, operator = write("viewer", "see\n"), write("operator", "act\n")
+        nodes = [Memcached().up(), Memcached().up()]
+        proxy = Everwarm(nodes)
+        proxy.config["admin"]["tokens"] = known
+        with running(*nodes, proxy.up()):
+            assert "(401)" in ctl(*at(proxy), "status", code=REFUSED)[1]
+            ctl(*at(proxy), "--token-file", viewer, "status")
+            assert "(403)" in ctl(*at(proxy), "--token-file", viewer, "drain", "a",
+                                  code=REFUSED)[1]
+            ctl(*at(proxy), "--token-file", operator, "drain", "a", "--wait", "10s")
+
+
 def main():
     calls_without_proxy()
     socket()
+    tokens()
     nodes = [Memcached().up(), Memcached().up()]
     proxy = Everwarm(nodes).up()
     other = Everwarm(nodes)

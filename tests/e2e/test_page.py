@@ -6,6 +6,7 @@ an error of a script, or a dialog that no one opened fails it.
 With SHOTS=FOLDER it leaves screenshots there.
 """
 import base64
+import hashlib
 import os
 import tempfile
 import urllib.request
@@ -231,7 +232,37 @@ def proxy_goes_and_returns(page, proxy):
     page.until("#live", "live")
 
 
+def asks_for_a_token():
+    say("a proxy with tokens: the page asks for one, and says what a viewer may not")
+    with tempfile.NamedTemporaryFile("w") as known:
+        known.write("viewer %s eve\n" % hashlib.sha256(b"see").hexdigest())
+        known.flush()
+        nodes = [Memcached().up(), Memcached().up()]
+        proxy = Everwarm(nodes)
+        proxy.config["admin"]["tokens"] = known.name
+        with running(*nodes, proxy.up()):
+            page = Page(proxy)
+            with running(page):
+                page.until("#gate", "This proxy asks for a token")
+                page.shoot("token")
+                for word in ("wrong", "see"):
+                    field = page.driver.find_element(By.ID, "token")
+                    wait_until("the field is there", field.is_displayed)
+                    field.send_keys(word, Keys.ENTER)
+                page.until("#verdict-text", "Fine. Both nodes hold everything.")
+                wait_until("the form goes", lambda: page.text("#gate") == "")
+                page.row("a").find_element(By.XPATH, ".//button[text()='Drain']").click()
+                wait_until("the dialog opens", page.is_open)
+                page.driver.find_element(By.ID, "ask-yes").click()
+                page.until("#ask-error", "Refused")
+                page.press(Keys.ENTER)
+                wait_until("the dialog closes", lambda: not page.is_open())
+                assert proxy.process.poll() is None
+                page.check_log()
+
+
 def main():
+    asks_for_a_token()
     nodes = [Memcached().up() for _ in range(3)]
     proxy = Everwarm(nodes, fill={"rate": "400kb"})
     proxy.config["nodes"][2]["name"] = HOSTILE
