@@ -236,28 +236,28 @@ def progress(proxy):
     assert re.search(r"\r\033\[Kb: ready, up, filling", terminal.text), terminal.text
 
 
-def completion(proxy):
-    say("completion of bash")
-    host = "127.0.0.1:%d" % proxy.admin
+def complete(*lines):
+    """What bash offers for each line."""
     script = """
         source <("$1" completion bash)
-        try() {
-            COMP_LINE=$1 COMP_POINT=${#1}
-            COMPREPLY=()
+        PATH=$(dirname "$1"):$PATH
+        for COMP_LINE in "${@:2}"; do
+            COMP_POINT=${#COMP_LINE} COMPREPLY=()
             _everwarmctl
             echo "${COMPREPLY[*]}"
-        }
-        PATH=$(dirname "$1"):$PATH
-        try "everwarmctl st"
-        try "everwarmctl -H $2 drain "
-        try "everwarmctl -o j"
-        try "everwarmctl drain --wa"
-        try "everwarmctl proxy-"
+        done
     """
-    done = subprocess.run(["bash", "-c", script, "bash", CTL, host], stdout=subprocess.PIPE,
+    done = subprocess.run(["bash", "-c", script, "bash", CTL, *lines], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=30)
-    assert done.stdout.splitlines() == [
-        "status", "a b", "json", "--wait", "proxy-drain proxy-undrain"], done
+    assert done.stderr == "", done.stderr
+    return "; ".join(done.stdout.splitlines())
+
+
+def completion(proxy):
+    say("completion of bash")
+    found = complete("everwarmctl st", "everwarmctl -H 127.0.0.1:%d drain " % proxy.admin,
+                     "everwarmctl -o j", "everwarmctl drain --wa", "everwarmctl proxy-")
+    assert found == "status; a b; json; --wait; proxy-drain proxy-undrain", found
 
 
 def socket():
@@ -267,9 +267,13 @@ def socket():
         node = Memcached().up()
         proxy = Everwarm([node])
         proxy.config["admin"]["socket"] = path
+        proxy.config["nodes"] = ["127.0.0.1:%d" % node.port]
         with running(node, proxy.up()):
             out, _ = ctl("--socket", path, "status")
             assert "Fine: the one node is served." in out, out
+            say("a name with colons is completed from where bash begins its last word")
+            found = complete("everwarmctl --socket %s node 127.0.0.1:" % path)
+            assert found == str(node.port), (found, node.port)
 
 
 def tokens():
