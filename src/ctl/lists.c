@@ -226,11 +226,53 @@ static bool set_member(json_t *body, const char *assignment)
     }
 }
 
+/* A row for each key: {"key", "value", "source", "live"}. */
+static json_t *config_rows(const json_t *answer)
+{
+    json_t *rows = json_array();
+    const char *key = NULL;
+    const json_t *source = NULL;
+    json_object_foreach(json_object_get(answer, "sources"), key, source)
+    {
+        json_t *row = json_deep_copy(source);
+        json_t *value = json_deep_copy(table_at(json_object_get(answer, "config"), key));
+        (void)json_object_set_new(row, "key", json_string(key));
+        (void)json_object_set_new(row, "value", value != NULL ? value : json_null());
+        (void)json_array_append_new(rows, row);
+    }
+    return rows;
+}
+
+static enum ctl_exit show_config_table(const struct session *session)
+{
+    static const struct table_column columns[] = {
+        {"KEY", "key", table_cell_text, TABLE_LEFT},
+        {"SOURCE", "source", table_cell_text, TABLE_LEFT},
+        {"LIVE", "live", table_cell_text, TABLE_LEFT},
+        {"VALUE", "value", table_cell_value, TABLE_LEFT},
+    };
+    struct answers answers;
+    const enum ctl_exit code = session_get(session, "/v1/config", &answers);
+    for (size_t i = 0; i < answers.count; i++) {
+        struct answer *answer = &answers.items[i];
+        json_t *rows = config_rows(answer->body);
+        json_decref(answer->body);
+        answer->body = json_pack("{s:o}", "keys", rows);
+    }
+    json_t *rows = session_rows(&answers, "keys");
+    if (session->options->output == CTL_OUTPUT_TABLE && json_array_size(rows) > 0) {
+        table_print(stdout, columns, sizeof(columns) / sizeof(columns[0]), rows);
+    }
+    json_decref(rows);
+    answers_fini(&answers);
+    return code;
+}
+
 enum ctl_exit show_config(const struct session *session)
 {
     const struct options *options = session->options;
     if (options->word_count == 1) {
-        return show_leaves(session, "/v1/config");
+        return show_config_table(session);
     }
     json_t *body = json_object();
     for (int i = 2; i < options->word_count; i++) {

@@ -227,6 +227,22 @@ enum ctl_exit session_get(const struct session *session, const char *path, struc
     return answers_exit(out);
 }
 
+/* What a change of the configuration changed: "health.fall: 3 -> 5". */
+static void print_changes(const json_t *changes)
+{
+    for (size_t i = 0; i < json_array_size(changes); i++) {
+        const json_t *change = json_array_get(changes, i);
+        char key[TEXT_BYTES_MAX] = "";
+        char from[TEXT_BYTES_MAX] = "-";
+        char to[TEXT_BYTES_MAX] = "-";
+        table_cell_text(json_object_get(change, "key"), change, key);
+        table_cell_value(json_object_get(change, "from"), change, from);
+        table_cell_value(json_object_get(change, "to"), change, to);
+        (void)printf("  %s: %s -> %s%s\n", key, from, to,
+                     json_is_true(json_object_get(change, "applied")) ? "" : " (after a restart)");
+    }
+}
+
 void session_print_done(const struct answer *answer, const char *what)
 {
     const json_t *changed = table_at(answer->body, "changed");
@@ -236,6 +252,7 @@ void session_print_done(const struct answer *answer, const char *what)
         (void)printf(", task %.0f", table_number(answer->body, "id"));
     }
     (void)putchar('\n');
+    print_changes(json_object_get(answer->body, "changes"));
 }
 
 enum ctl_exit session_change(const struct session *session, const char *method, const char *path,

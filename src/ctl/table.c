@@ -7,6 +7,7 @@
 
 #include "text.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -77,6 +78,17 @@ void table_cell_bytes(const json_t *value, const json_t *row, char *out)
     if (json_is_number(value) && json_number_value(value) >= 0) {
         text_bytes((uint64_t)json_number_value(value), out, TEXT_BYTES_MAX);
     }
+}
+
+void table_cell_value(const json_t *value, const json_t *row, char *out)
+{
+    if (!json_is_array(value) && !json_is_object(value)) {
+        table_cell_text(value, row, out);
+        return;
+    }
+    char *text = json_dumps(value, JSON_COMPACT);
+    text_clean(text == NULL ? "" : text, out, TEXT_BYTES_MAX);
+    free(text);
 }
 
 void table_cell_list(const json_t *value, const json_t *row, char *out)

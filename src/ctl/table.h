@@ -41,6 +41,7 @@ table_cell table_cell_text;     /* text and numbers as they are, null "-", true 
 table_cell table_cell_latency;  /* seconds */
 table_cell table_cell_duration; /* seconds */
 table_cell table_cell_bytes;
-table_cell table_cell_list; /* an array of text: "a,b" */
+table_cell table_cell_value; /* as table_cell_text, and lists and objects as JSON */
+table_cell table_cell_list;  /* an array of text: "a,b" */
 
 #endif

@@ -107,6 +107,19 @@ def listing(proxy):
     follow.wait()
 
 
+def configuring(proxy):
+    say("configuration: shown, changed, read again, refused")
+    rows = [line.split() for line in ctl(*at(proxy), "config")[0].splitlines()]
+    assert rows[0] == ["KEY", "SOURCE", "LIVE", "VALUE"], rows[0]
+    assert ["health.fall", "default", "yes", "3"] in rows, rows
+    assert ["listen", "file", "no", '["127.0.0.1:%d"]' % proxy.port] in rows, rows
+    assert "health.fall: 3 -> 5" in ctl(*at(proxy), "config", "set", "health.fall=5")[0]
+    assert "health.fall: 5 -> 3" in ctl(*at(proxy), "reload")[0]
+    _, err = ctl(*at(proxy), "config", "set", "health.fal=5", code=REFUSED)
+    assert '(422)' in err and 'did you mean "fall"' in err, err
+    ctl(*at(proxy), "config", "set", "nonsense", code=USAGE)
+
+
 def draining(proxy):
     say("the proxy itself: drained, and back")
     assert "not ready any more" in ctl(*at(proxy), "proxy-drain", "--wait", "10s")[0]
@@ -310,6 +323,7 @@ def main():
         looking(proxy)
         completion(proxy)
         listing(proxy)
+        configuring(proxy)
         draining(proxy)
         waiting(proxy, *nodes)
         progress(proxy)
