@@ -21,6 +21,8 @@ WERROR ?= 0
 SEEDS ?= 1000
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# Commands of one run of the differential test.
+COMMANDS ?= 100000
 
 Q := $(if $(filter 1,$(V)),,@)
 is_silent := $(findstring s,$(firstword -$(MAKEFLAGS)))
@@ -55,6 +57,8 @@ ALL_SOURCES = $(foreach l,$(LAYERS) main ctl ctlmain sim testing fuzzing,$(SOURC
 PACKAGES := libevent_core libevent_pthreads jansson libmicrohttpd libcrypto
 PACKAGE_CFLAGS = $(call once,PACKAGE_CFLAGS,$(PKG_CONFIG) --cflags $(PACKAGES))
 PACKAGE_LIBS = -Wl,--as-needed $(call once,EVERY_LIB,$(PKG_CONFIG) --libs $(PACKAGES)) -lm -pthread
+# What the pure layers need (base64): see scripts/purity.sh.
+PURE_LIBS = $(call once,CRYPTO_LIBS,$(PKG_CONFIG) --libs libcrypto)
 CHECK_LIBS = $(call once,CHECK_LIBS,$(PKG_CONFIG) --libs check)
 CTL_LIBS = $(call once,CTL_LIBS,$(PKG_CONFIG) --libs libcurl jansson)
 
@@ -171,7 +175,8 @@ build/$(1)/everwarmctl: $$(call objects,$(1),$$(SOURCES.ctlmain)) $$(call librar
 build/$(1)/sim: $$(call objects,$(1),$$(SOURCES.sim)) \
     $$(call libraries,$(1),core mc base testing) build/$(1)/sources
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) \
+	    $$(PURE_LIBS)
 
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rules,$(1),$(notdir $(basename $(t))))))
 
@@ -185,7 +190,7 @@ build/$(1)/fuzz/%: build/$(1)/obj/tests/fuzz/%.o \
 build/$(1)/bench/%: build/$(1)/obj/tests/bench/%.o $$(call libraries,$(1),core mc base testing)
 	$$(call say,LD,$$@)
 	@mkdir -p $$(@D)
-	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^ $$(PURE_LIBS)
 endef
 $(foreach p,$(PROFILES),$(eval $(call profile_rules,$(p))))
 # What the assembler takes in is not among the headers that the compiler tells of.
@@ -196,8 +201,8 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 # -- targets -------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all clang run test ci unit unit-tsan conformance sim sim-long mutants mutants-quick e2e
-.PHONY: bench-quick fuzz fuzz-coverage
+.PHONY: all clang run test ci unit unit-tsan conformance differential sim sim-long e2e
+.PHONY: mutants mutants-quick bench-quick fuzz fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install deb clean deps help
 
@@ -229,6 +234,9 @@ unit-tsan: $(call unit_programs,tsan)
 
 conformance: build/asan/everwarm ## the protocol table: on two versions of memcached, and through us
 	@scripts/conformance.sh $<
+
+differential: build/release/everwarm ## random programs to memcached and to us: COMMANDS=n, SEED=s
+	@scripts/differential.sh $< $(COMMANDS) $(SEED)
 
 sim: build/release/sim build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s alone
 	@$(if $(SEED),build/asan/sim --seed $(SEED),$(sim_all))

@@ -81,7 +81,8 @@ END
     wait_for $! stores "$proxy_port"
 }
 
-# run_tables NAME PORT SPLIT LABEL...: labels choose the words that differ with the server
+# run_tables NAME PORT SPLIT LABEL...: labels choose the words that differ with the server. everwarm
+# speaks as 1.6.38 whatever its nodes are, but for what they can not do: proxy-VERSION.
 run_tables() {
     local name=$1 port=$2 split=$3 label labels=()
     shift 3
@@ -117,9 +118,9 @@ for memcached in /usr/bin/memcached "$PWD/build/trixie/memcached"; do
                 echo "conformance: everwarm does not serve after $start_seconds_max s" >&2
                 exit 1
             fi
-            run_tables "everwarm, $copies x $version" "$proxy_port" none "$version" proxy
+            run_tables "everwarm, $copies x $version" "$proxy_port" none proxy "proxy-$version"
             if [ "$copies" -eq 2 ]; then # the longest of all; with one node it would say no more
-                run_tables "everwarm, 2 x $version" "$proxy_port" every "$version" proxy
+                run_tables "everwarm, 2 x $version" "$proxy_port" every proxy "proxy-$version"
             fi
             proxy=${pids[-1]}
             unset 'pids[-1]'

@@ -29,12 +29,14 @@ HTTPD = re.compile(r"microhttpd\.h")
 TERMINAL = re.compile(r"termios\.h")
 CURL = re.compile(r"curl/\w+\.h")
 XXHASH = re.compile(r"xxhash\.h")
+# Base64 by the block, which is as pure as memcpy; scripts/purity.sh sees that it is no more.
+BASE64 = re.compile(r"openssl/evp\.h")
 CHECK = re.compile(r"check\.h")
 
 # layer: (layers, or single headers, that it may include; standard headers; other outside headers)
 RULES = {
     "base": (set(), FREESTANDING, []),
-    "mc": ({"base"}, FREESTANDING, []),
+    "mc": ({"base"}, FREESTANDING, [BASE64]),
     "core": ({"mc", "base"}, FREESTANDING, [XXHASH]),
     "config": ({"base", "core/topology.h"}, HOSTED, [JANSSON, OPENSSL, ADDRESS, OPTIONS]),
     "shell": ({"core", "mc", "base", "config"}, HOSTED, [EVENT, SYSTEM]),

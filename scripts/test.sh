@@ -32,6 +32,7 @@ everything() {
     stage checks build -s checks
     stage unit build -s unit
     stage conformance build -s conformance
+    stage differential build -s differential
     stage simulator build -s sim SEEDS=10000
     stage mutants build -s mutants-quick
     stage fuzz build -s fuzz FUZZ_SECONDS=20

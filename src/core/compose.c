@@ -1,36 +1,88 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What nodes are sent beyond the client's own command: deletes, questions, and the leader's result
- * as a plain store. All of it lies in the journal or in chunks of its own; without memory it is
- * empty.
+ * What nodes are sent beyond the client's own command: deletes, and the leader's result as a plain
+ * store. All of it lies in the journal or in chunks of its own; without memory it is empty.
  */
 #include "dataplane_private.h"
 
-/* "WORD KEY END" for the nodes; empty without memory. */
-static struct chain short_of(struct dataplane *dp, struct slice word, struct slice key,
-                             struct slice end)
+enum { SHORT_BYTES_MAX = MC_KEY_BYTES_MAX + 96 };
+
+struct chain compose_copy(struct dataplane *dp, struct slice bytes)
 {
-    size_t len = word.len + key.len + end.len;
-    char *to = journal_reserve(&dp->requests, &dp->chunks, len);
+    char *to = journal_reserve(&dp->requests, &dp->chunks, bytes.len);
     if (to == NULL) {
         return (struct chain){0};
     }
-    struct mc_writer w = mc_writer_of(to, len);
+    memcpy(to, bytes.ptr, bytes.len);
+    return journal_commit(&dp->requests, bytes.len);
+}
+
+/* "WORD KEY" and whether it is written in base64. */
+static struct mc_writer begin_short(char *to, struct slice word, const struct txn *txn)
+{
+    struct mc_writer w = mc_writer_of(to, SHORT_BYTES_MAX);
     mc_write(&w, word);
-    mc_write(&w, key);
-    mc_write(&w, end);
-    return journal_commit(&dp->requests, len);
+    mc_write(&w, txn_key(txn));
+    mc_write(&w, txn->is_base64 ? SLICE(" b") : SLICE(""));
+    return w;
 }
 
-struct chain compose_delete(struct dataplane *dp, struct slice key)
+static struct chain end_short(struct dataplane *dp, struct mc_writer *w)
 {
-    return short_of(dp, SLICE("md "), key, SLICE("\r\n"));
+    mc_write(w, SLICE("\r\n"));
+    INVARIANT(!w->is_full);
+    return compose_copy(dp, slice_of(w->ptr, w->len));
 }
 
-/* Asks for no more than whether the key is there. */
-struct chain compose_exists(struct dataplane *dp, struct slice key)
+struct chain compose_delete(struct dataplane *dp, const struct txn *txn)
 {
-    return short_of(dp, SLICE("mg "), key, SLICE(" u\r\n"));
+    char text[SHORT_BYTES_MAX];
+    struct mc_writer w = begin_short(text, SLICE("md "), txn);
+    return end_short(dp, &w);
+}
+
+struct chain compose_give_back(struct dataplane *dp, const struct txn *txn, uint64_t cas,
+                               struct slice keep)
+{
+    char text[SHORT_BYTES_MAX];
+    struct mc_writer w = begin_short(text, SLICE("md "), txn);
+    mc_write(&w, SLICE(" I C"));
+    mc_write_u64(&w, cas);
+    if (keep.len > 0) {
+        mc_write(&w, keep);
+        mc_write_u64(&w, cas);
+    }
+    return end_short(dp, &w);
+}
+
+struct chain compose_touch(struct dataplane *dp, const struct txn *txn)
+{
+    char text[SHORT_BYTES_MAX];
+    struct mc_writer w = begin_short(text, txn->is_base64 ? SLICE("mg ") : SLICE("touch "), txn);
+    mc_write(&w, txn->is_base64 ? SLICE(" T") : SLICE(" "));
+    mc_write_i64(&w, txn->exptime_s);
+    return end_short(dp, &w);
+}
+
+struct chain compose_empty_store(struct dataplane *dp, const struct txn *txn)
+{
+    char text[SHORT_BYTES_MAX];
+    struct mc_writer w = mc_writer_of(text, sizeof(text));
+    mc_write(&w, SLICE("ms "));
+    mc_write(&w, txn_key(txn));
+    mc_write(&w, txn->is_base64 ? SLICE(" 0 b F") : SLICE(" 0 F"));
+    mc_write_u64(&w, txn->item_flags);
+    if (dp->topology->has_tokens) {
+        mc_write(&w, SLICE(" E"));
+        mc_write(&w, slice_of(txn->command.head->data + txn->command.off + txn->places.token_off,
+                              TOKEN_DIGITS));
+    }
+    if (txn->has_exptime) {
+        mc_write(&w, SLICE(" T"));
+        mc_write_i64(&w, txn->exptime_s);
+    }
+    mc_write(&w, SLICE("\r\n"));
+    return end_short(dp, &w);
 }
 
 /* The leader's item as a plain store: the command's own data under a plain head. */
@@ -41,7 +93,8 @@ struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn)
     struct chain first = txn->command;
     first.len = first.len < COMMAND_HEAD_BYTES_MAX ? first.len : COMMAND_HEAD_BYTES_MAX;
     chain_copy(&first, head);
-    const char *end = memchr(head, '\n', first.len);
+    const char *end = memchr(head + txn->places.key_off + txn->key_bytes, '\n',
+                             first.len - txn->places.key_off - txn->key_bytes);
     INVARIANT(end != NULL);
     size_t head_bytes = (size_t)(end - head) + 1;
     struct slice words = slice_of(head, head_bytes - 2);
@@ -69,16 +122,4 @@ struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn)
         chain_drop(&dp->chunks, &store.chain);
     }
     return store.chain;
-}
-
-struct chain compose_touch(struct dataplane *dp, const struct txn *txn)
-{
-    struct mc_request request = {.command = MC_TOUCH, .exptime_s = txn->exptime_s};
-    struct command_places places;
-    char *to = journal_reserve(&dp->requests, &dp->chunks,
-                               COMMAND_HEAD_BYTES_MAX + COMMAND_TAIL_BYTES_MAX);
-    if (to == NULL) {
-        return (struct chain){0};
-    }
-    return journal_commit(&dp->requests, command_single(dp, &request, txn_key(txn), to, &places));
 }

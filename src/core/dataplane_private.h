@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The dataplane's inside, shared by its files only: session.c (clients), txn.c (one command over
- * the replicas), multiget.c, link.c and link_reply.c (nodes), command.c and compose.c (protocol
- * text), deadline.c, inflight.c, dataplane.c (the public face).
+ * The dataplane's inside, shared by its files only: session.c (clients), txn.c and decide.c (one
+ * command over the replicas), multiget.c, link.c and link_reply.c (nodes), command.c and compose.c
+ * (text for the nodes), answer.c (text for clients), deadline.c, inflight.c, dataplane.c (the
+ * public face).
  *
  * The way of a request, with its two queues:
  *
@@ -34,10 +35,15 @@
 #include "token.h"
 
 enum {
-    /* "ms", key, length, mode, CAS, expiry, flags, CRLF, each at its longest. */
-    COMMAND_HEAD_BYTES_MAX = MC_KEY_BYTES_MAX + 128,
+    /* "ms", key, length, mode, CAS, expiries, flags, CRLF, each at its longest; "ma" has less. */
+    COMMAND_HEAD_BYTES_MAX = MC_KEY_BYTES_MAX + 160,
     /* "mg", key, its flags, CRLF. */
     COMMAND_TAIL_BYTES_MAX = MC_KEY_BYTES_MAX + 32,
+    /* A condition's CAS is written with leading zeros, so that it can be put in when the leader is
+     * known. */
+    COMMAND_CAS_DIGITS = 20,
+    /* A meta answer's line: code, length, key, opaque, eight numbers. */
+    ANSWER_LINE_BYTES_MAX = MC_KEY_BYTES_MAX + 320,
     /* A reply of a value that is this long with its head is packed into the journal; longer ones
      * get chunks of their own, so that they don't leave holes in it. */
     JOURNAL_REPLY_BYTES_MAX = 8192,
@@ -66,6 +72,12 @@ enum txn_state {
     TXN_OVER,
 };
 
+/* Since which memcached a flag is known, as link->version has it. */
+enum {
+    LINK_VERSION_APPEND_N = 10620, /* ms MA N creates; before, N was passed over */
+    LINK_VERSION_E = 10627,        /* the writer chooses the CAS */
+};
+
 /* Which step a stranded write was at. */
 enum txn_step { STEP_WRITE, STEP_DECIDE, STEP_SPREAD, STEP_CHAIN };
 
@@ -73,6 +85,7 @@ enum txn_step { STEP_WRITE, STEP_DECIDE, STEP_SPREAD, STEP_CHAIN };
 struct command_places {
     uint16_t key_off;
     uint16_t token_off; /* of TOKEN_DIGITS digits; 0: it has no token */
+    uint16_t cas_off;   /* of COMMAND_CAS_DIGITS digits: its condition; 0: it has none */
 };
 
 struct txn {
@@ -83,10 +96,11 @@ struct txn {
     struct list writes;      /* in dp->writes from the first byte sent to the end of its work */
     uint64_t started_us;
     uint64_t key_hash;
-    struct chain command;   /* what the nodes are sent; reads of many keys: "get k1 k2 ..\r\n" */
-    struct chain result;    /* decided: what the other replicas are sent */
-    struct chain reply;     /* to the client, then reply_text */
-    const char *reply_text; /* static */
+    struct chain flags_text; /* meta: the client's flags, which its answer follows */
+    struct chain command;    /* what the nodes are sent; reads of many keys: "get k1 k2 ..\r\n" */
+    struct chain result;     /* decided: what the other replicas are sent */
+    struct chain reply;      /* to the client, then reply_text */
+    const char *reply_text;  /* static */
     uint32_t reply_text_bytes;
     uint32_t reply_sent; /* bytes of text and chain written */
     struct leg *parts;   /* answered legs of a read of many keys, until all are in */
@@ -103,6 +117,7 @@ struct txn {
     struct command_places places; /* in command; of many keys: of the first */
     uint8_t key_bytes;
     uint8_t command_type; /* enum mc_command */
+    uint8_t dialect;      /* enum mc_dialect */
     uint8_t state;        /* enum txn_state; txn_move alone writes it */
     uint8_t step;         /* enum txn_step */
     uint8_t leader;       /* node that decides or decided */
@@ -119,13 +134,21 @@ struct txn {
     bool is_leader_in; /* the leader has answered; reply and outcome are its */
     bool is_leader_error; /* with an error, to a plain write: the key is deleted everywhere */
     bool is_too_large;    /* a delete in place of a store that was refused for its size */
-    bool is_wrong_tag; /* a cas with a CAS of another node or run: only asks whether the key exists
-                        */
-    bool is_restart;   /* reads: begin again when all legs are in */
-    bool is_begun;     /* bytes of it may have been sent */
-    int64_t exptime_s; /* gat */
-    uint64_t cas;      /* cas, as the client wrote it */
-    uint64_t ticket;   /* ASKED */
+    bool is_decided;      /* by the leader alone */
+    bool is_quiet;        /* the usual answer is not given */
+    bool is_base64;       /* its key is written so */
+    bool is_vivify;       /* it may create what is missing */
+    bool is_mark;         /* it may leave a marked item on the leader */
+    bool is_emptied;      /* its result is an item without a value */
+    bool has_exptime;     /* exptime_s is the new expiry of an item that stays */
+    bool wants_value;
+    bool is_restart; /* reads: begin again when all legs are in */
+    bool is_begun;   /* bytes of it may have been sent */
+    int64_t exptime_s;
+    uint32_t item_flags;
+    uint32_t value_bytes; /* of a store */
+    uint64_t cas;         /* the condition, as the client wrote it */
+    uint64_t ticket;      /* ASKED */
 };
 
 /* What a leg expects back. */
@@ -135,6 +158,7 @@ enum leg_form {
     FORM_LINE,        /* one meta line */
     FORM_LINE_ITEM,   /* one meta line, then the item (append, prepend) */
     FORM_NUMBER_ITEM, /* VA with a number or a refusal, then the item (incr, decr) */
+    FORM_META_GET,    /* one meta line, with a value or without */
     FORM_STATS,       /* greeting */
     FORM_VIEW,        /* greeting */
 };
@@ -156,10 +180,28 @@ struct leg {
     /* What the node said. */
     uint8_t kind;  /* enum mc_reply_kind of the (first) line */
     bool has_item; /* the read-back found the item */
+    bool is_won;   /* the item is marked, and its reading took the win (W) */
+    bool is_stale; /* and it is stale (X) */
+    bool is_sent;  /* the win was taken before (Z) */
     uint32_t hits;
+    uint64_t cas;        /* of the (first) line */
+    int64_t ttl_s;       /* of the (first) line */
+    uint64_t item_bytes; /* of the item that was read back */
+    uint64_t item_cas;
 };
 
-/* What the request does: the second letter of "ms", "md", "mg", "ma". */
+static inline bool reply_is_error(enum mc_reply_kind kind)
+{
+    return kind == MC_REPLY_ERROR || kind == MC_REPLY_CLIENT_ERROR || kind == MC_REPLY_SERVER_ERROR;
+}
+
+/* A condition was not met; nothing was changed. */
+static inline bool reply_is_refusal(enum mc_reply_kind kind)
+{
+    return kind == MC_REPLY_NS || kind == MC_REPLY_EX || kind == MC_REPLY_NF || kind == MC_REPLY_EN;
+}
+
+/* What the request does: the second letter of "ms", "md", "mg", "ma", "touch". */
 static inline char leg_verb(const struct leg *leg)
 {
     return leg->request.head->data[leg->request.off + 1];
@@ -194,6 +236,7 @@ struct link {
     uint64_t connect_at_us;
     uint32_t failures; /* attempts in a row */
     struct identity identity;
+    uint32_t version;        /* of its memcached: 10638 is 1.6.38; 0: unknown */
     uint64_t clock_offset_s; /* node's time less our monotonic seconds, at the greeting */
     uint64_t seen_epoch;     /* of the view found at the greeting */
     uint32_t ending;         /* connections given up, not yet ended */
@@ -254,13 +297,14 @@ struct session {
         uint64_t since_us;
     } arrivals[SESSION_ARRIVALS]; /* of what is unconsumed, oldest first */
     uint32_t arrival_count;
-    size_t scanned;             /* of it, known to hold no line end */
-    struct chain_builder store; /* DATA: the node command so far; KEYS: the line */
-    uint64_t left;              /* DATA, SWALLOW: bytes to come, CRLF included */
-    uint32_t keys_off;          /* KEYS: of store, dealt out */
-    uint64_t keys_since_us;     /* KEYS: when the request came */
-    struct mc_request request;  /* DATA, KEYS: slices in it are dead */
-    struct command_places places;
+    size_t scanned;               /* of it, known to hold no line end */
+    struct chain_builder store;   /* DATA: the node command so far; KEYS: the line */
+    uint64_t left;                /* DATA, SWALLOW: bytes to come, CRLF included */
+    uint32_t keys_off;            /* KEYS: of store, dealt out */
+    uint64_t keys_since_us;       /* KEYS: when the request came */
+    struct mc_request request;    /* DATA, KEYS: slices in it are dead */
+    struct command_places places; /* DATA: in store */
+    struct chain flags_text;      /* DATA: the request's */
 };
 
 struct dataplane {
@@ -328,30 +372,60 @@ struct dataplane {
 
 /* --- command.c: protocol text --- */
 
-/* Write what nodes are sent for a store's head, "ms key len .. CRLF"; *places is set. */
+/* Write what nodes are sent for a store's head, "ms key len .. CRLF"; *places is set. Returns its
+ * bytes. */
 size_t command_store_head(const struct dataplane *dp, const struct mc_request *request, char *to,
                           struct command_places *places);
 /* What follows the data block, CRLF included: a read-back or nothing. Returns its bytes. */
-size_t command_store_tail(enum mc_command command, struct slice key, char *to);
+size_t command_store_tail(const struct mc_request *request, struct slice key, char *to);
 /* All of any other single-key command. */
 size_t command_single(const struct dataplane *dp, const struct mc_request *request,
                       struct slice key, char *to, struct command_places *places);
+/* Put CAS into the digits at TO. */
+void command_write_cas(char *to, uint64_t cas);
 /* What the leader is expected to answer. */
 enum leg_form command_form(enum mc_command command);
-/* The leader alone decides it. */
-bool command_is_decided(enum mc_command command);
 bool command_is_read(enum mc_command command);
-/* The client's words for a meta reply, and how the command is counted. */
-struct slice command_answer(enum mc_command command, enum mc_reply_kind kind,
-                            enum dataplane_outcome *outcome);
+/* The leader alone decides it. */
+bool command_is_decided(const struct mc_request *request);
 
-/* --- dataplane.c --- */
+/* --- answer.c: what clients are told, in their own dialect --- */
 
-enum { DATAPLANE_STATS_TEXT_BYTES_MAX = 2048 };
-/* What "stats" answers, without END. Returns its bytes. */
-size_t dataplane_stats_text(const struct dataplane *dp, char *to);
+/* What a node said to a write, as far as an answer shows it. */
+struct answer {
+    enum mc_reply_kind kind;
+    uint32_t node;
+    uint64_t cas; /* 0: unknown */
+    int64_t ttl_s;
+    uint64_t item_bytes;
+    bool is_created;
+    struct slice number; /* VA of incr and decr: its digits */
+};
+
+/* Answer a write by what the leader said. */
+void answer_write(struct dataplane *dp, struct txn *txn, const struct answer *answer);
+/* The first line, or the only one, of the answer to a mg or me. Returns its bytes; 0: say nothing.
+ */
+size_t answer_meta_get(const struct dataplane *dp, const struct txn *txn, uint32_t node,
+                       const struct mc_reply *reply, char *to);
+/* Make TXN's reply that of a read that finds nothing. Returns the static text to answer with. */
+struct slice answer_nothing(struct dataplane *dp, struct txn *txn);
+
+/* --- stats_text.c --- */
+
+/* "stats nodes" of NODES_MAX nodes with the longest names; all else is shorter. */
+enum { STATS_TEXT_BYTES_MAX = NODES_MAX * 4 * (NODE_NAME_BYTES_MAX + 48) };
+/* What "stats WHAT" answers: what is written to W, which has that much room, and the text returned
+ * behind it. */
+struct slice stats_text(const struct dataplane *dp, struct slice what, struct mc_writer *w);
 
 /* --- txn.c --- */
+
+/* Nothing it does changes anything, on any node. */
+static inline bool txn_is_read(const struct txn *txn)
+{
+    return !txn->is_decided && command_is_read((enum mc_command)txn->command_type);
+}
 
 struct txn *txn_create(struct dataplane *dp, struct session *session, enum mc_command command);
 /* The command is complete: send it, or hold it. */
@@ -376,11 +450,28 @@ void txn_asked_done(struct dataplane *dp, uint64_t ticket);
 void txn_doubt_all(struct dataplane *dp);
 void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to);
 struct slice txn_key(const struct txn *txn);
-/* What nodes are asked with for a CAS that a client was shown. */
-uint64_t txn_node_cas(const struct dataplane *dp, uint64_t cas);
 /* The tag of replication.md section 3 that a CAS of NODE is shown with; 0 where it is a token. */
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node);
 void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
+/* What is said behind the reply, and how the command is counted. TEXT is static. */
+void txn_set_text(struct txn *txn, struct slice text, enum dataplane_outcome outcome);
+
+/* The work is over: nothing more goes to any node. */
+void txn_finish(struct dataplane *dp, struct txn *txn);
+/* Send TXN's result to TARGETS, then to the filling replicas. */
+void txn_spread(struct dataplane *dp, struct txn *txn, node_set targets);
+/* The leader refused an item for its size, and dropped the old one: so do all. */
+void txn_spread_delete(struct dataplane *dp, struct txn *txn);
+/* May a request go to NODE now, beyond what was begun? */
+bool txn_may_send(const struct dataplane *dp, uint32_t node);
+/* Answer by what the leader's LEG brought. */
+void txn_answer_leg(struct dataplane *dp, struct txn *txn, const struct leg *leg);
+
+/* --- decide.c --- */
+
+/* The leader has answered a command that it decides; the leg is decide's from here. */
+void decide_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
+                   const struct mc_reply *reply);
 
 /* --- txn_drain.c --- */
 
@@ -392,13 +483,19 @@ void txn_forget_leavers(struct dataplane *dp, node_set stay);
 
 /* --- compose.c: all return an empty chain when there is no memory --- */
 
-struct chain compose_delete(struct dataplane *dp, struct slice key);
-/* Asks for no more than whether the key is there. */
-struct chain compose_exists(struct dataplane *dp, struct slice key);
+struct chain compose_delete(struct dataplane *dp, const struct txn *txn);
 /* The data of TXN's command (add, replace, cas) under the head of a plain store. */
 struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn);
-/* TXN is a gat or gats: its expiry alone. */
+/* TXN's item without its value (md x). */
+struct chain compose_empty_store(struct dataplane *dp, const struct txn *txn);
+/* TXN is a gat, gats or mg: its expiry alone. */
 struct chain compose_touch(struct dataplane *dp, const struct txn *txn);
+/* Mark TXN's item, whose CAS is CAS, as stale again: our reading it took a win that is a client's.
+ * KEEP: the flag that keeps the CAS, " E"; empty: the node has none, and the CAS changes. */
+struct chain compose_give_back(struct dataplane *dp, const struct txn *txn, uint64_t cas,
+                               struct slice keep);
+/* Bytes of their own, to be kept. */
+struct chain compose_copy(struct dataplane *dp, struct slice bytes);
 
 /* --- observe.c --- */
 

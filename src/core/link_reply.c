@@ -6,6 +6,29 @@
  */
 #include "dataplane_private.h"
 
+/* "1.6.38" as 10638; 0 when it is of another form. */
+static uint32_t read_version(struct slice text)
+{
+    uint64_t version = 0;
+    for (uint32_t part = 0; part < 3; part++) {
+        size_t len = 0;
+        while (len < text.len && text.ptr[len] >= '0' && text.ptr[len] <= '9') {
+            len++;
+        }
+        uint64_t number;
+        if (len > 2 || !mc_read_u64(slice_of(text.ptr, len), &number)) {
+            return 0;
+        }
+        version = version * 100 + number;
+        bool is_more = part < 2;
+        if (is_more && (len == text.len || text.ptr[len] != '.')) {
+            return 0;
+        }
+        text = slice_skip(text, len + (is_more ? 1 : 0));
+    }
+    return (uint32_t)version;
+}
+
 static void take_stat(struct link *link, const struct mc_reply *reply)
 {
     static const struct slice names[] = {SLICE_INIT("pid"), SLICE_INIT("time"),
@@ -17,14 +40,12 @@ static void take_stat(struct link *link, const struct mc_reply *reply)
             (void)mc_read_u64(reply->text, values[i]); /* unreadable stays 0: unknown */
         }
     }
+    if (slice_is_equal(reply->key, SLICE("version"))) {
+        link->version = read_version(reply->text);
+    }
 }
 
 /* --- Replies --- */
-
-static bool is_error(enum mc_reply_kind kind)
-{
-    return kind == MC_REPLY_ERROR || kind == MC_REPLY_CLIENT_ERROR || kind == MC_REPLY_SERVER_ERROR;
-}
 
 /* The head leg has all it waited for. */
 static void complete(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
@@ -168,6 +189,7 @@ static void keep_item_head(struct dataplane *dp, struct leg *leg, const struct m
     mc_write(&w, txn_key(leg->txn));
     mc_write(&w, SLICE(" "));
     mc_write_u64(&w, reply->value_bytes);
+    mc_write(&w, leg->txn->is_base64 ? SLICE(" b") : SLICE(""));
     if (reply->flags != 0) {
         mc_write(&w, SLICE(" F"));
         mc_write_u64(&w, reply->flags);
@@ -202,6 +224,10 @@ static size_t take_item(struct dataplane *dp, struct link *link, const struct mc
     }
     leg->has_item = reply->ttl_s != 0 && reply->ttl_s >= -1 && reply->ttl_s <= INT32_MAX &&
                     !reply->is_won && !reply->is_stale && !reply->is_sent;
+    leg->item_bytes = reply->value_bytes;
+    leg->is_won = reply->is_won;
+    leg->is_stale = reply->is_stale;
+    leg->item_cas = reply->cas;
     if (leg->has_item) {
         keep_item_head(dp, leg, reply);
     }
@@ -231,6 +257,8 @@ static bool is_answer_to(char verb, enum mc_reply_kind kind)
         return kind == MC_REPLY_HD || is_refusal;
     case 'g':
         return kind == MC_REPLY_HD || kind == MC_REPLY_EN;
+    case 'o':
+        return kind == MC_REPLY_TOUCHED || kind == MC_REPLY_NOT_FOUND;
     case 'a':
         return kind == MC_REPLY_NS || is_refusal;
     default:
@@ -238,36 +266,62 @@ static bool is_answer_to(char verb, enum mc_reply_kind kind)
     }
 }
 
-/* Digits, and the spaces that memcached leaves behind a number that became shorter. */
-static bool is_number_text(const struct chain *chain)
+enum { NUMBER_BYTES_MAX = 22 };
+
+/* Digits, and the spaces that memcached leaves behind a number that became shorter, and CRLF:
+ * copied to TO. Returns the number of digits; 0: it is not so. */
+static size_t number_digits(const struct chain *chain, char *to)
 {
-    enum { NUMBER_BYTES_MAX = 22 };
-    char text[NUMBER_BYTES_MAX];
     INVARIANT(chain->len <= NUMBER_BYTES_MAX && chain->len >= 2);
-    chain_copy(chain, text);
+    chain_copy(chain, to);
     size_t digits = 0;
     size_t end = chain->len - 2;
-    while (digits < end && text[digits] >= '0' && text[digits] <= '9') {
+    while (digits < end && to[digits] >= '0' && to[digits] <= '9') {
         digits++;
     }
-    bool has_digits = digits > 0;
-    while (digits < end && text[digits] == ' ') {
-        digits++;
+    size_t spaces = digits;
+    while (spaces < end && to[spaces] == ' ') {
+        spaces++;
     }
-    return has_digits && digits == end;
+    return spaces == end ? digits : 0;
+}
+
+/* The meta word for what the classic touch says. */
+static enum mc_reply_kind meta_kind(enum mc_reply_kind kind)
+{
+    if (kind == MC_REPLY_TOUCHED) {
+        return MC_REPLY_HD;
+    }
+    return kind == MC_REPLY_NOT_FOUND ? MC_REPLY_NF : kind;
+}
+
+/* A quiet ma that may create says nothing when it did not have to: the read-back comes first. */
+static bool is_unsaid(const struct leg *leg, const struct mc_reply *reply)
+{
+    bool may_be = leg->form == FORM_NUMBER_ITEM && leg->txn->is_quiet && leg->txn->is_vivify;
+    return may_be &&
+           (reply->kind == MC_REPLY_EN || (reply->kind == MC_REPLY_VA && reply->has_flags));
 }
 
 /* The first of two replies, or the only one. */
 static size_t take_line(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
 {
     struct leg *leg = link->head;
+    if (is_unsaid(leg, reply)) {
+        leg->kind = MC_REPLY_HD;
+        leg->replies = 1;
+        answer_write(dp, leg->txn, &(struct answer){.kind = MC_REPLY_HD, .node = leg->node});
+        return take_item(dp, link, reply);
+    }
     bool is_number =
         leg->form == FORM_NUMBER_ITEM && reply->kind == MC_REPLY_VA && reply->value_bytes <= 20;
-    if (!is_number && !is_answer_to(leg_verb(leg), reply->kind) && !is_error(reply->kind)) {
+    if (!is_number && !is_answer_to(leg_verb(leg), reply->kind) && !reply_is_error(reply->kind)) {
         return 0;
     }
-    leg->kind = (uint8_t)reply->kind;
-    if (is_error(reply->kind) && leg->txn->leader == leg->node && !leg->is_cleanup) {
+    leg->kind = (uint8_t)meta_kind(reply->kind);
+    leg->cas = reply->cas;
+    leg->ttl_s = reply->ttl_s;
+    if (reply_is_error(reply->kind) && leg->txn->leader == leg->node && !leg->is_cleanup) {
         keep_error(dp, leg->txn, reply->text);
     }
     if (leg->form == FORM_LINE) {
@@ -279,6 +333,117 @@ static size_t take_line(struct dataplane *dp, struct link *link, const struct mc
     } else {
         leg->replies = 1;
     }
+    return reply->line_bytes;
+}
+
+/* The digits of a number have come in whole: they are the answer. False: they are none. */
+static bool take_number(struct dataplane *dp, struct leg *leg)
+{
+    leg->replies = 1;
+    if (leg->is_out_of_memory) {
+        leg->is_out_of_memory = false;
+        txn_set_text(leg->txn, SLICE(""), DATAPLANE_OUTCOME_SERVER_ERROR);
+        return true;
+    }
+    char text[NUMBER_BYTES_MAX];
+    size_t digits = number_digits(&leg->reply.chain, text);
+    chain_drop(&dp->chunks, &leg->reply.chain);
+    leg->reply.tail = NULL;
+    if (digits == 0) {
+        return false;
+    }
+    answer_write(dp, leg->txn,
+                 &(struct answer){.kind = MC_REPLY_VA,
+                                  .node = leg->node,
+                                  .cas = leg->cas,
+                                  .ttl_s = leg->ttl_s,
+                                  .is_created = leg->txn->is_quiet && leg->txn->is_vivify,
+                                  .number = slice_of(text, digits)});
+    return true;
+}
+
+/* --- mg and me, whose answer is put together at once --- */
+
+/* Add BYTES to the leg's reply; small ones share a piece of the journal. */
+static void keep_small(struct dataplane *dp, struct leg *leg, struct slice head, struct slice body)
+{
+    size_t len = head.len + body.len;
+    if (len == 0) {
+        return;
+    }
+    char *to = journal_reserve(&dp->replies, &dp->chunks, len);
+    if (to == NULL) {
+        leg->is_out_of_memory = true;
+        return;
+    }
+    memcpy(to, head.ptr, head.len);
+    if (body.len > 0) {
+        memcpy(to + head.len, body.ptr, body.len);
+    }
+    leg->reply.chain = journal_commit(&dp->replies, len);
+}
+
+static void complete_get(struct dataplane *dp, struct link *link)
+{
+    link->head->has_end = !link->head->is_out_of_memory;
+    complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_END});
+}
+
+/* A node's error is passed on: it speaks of this request. */
+static size_t take_get_error(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
+{
+    struct leg *leg = link->head;
+    leg->kind = (uint8_t)reply->kind;
+    keep_small(dp, leg, reply->text, SLICE("\r\n"));
+    complete_get(dp, link);
+    return reply->line_bytes;
+}
+
+static bool is_got(const struct txn *txn, const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_EN) {
+        return true;
+    }
+    if (txn->command_type == MC_META_DEBUG) {
+        return reply->kind == MC_REPLY_ME &&
+               reply->text.len + COMMAND_CAS_DIGITS + 2 < ANSWER_LINE_BYTES_MAX;
+    }
+    return reply->kind == (txn->wants_value ? MC_REPLY_VA : MC_REPLY_HD);
+}
+
+/* Returns  bytes of INPUT used; 0: nonsense. */
+static size_t take_meta_get(struct dataplane *dp, struct link *link, const struct mc_reply *reply,
+                            struct slice input)
+{
+    struct leg *leg = link->head;
+    if (reply_is_error(reply->kind)) {
+        return take_get_error(dp, link, reply);
+    }
+    if (!is_got(leg->txn, reply)) {
+        return 0;
+    }
+    char text[ANSWER_LINE_BYTES_MAX];
+    struct slice line = slice_of(text, answer_meta_get(dp, leg->txn, leg->node, reply, text));
+    leg->kind = (uint8_t)reply->kind;
+    leg->hits = reply->kind != MC_REPLY_EN;
+    leg->is_won = reply->is_won;
+    leg->is_sent = reply->is_sent;
+    if (reply->kind != MC_REPLY_VA) {
+        keep_small(dp, leg, line, SLICE(""));
+        complete_get(dp, link);
+        return reply->line_bytes;
+    }
+    size_t block = (size_t)reply->value_bytes + 2;
+    struct slice body = slice_skip(input, reply->line_bytes);
+    bool is_small = block <= JOURNAL_REPLY_BYTES_MAX && block <= body.len &&
+                    memcmp(body.ptr + block - 2, "\r\n", 2) == 0;
+    if (is_small) {
+        keep_small(dp, leg, line, slice_of(body.ptr, block));
+        complete_get(dp, link);
+        return reply->line_bytes + block;
+    }
+    keep(dp, leg, line);
+    expect_body(link, reply->value_bytes, true);
     return reply->line_bytes;
 }
 
@@ -324,6 +489,8 @@ static size_t take_reply(struct dataplane *dp, struct link *link, const struct m
     case FORM_LINE_ITEM:
     case FORM_NUMBER_ITEM:
         return leg->replies == 0 ? take_line(dp, link, reply) : take_item(dp, link, reply);
+    case FORM_META_GET:
+        return take_meta_get(dp, link, reply, input);
     case FORM_STATS:
         return take_stats(dp, link, reply);
     case FORM_VIEW:
@@ -342,20 +509,15 @@ static bool body_done(struct dataplane *dp, struct link *link)
         return true; /* END, or another block, follows */
     case FORM_NUMBER_ITEM:
         if (leg->replies == 0) {
-            if (!leg->is_out_of_memory && !is_number_text(&leg->reply.chain)) {
-                return false;
-            }
-            /* The number with its CRLF is the client's answer. */
-            txn_set_reply(dp, leg->txn, leg->reply.chain);
-            leg->reply = (struct chain_builder){0};
-            leg->is_out_of_memory = false;
-            leg->replies = 1;
-            return true;
+            return take_number(dp, leg);
         }
         complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
         return true;
     case FORM_LINE_ITEM:
         complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
+        return true;
+    case FORM_META_GET:
+        complete_get(dp, link);
         return true;
     case FORM_VIEW:
         complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});

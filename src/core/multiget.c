@@ -65,8 +65,7 @@ static void answer_unreadable(struct dataplane *dp, struct txn *txn)
 {
     bool is_miss = dp->options.on_no_replica == DATAPLANE_ANSWER_MISS || txn->is_part;
     txn_answer(dp, txn,
-               is_miss ? (txn->is_part ? SLICE("") : SLICE("END\r\n"))
-                       : SLICE("SERVER_ERROR no readable replica\r\n"),
+               is_miss ? answer_nothing(dp, txn) : SLICE("SERVER_ERROR no readable replica\r\n"),
                is_miss ? DATAPLANE_OUTCOME_MISS : DATAPLANE_OUTCOME_SERVER_ERROR);
 }
 
@@ -152,7 +151,7 @@ static bool has_unfinished_write_before(const struct txn *txn)
         return false;
     }
     for (const struct txn *t = txn->session->head; t != NULL && t != txn; t = t->next) {
-        if (!t->is_answered && !command_is_read((enum mc_command)t->command_type)) {
+        if (!t->is_answered && !txn_is_read(t)) {
             return true;
         }
     }
@@ -328,11 +327,11 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
                is_hit ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
 }
 
-/* Does the client write this key behind its read? Another replica may have that write already. */
+/* The client wrote to this key in the same pipeline, after it: another replica may show that. */
 static bool has_write_behind(const struct txn *txn)
 {
     for (const struct txn *t = txn->next; t != NULL; t = t->next) {
-        if (t->key_hash == txn->key_hash && !command_is_read((enum mc_command)t->command_type)) {
+        if (!txn_is_read(t) && t->key_hash == txn->key_hash) {
             return true;
         }
     }
@@ -377,7 +376,8 @@ void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
         return;
     }
     leg->is_out_of_memory = is_error;
-    leg->reply.chain.len -= leg->has_end ? 5 : 0; /* blocks only, for the merge */
+    bool has_word = leg->has_end && leg->form != FORM_META_GET;
+    leg->reply.chain.len -= has_word ? 5 : 0; /* blocks only, for the merge */
     leg->has_end = false;
     txn->legs--;
     leg->next = txn->parts;
@@ -397,7 +397,9 @@ void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg
     int node = READER_HOLD;
     if (!txn->is_answered && !has_unfinished_write_before(txn) && txn->tries < TXN_TRIES_MAX) {
         txn->tries++;
-        node = choose(dp, topology_hash(mc_next_word(&keys)), leg->tried);
+        uint64_t key_hash =
+            txn->key_count == 1 ? txn->key_hash : topology_hash(mc_next_word(&keys));
+        node = choose(dp, key_hash, leg->tried);
     }
     if (node >= 0) {
         txn->waiting |= node_set_of((uint32_t)node);

@@ -74,6 +74,7 @@ static void session_free(struct dataplane *dp, struct session *session)
     list_remove(&session->waiting);
     chain_drop(&dp->chunks, &session->input.chain);
     chain_drop(&dp->chunks, &session->store.chain);
+    chain_drop(&dp->chunks, &session->flags_text);
     session_move(session, SESSION_FREE);
     dp->stats.clients--;
 }
@@ -113,6 +114,41 @@ static void answer_error(struct dataplane *dp, struct session *session, struct s
     txn_answer(dp, txn, text, DATAPLANE_OUTCOME_CLIENT_ERROR);
 }
 
+/* What TXN needs to know of its request, beside the text for the nodes. */
+static void describe(struct txn *txn, const struct mc_request *request, struct slice key,
+                     const struct command_places *places)
+{
+    char decoded[MC_KEY_BYTES_MAX];
+    txn->places = *places;
+    txn->key_bytes = (uint8_t)key.len;
+    txn->key_hash =
+        topology_hash(request->is_base64 ? slice_of(decoded, mc_key_decode(key, decoded)) : key);
+    txn->dialect = (uint8_t)request->dialect;
+    txn->is_noreply = request->is_noreply;
+    txn->is_quiet = request->is_quiet;
+    txn->is_decided = command_is_decided(request);
+    txn->is_base64 = request->is_base64;
+    txn->is_vivify = request->is_vivify;
+    txn->is_mark = request->is_mark;
+    txn->is_emptied = request->is_emptied;
+    txn->has_exptime = request->has_exptime;
+    txn->wants_value = request->wants_value;
+    txn->exptime_s = request->exptime_s;
+    txn->item_flags = request->flags;
+    txn->value_bytes = (uint32_t)request->value_bytes;
+    txn->cas = request->cas;
+}
+
+/* The client's flags are kept until the answer is known. False: no memory. */
+static bool keep_flags(struct dataplane *dp, const struct mc_request *request, struct chain *out)
+{
+    *out = (struct chain){0};
+    if (request->flags_text.len > 0) {
+        *out = compose_copy(dp, request->flags_text);
+    }
+    return request->flags_text.len == 0 || out->head != NULL;
+}
+
 /* A command of one key whose node form is short. */
 static bool begin_single(struct dataplane *dp, struct session *session,
                          const struct mc_request *request, struct slice key, bool is_part)
@@ -122,14 +158,19 @@ static bool begin_single(struct dataplane *dp, struct session *session,
     if (to == NULL) {
         return false;
     }
+    struct command_places places;
+    struct chain command =
+        journal_commit(&dp->requests, command_single(dp, request, key, to, &places));
+    struct chain flags_text;
+    if (!keep_flags(dp, request, &flags_text)) {
+        chain_drop(&dp->chunks, &command);
+        return false;
+    }
     struct txn *txn = new_txn(dp, session, request->command);
-    size_t len = command_single(dp, request, key, to, &txn->places);
-    txn->command = journal_commit(&dp->requests, len);
-    txn->key_bytes = (uint8_t)key.len;
-    txn->key_hash = topology_hash(key);
-    txn->is_noreply = request->is_noreply;
+    txn->command = command;
+    txn->flags_text = flags_text;
+    describe(txn, request, key, &places);
     txn->is_part = is_part;
-    txn->exptime_s = request->exptime_s;
     txn_begin(dp, txn);
     return true;
 }
@@ -141,8 +182,10 @@ static bool begin_single(struct dataplane *dp, struct session *session,
 static void after_bad(struct dataplane *dp, struct session *session,
                       const struct mc_request *request)
 {
-    struct mc_request unset = {
-        .command = MC_DELETE, .key = request->key, .is_noreply = request->is_noreply};
+    struct mc_request unset = {.command = MC_DELETE,
+                               .key = request->key,
+                               .is_noreply = request->is_noreply,
+                               .is_base64 = request->is_base64};
     if (request->key.len > 0 && begin_single(dp, session, &unset, request->key, false)) {
         session->tail->is_too_large = true;
     } else if (request->error.len > 0) {
@@ -150,6 +193,7 @@ static void after_bad(struct dataplane *dp, struct session *session,
     }
     if (request->must_close) {
         dp->stats.protocol_errors_clients += request->error.len == 0;
+        dp->stats.foreign_protocols += request->is_foreign;
         session_move(session, SESSION_CLOSING);
     } else if (request->swallow_bytes > 0) {
         session->left = request->swallow_bytes;
@@ -290,15 +334,6 @@ static bool deal_keys(struct dataplane *dp, struct session *session)
     return true;
 }
 
-static void begin_store(struct dataplane *dp, struct txn *txn, const struct mc_request *request,
-                        struct chain command)
-{
-    txn->command = command;
-    txn->is_noreply = request->is_noreply;
-    txn->cas = request->cas;
-    txn_begin(dp, txn);
-}
-
 /*
  * The whole store lies in the input: copied once, into the journal.
  *
@@ -317,14 +352,22 @@ static size_t store_at_once(struct dataplane *dp, struct session *session,
     if (to == NULL) {
         return 0;
     }
-    struct txn *txn = new_txn(dp, session, request->command);
-    size_t len = command_store_head(dp, request, to, &txn->places);
+    struct command_places places;
+    size_t len = command_store_head(dp, request, to, &places);
     memcpy(to + len, rest.ptr, data);
     len += data;
-    len += command_store_tail(request->command, request->key, to + len);
-    txn->key_bytes = (uint8_t)request->key.len;
-    txn->key_hash = topology_hash(request->key);
-    begin_store(dp, txn, request, journal_commit(&dp->requests, len));
+    len += command_store_tail(request, request->key, to + len);
+    struct chain command = journal_commit(&dp->requests, len);
+    struct chain flags_text;
+    if (!keep_flags(dp, request, &flags_text)) {
+        chain_drop(&dp->chunks, &command);
+        return 0;
+    }
+    struct txn *txn = new_txn(dp, session, request->command);
+    txn->command = command;
+    txn->flags_text = flags_text;
+    describe(txn, request, request->key, &places);
+    txn_begin(dp, txn);
     return data;
 }
 
@@ -336,27 +379,36 @@ static void gather_store(struct dataplane *dp, struct session *session,
     size_t len = command_store_head(dp, request, head, &session->places);
     session->store = (struct chain_builder){0};
     session->is_bad_data = false;
-    session->is_out_of_memory = !chain_append(&dp->chunks, &session->store, slice_of(head, len));
+    session->is_out_of_memory = !keep_flags(dp, request, &session->flags_text) ||
+                                !chain_append(&dp->chunks, &session->store, slice_of(head, len));
     session->request = *request;
     session->left = request->value_bytes + 2;
     session_move(session, SESSION_DATA);
+}
+
+static struct slice key_of(const struct session *session, const struct chain *store)
+{
+    const char *head = store->head->data + store->off;
+    return slice_of(head + session->places.key_off, session->request.key.len);
 }
 
 static void gathered(struct dataplane *dp, struct session *session)
 {
     const struct mc_request *request = &session->request;
     struct chain_builder store = session->store;
+    struct chain flags_text = session->flags_text;
     session->store = (struct chain_builder){0};
+    session->flags_text = (struct chain){0};
     session_move(session, SESSION_LINE);
     if (!session->is_bad_data && !session->is_out_of_memory) {
-        struct slice key =
-            slice_of(store.chain.head->data + session->places.key_off, request->key.len);
+        struct slice key = key_of(session, &store.chain);
         char tail[COMMAND_TAIL_BYTES_MAX];
-        size_t len = command_store_tail(request->command, key, tail);
+        size_t len = command_store_tail(request, key, tail);
         session->is_out_of_memory = !chain_append(&dp->chunks, &store, slice_of(tail, len));
     }
     if (session->is_bad_data || session->is_out_of_memory) {
         chain_drop(&dp->chunks, &store.chain);
+        chain_drop(&dp->chunks, &flags_text);
         dp->stats.shed += session->is_out_of_memory;
         struct slice text = session->is_out_of_memory
                                 ? SLICE("SERVER_ERROR out of memory storing object\r\n")
@@ -365,11 +417,10 @@ static void gathered(struct dataplane *dp, struct session *session)
         return;
     }
     struct txn *txn = new_txn(dp, session, request->command);
-    txn->places = session->places;
-    txn->key_bytes = (uint8_t)request->key.len;
     txn->command = store.chain;
-    txn->key_hash = topology_hash(txn_key(txn));
-    begin_store(dp, txn, request, store.chain);
+    txn->flags_text = flags_text;
+    describe(txn, request, key_of(session, &store.chain), &session->places);
+    txn_begin(dp, txn);
 }
 
 /* Take what there is of a data block. */
@@ -406,39 +457,24 @@ static void begin_asked(struct dataplane *dp, struct session *session,
     txn_move(dp, txn, TXN_ASKED);
 }
 
-/* What the nodes know of their own items and slabs is not a proxy's to add up: empty answers. */
-static bool is_empty_stats(struct slice what)
-{
-    static const struct slice words[] = {SLICE_INIT("settings"), SLICE_INIT("items"),
-                                         SLICE_INIT("slabs"), SLICE_INIT("conns"),
-                                         SLICE_INIT("sizes")};
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (slice_is_equal(what, words[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void answer_stats(struct dataplane *dp, struct session *session, struct slice what)
 {
     struct txn *txn = new_txn(dp, session, MC_STATS);
-    if (what.len > 0) {
-        bool is_reset = slice_is_equal(what, SLICE("reset"));
-        bool is_known = is_reset || is_empty_stats(what);
-        txn_answer(dp, txn,
-                   is_reset   ? SLICE("RESET\r\n")
-                   : is_known ? SLICE("END\r\n")
-                              : SLICE("ERROR\r\n"),
-                   is_known ? DATAPLANE_OUTCOME_STORED : DATAPLANE_OUTCOME_CLIENT_ERROR);
+    char *to = journal_reserve(&dp->replies, &dp->chunks, STATS_TEXT_BYTES_MAX);
+    if (to == NULL) {
+        txn_answer(dp, txn, SLICE("SERVER_ERROR out of memory\r\n"),
+                   DATAPLANE_OUTCOME_SERVER_ERROR);
         return;
     }
-    char *to = journal_reserve(&dp->replies, &dp->chunks, DATAPLANE_STATS_TEXT_BYTES_MAX);
-    if (to != NULL) {
-        size_t len = dataplane_stats_text(dp, to);
-        txn->reply = journal_commit(&dp->replies, len);
+    struct mc_writer w = mc_writer_of(to, STATS_TEXT_BYTES_MAX);
+    struct slice end = stats_text(dp, what, &w);
+    if (w.len > 0) {
+        txn->reply = journal_commit(&dp->replies, w.len);
     }
-    txn_answer(dp, txn, SLICE("END\r\n"), DATAPLANE_OUTCOME_STORED);
+    bool is_refused =
+        slice_has_prefix(end, SLICE("ERROR")) || slice_has_prefix(end, SLICE("CLIENT_ERROR"));
+    txn_answer(dp, txn, end,
+               is_refused ? DATAPLANE_OUTCOME_CLIENT_ERROR : DATAPLANE_OUTCOME_STORED);
 }
 
 static void answer_version(struct dataplane *dp, struct session *session)
@@ -472,7 +508,12 @@ static bool begin_command(struct dataplane *dp, struct session *session,
     case MC_INCR:
     case MC_DECR:
     case MC_TOUCH:
+    case MC_META_GET:
+    case MC_META_DEBUG:
         return begin_single(dp, session, request, request->key, false);
+    case MC_NOOP:
+        txn_answer(dp, new_txn(dp, session, MC_NOOP), SLICE("MN\r\n"), DATAPLANE_OUTCOME_STORED);
+        return true;
     case MC_FLUSH_ALL:
         begin_asked(dp, session, request);
         return true;

@@ -129,12 +129,6 @@ struct slice txn_key(const struct txn *txn)
     return slice_of(command->head->data + command->off + txn->places.key_off, txn->key_bytes);
 }
 
-uint64_t txn_node_cas(const struct dataplane *dp, uint64_t cas)
-{
-    bool is_tagged = dp->topology != NULL && !dp->topology->has_tokens;
-    return is_tagged ? cas & (UINT64_MAX >> 16) : cas;
-}
-
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node)
 {
     if (dp->topology->has_tokens) {
@@ -171,7 +165,7 @@ static void count_answer(struct dataplane *dp, struct txn *txn)
         return;
     }
     dp->stats.commands[txn->command_type][txn->outcome]++;
-    bool is_read = command_is_read((enum mc_command)txn->command_type);
+    bool is_read = txn_is_read(txn);
     uint64_t took_us = dp->now_us - txn->started_us;
     histogram_record(is_read ? &dp->stats.latency_reads : &dp->stats.latency_writes, took_us);
     observe_answer(dp, txn, took_us);
@@ -202,7 +196,7 @@ static void release_answer(struct dataplane *dp, struct txn *txn)
     }
 }
 
-static void set_text(struct txn *txn, struct slice text, enum dataplane_outcome outcome)
+void txn_set_text(struct txn *txn, struct slice text, enum dataplane_outcome outcome)
 {
     if (is_answer_fixed(txn)) {
         return;
@@ -215,7 +209,7 @@ static void set_text(struct txn *txn, struct slice text, enum dataplane_outcome 
 void txn_answer(struct dataplane *dp, struct txn *txn, struct slice text,
                 enum dataplane_outcome outcome)
 {
-    set_text(txn, text, outcome);
+    txn_set_text(txn, text, outcome);
     txn_move(dp, txn, TXN_OVER);
     release_answer(dp, txn);
     txn_release(dp, txn);
@@ -230,6 +224,7 @@ void txn_release(struct dataplane *dp, struct txn *txn)
     deadline_forget(dp, txn);
     list_remove(&txn->held);
     list_remove(&txn->writes);
+    chain_drop(&dp->chunks, &txn->flags_text);
     chain_drop(&dp->chunks, &txn->command);
     chain_drop(&dp->chunks, &txn->result);
     chain_drop(&dp->chunks, &txn->reply);
@@ -266,7 +261,7 @@ static void invalidate(struct dataplane *dp, const struct txn *txn)
         return;
     }
     dp->invalidations++;
-    delete->command = compose_delete(dp, txn_key(txn));
+    delete->command = compose_delete(dp, txn);
     if (delete->command.head == NULL) {
         dp->stats.shed++;
         txn_move(dp, delete, TXN_OVER);
@@ -275,6 +270,7 @@ static void invalidate(struct dataplane *dp, const struct txn *txn)
     }
     delete->places.key_off = 3;
     delete->key_bytes = txn->key_bytes;
+    delete->is_base64 = txn->is_base64;
     delete->key_hash = txn->key_hash;
     dp->stats.keys_invalidated++;
     txn_begin(dp, delete);
@@ -283,7 +279,7 @@ static void invalidate(struct dataplane *dp, const struct txn *txn)
 /* --- Writes --- */
 
 /* The work is over: nothing more goes to any node. */
-static void finish(struct dataplane *dp, struct txn *txn)
+void txn_finish(struct dataplane *dp, struct txn *txn)
 {
     list_remove(&txn->writes);
     if (txn->is_inflight) {
@@ -301,7 +297,7 @@ static void finish(struct dataplane *dp, struct txn *txn)
 static void strand(struct dataplane *dp, struct txn *txn)
 {
     if (txn->is_answered && txn->is_doubtful) {
-        finish(dp, txn); /* its time was over before */
+        txn_finish(dp, txn); /* its time was over before */
         return;
     }
     txn->late = txn->missed != 0 ? (uint8_t)(1 + node_set_first(txn->missed)) : txn->late;
@@ -398,6 +394,34 @@ static bool stamp(struct dataplane *dp, struct txn *txn)
 }
 
 /*
+ * Put the condition into the command, now that its leader is known. A CAS of another node or run
+ * becomes one that no item has, so that memcached answers what it always does when it differs:
+ * above all others, but for ms I, which stores a stale item when the CAS is older.
+ */
+static void set_condition(const struct dataplane *dp, struct txn *txn)
+{
+    if (txn->places.cas_off == 0) {
+        return;
+    }
+    uint64_t cas = txn->cas;
+    if (!dp->topology->has_tokens && cas != 0) {
+        const uint64_t tag_mask = ~(UINT64_MAX >> 16);
+        bool is_own = (cas & tag_mask) == txn_cas_tag(dp, txn->leader) || !RULE(CAS_TAG);
+        bool is_older = txn->is_mark && txn->command_type == MC_CAS;
+        uint64_t foreign = is_older ? 1 : UINT64_MAX;
+        cas = is_own ? cas & ~tag_mask : foreign;
+    }
+    command_write_cas(txn->command.head->data + txn->command.off + txn->places.cas_off, cas);
+}
+
+/* A flag that this node does not know yet, and would pass over instead of refusing it. */
+static bool is_too_old(const struct dataplane *dp, const struct txn *txn, uint32_t node)
+{
+    bool is_appending = txn->command_type == MC_APPEND || txn->command_type == MC_PREPEND;
+    return is_appending && txn->is_vivify && dp->links[node].version < LINK_VERSION_APPEND_N;
+}
+
+/*
  * Send the first step of a write, or of one that is run again.
  *
  * Returns  false: it must wait, nothing was sent.
@@ -413,7 +437,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         answer_error(dp, txn, SLICE("SERVER_ERROR no complete replica is reachable\r\n"));
         return true;
     }
-    bool is_decided = command_is_decided(command);
+    bool is_decided = txn->is_decided;
     /* Plain writes go out one behind the other. What decides, or reaches its replicas one after the
      * other, must not be passed by an older write that is sent again. */
     bool is_alone = is_decided || t->chained != 0;
@@ -425,17 +449,14 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         return false;
     }
     uint32_t leader = topology_leader(t, txn->key_hash);
-    struct chain first = txn->command;
-    txn->is_wrong_tag = command == MC_CAS && !t->has_tokens &&
-                        (txn->cas & ~(UINT64_MAX >> 16)) != txn_cas_tag(dp, leader) &&
-                        RULE(CAS_TAG);
-    if (txn->is_wrong_tag) {
-        first = compose_exists(dp, txn_key(txn));
-        if (first.head == NULL) {
-            return false;
-        }
+    if (is_too_old(dp, txn, leader) && !txn->is_begun) {
+        txn_answer(dp, txn,
+                   SLICE("CLIENT_ERROR N with this mode needs memcached 1.6.20 on the nodes\r\n"),
+                   DATAPLANE_OUTCOME_CLIENT_ERROR);
+        return true;
     }
     txn->leader = (uint8_t)leader;
+    set_condition(dp, txn);
     txn->acked = 0;
     txn->missed = 0;
     txn->cut = 0;
@@ -454,10 +475,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     txn_move(dp, txn, is_decided ? TXN_DECIDING : TXN_WRITING);
     txn->step = is_decided ? STEP_DECIDE : STEP_WRITE;
     if (is_decided) {
-        send_to(dp, txn, leader, command_form(command), first);
-        if (txn->is_wrong_tag) {
-            chain_drop(&dp->chunks, &first);
-        }
+        send_to(dp, txn, leader, command_form(command), txn->command);
         return true;
     }
     for (node_set left = t->complete; left != 0; left &= left - 1) {
@@ -471,25 +489,25 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
 
 /* How a txn is answered whose deadline is over: as a read that no replica answers, or by an error.
  */
-static void late_answer(const struct dataplane *dp, const struct txn *txn, struct slice *text,
+static void late_answer(struct dataplane *dp, struct txn *txn, struct slice *text,
                         enum dataplane_outcome *outcome)
 {
-    bool is_read = command_is_read((enum mc_command)txn->command_type);
+    bool is_read = txn_is_read(txn);
     bool is_unreadable = dp->topology != NULL && dp->next == NULL; /* not: the view was changing */
     bool is_miss =
         is_read &&
         (txn->is_part || (is_unreadable && dp->options.on_no_replica == DATAPLANE_ANSWER_MISS));
     *outcome = is_miss ? DATAPLANE_OUTCOME_MISS : DATAPLANE_OUTCOME_SERVER_ERROR;
-    if (txn->is_part) {
-        *text = SLICE("");
+    if (is_miss) {
+        *text = answer_nothing(dp, txn);
     } else {
-        *text = is_miss ? SLICE("END\r\n") : SLICE("SERVER_ERROR timed out\r\n");
+        *text = txn->is_part ? SLICE("") : SLICE("SERVER_ERROR timed out\r\n");
     }
 }
 
 void txn_begin(struct dataplane *dp, struct txn *txn)
 {
-    bool is_read = command_is_read((enum mc_command)txn->command_type);
+    bool is_read = txn_is_read(txn);
     if (is_read ? multiget_begin(dp, txn) : write_begin(dp, txn)) {
         return;
     }
@@ -520,7 +538,7 @@ static node_set chain_targets(const struct dataplane *dp, const struct txn *txn)
 }
 
 /* What a lease that is over keeps from being sent must not be sent when there is a new one. */
-static bool may_send(const struct dataplane *dp, uint32_t node)
+bool txn_may_send(const struct dataplane *dp, uint32_t node)
 {
     return !dp->is_lapsed && link_is_usable(dp, node) && link_has_room(dp, 1);
 }
@@ -530,7 +548,7 @@ static void chain_or_finish(struct dataplane *dp, struct txn *txn)
 {
     node_set targets = chain_targets(dp, txn);
     if (targets == 0) {
-        finish(dp, txn);
+        txn_finish(dp, txn);
         return;
     }
     txn_move(dp, txn, TXN_CHAINING);
@@ -538,7 +556,7 @@ static void chain_or_finish(struct dataplane *dp, struct txn *txn)
     dp->stats.writes_chained++;
     for (node_set left = targets; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
-        if (may_send(dp, node)) {
+        if (txn_may_send(dp, node)) {
             send_to(dp, txn, node, FORM_LINE, spread_request(txn));
         } else {
             txn->missed |= node_set_of(node);
@@ -550,9 +568,9 @@ static void chain_or_finish(struct dataplane *dp, struct txn *txn)
     }
 }
 
-static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
+void txn_spread(struct dataplane *dp, struct txn *txn, node_set targets)
 {
-    if (targets == 0) {
+    if (targets == 0 && txn->legs == 0) {
         chain_or_finish(dp, txn);
         return;
     }
@@ -560,7 +578,7 @@ static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
     txn->step = STEP_SPREAD;
     for (node_set left = targets; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
-        if (may_send(dp, node)) {
+        if (txn_may_send(dp, node)) {
             send_to(dp, txn, node, FORM_LINE, txn->result);
         } else {
             txn->missed |= node_set_of(node);
@@ -572,125 +590,26 @@ static void spread(struct dataplane *dp, struct txn *txn, node_set targets)
     }
 }
 
-static bool is_refusal(enum mc_reply_kind kind)
-{
-    return kind == MC_REPLY_NS || kind == MC_REPLY_EX || kind == MC_REPLY_NF || kind == MC_REPLY_EN;
-}
-
-static bool is_error(enum mc_reply_kind kind)
-{
-    return kind == MC_REPLY_ERROR || kind == MC_REPLY_CLIENT_ERROR || kind == MC_REPLY_SERVER_ERROR;
-}
-
 /* The leader had no room for the item, and dropped the old one: so do all (section 5). */
-static void spread_delete(struct dataplane *dp, struct txn *txn)
+void txn_spread_delete(struct dataplane *dp, struct txn *txn)
 {
     chain_drop(&dp->chunks, &txn->result);
-    txn->result = compose_delete(dp, txn_key(txn));
+    txn->result = compose_delete(dp, txn);
     txn->acked = 0;
     if (txn->result.head == NULL) {
         txn->is_doubtful = true;
-        finish(dp, txn);
+        txn_finish(dp, txn);
         return;
     }
-    spread(dp, txn, dp->topology->complete);
-}
-
-/* What the leader's answer means for the other replicas; the result is put together here. */
-static void on_decided(struct dataplane *dp, struct txn *txn, struct leg *leg,
-                       const struct mc_reply *reply)
-{
-    enum mc_command command = (enum mc_command)txn->command_type;
-    enum mc_reply_kind kind = (enum mc_reply_kind)leg->kind;
-    bool is_number = command == MC_INCR || command == MC_DECR;
-    enum dataplane_outcome outcome = DATAPLANE_OUTCOME_STORED;
-    bool is_number_lost = is_number && kind == MC_REPLY_VA && txn->reply.head == NULL;
-    if (txn->is_wrong_tag && kind == MC_REPLY_HD) {
-        kind = MC_REPLY_EX;
-    }
-    if (is_error(kind)) {
-        outcome = kind == MC_REPLY_CLIENT_ERROR ? DATAPLANE_OUTCOME_CLIENT_ERROR
-                                                : DATAPLANE_OUTCOME_SERVER_ERROR;
-        set_text(txn, txn->reply.head == NULL ? SLICE("SERVER_ERROR out of memory\r\n") : SLICE(""),
-                 outcome);
-        leg_drop(dp, leg);
-        if (kind == MC_REPLY_SERVER_ERROR && !is_number) {
-            spread_delete(dp, txn);
-        } else {
-            finish(dp, txn);
-        }
-        return;
-    }
-    if (!(is_number && kind == MC_REPLY_VA)) {
-        set_text(txn, command_answer(command, kind, &outcome), outcome);
-    }
-    txn->outcome = (uint8_t)outcome;
-    if (is_refusal(kind)) {
-        /* Refused perhaps because of its own first run, which then only this leader has. */
-        txn->is_doubtful = txn->is_doubtful || (txn->maybe_done & node_set_of(leg->node)) != 0;
-        leg_drop(dp, leg);
-        finish(dp, txn);
-        return;
-    }
-    bool is_plain = command == MC_ADD || command == MC_REPLACE || command == MC_CAS;
-    if (is_plain) {
-        txn->result = compose_plain_store(dp, txn);
-    } else if (leg->has_item && !leg->is_out_of_memory && reply->kind == MC_REPLY_VA) {
-        txn->result = leg->reply.chain;
-        leg->reply = (struct chain_builder){0};
-    } else {
-        txn->result = compose_delete(dp, txn_key(txn));
-    }
-    leg_drop(dp, leg);
-    if (txn->result.head == NULL || is_number_lost) {
-        set_text(txn, SLICE("SERVER_ERROR out of memory\r\n"), DATAPLANE_OUTCOME_SERVER_ERROR);
-        txn_set_reply(dp, txn, (struct chain){0});
-        txn->is_doubtful = true;
-        finish(dp, txn);
-        return;
-    }
-    spread(dp, txn, dp->topology->complete & ~txn->acked);
-}
-
-/* gat and gats: the leader's item is the answer; the others take the expiry. */
-static void on_gat(struct dataplane *dp, struct txn *txn, struct leg *leg,
-                   const struct mc_reply *reply)
-{
-    bool is_bad = reply->kind != MC_REPLY_END || leg->is_out_of_memory;
-    bool is_hit = leg->hits > 0 && !is_bad;
-    if (is_bad && !txn->is_part) {
-        set_text(txn, SLICE("SERVER_ERROR out of memory reading the value\r\n"),
-                 DATAPLANE_OUTCOME_SERVER_ERROR);
-    } else {
-        leg->reply.chain.len -= leg->has_end && txn->is_part ? 5 : 0;
-        txn_set_reply(dp, txn, leg->reply.chain);
-        bool has_end = leg->has_end || txn->is_part;
-        leg->reply = (struct chain_builder){0};
-        set_text(txn, has_end ? SLICE("") : SLICE("END\r\n"),
-                 is_hit ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
-    }
-    dp->stats.keys_hit += is_hit;
-    dp->stats.keys_missed += !is_hit;
-    leg_drop(dp, leg);
-    if (!is_hit) {
-        finish(dp, txn);
-        return;
-    }
-    txn->result = compose_touch(dp, txn);
-    if (txn->result.head == NULL) {
-        txn->is_doubtful = true;
-        finish(dp, txn);
-        return;
-    }
-    spread(dp, txn, dp->topology->complete & ~txn->acked);
+    txn_spread(dp, txn, dp->topology->complete);
 }
 
 /* A replica had no room for the item: it speaks of the key, not of the node. */
 static bool clean_up(struct dataplane *dp, struct txn *txn, uint32_t node)
 {
     dp->stats.nodes[node].item_errors++;
-    struct chain delete = compose_delete(dp, txn_key(txn));
-    if (delete.head == NULL || !may_send(dp, node)) {
+    struct chain delete = compose_delete(dp, txn);
+    if (delete.head == NULL || !txn_may_send(dp, node)) {
         chain_drop(&dp->chunks, &delete);
         txn->is_doubtful = true;
         return false;
@@ -702,34 +621,47 @@ static bool clean_up(struct dataplane *dp, struct txn *txn, uint32_t node)
     return true;
 }
 
-static void on_plain_leader(struct txn *txn, enum mc_reply_kind kind)
+void txn_answer_leg(struct dataplane *dp, struct txn *txn, const struct leg *leg)
 {
+    bool has_item = leg->form == FORM_LINE_ITEM && leg->item_bytes > 0;
+    answer_write(dp, txn,
+                 &(struct answer){.kind = (enum mc_reply_kind)leg->kind,
+                                  .node = leg->node,
+                                  .cas = leg->cas,
+                                  .ttl_s = leg->ttl_s,
+                                  .item_bytes = has_item ? leg->item_bytes : txn->value_bytes});
+}
+
+static void on_plain_leader(struct dataplane *dp, struct txn *txn, struct leg *leg)
+{
+    enum mc_reply_kind kind = (enum mc_reply_kind)leg->kind;
     enum dataplane_outcome outcome = DATAPLANE_OUTCOME_STORED;
     txn->is_leader_in = true;
     if (txn->is_too_large) {
-        set_text(txn, SLICE("SERVER_ERROR object too large for cache\r\n"),
-                 DATAPLANE_OUTCOME_CLIENT_ERROR);
+        txn_set_text(txn, SLICE("SERVER_ERROR object too large for cache\r\n"),
+                     DATAPLANE_OUTCOME_CLIENT_ERROR);
         return;
     }
-    if (is_refusal(kind) && (txn->was_done & node_set_of(txn->leader)) != 0) {
+    if (reply_is_refusal(kind) && (txn->was_done & node_set_of(txn->leader)) != 0) {
         kind = MC_REPLY_HD; /* an earlier run did it, under a leader that left before it told */
     }
-    if (!is_error(kind)) {
-        set_text(txn, command_answer((enum mc_command)txn->command_type, kind, &outcome), outcome);
+    if (!reply_is_error(kind)) {
+        leg->kind = (uint8_t)kind;
+        txn_answer_leg(dp, txn, leg);
         return;
     }
     txn->is_leader_error = !txn->is_internal;
     outcome = kind == MC_REPLY_CLIENT_ERROR ? DATAPLANE_OUTCOME_CLIENT_ERROR
                                             : DATAPLANE_OUTCOME_SERVER_ERROR;
-    set_text(txn, txn->reply.head == NULL ? SLICE("SERVER_ERROR out of memory\r\n") : SLICE(""),
-             outcome);
+    txn_set_text(txn, txn->reply.head == NULL ? SLICE("SERVER_ERROR out of memory\r\n") : SLICE(""),
+                 outcome);
 }
 
 /* All complete replicas have answered. */
 static void all_have_it(struct dataplane *dp, struct txn *txn)
 {
     if (txn->step == STEP_WRITE && txn->is_leader_error) {
-        spread_delete(dp, txn);
+        txn_spread_delete(dp, txn);
     } else {
         chain_or_finish(dp, txn);
     }
@@ -759,14 +691,13 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
     txn->acked |= node_set_of(node);
     if (txn->state == TXN_DECIDING) {
         INVARIANT(txn->legs == 0);
-        bool is_gat = txn->command_type == MC_GAT || txn->command_type == MC_GATS;
         txn->is_leader_in = true;
-        (is_gat ? on_gat : on_decided)(dp, txn, leg, reply);
+        decide_on_leg(dp, txn, leg, reply);
         return;
     }
     bool is_leader = txn->state == TXN_WRITING && node == txn->leader;
     if (is_leader) {
-        on_plain_leader(txn, kind);
+        on_plain_leader(dp, txn, leg);
         txn->was_done |= kind == MC_REPLY_HD ? node_set_of(node) : 0;
         if (!RULE(ALL_ACK)) {
             release_answer(dp, txn);
@@ -775,7 +706,7 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
             chain_early(dp, txn);
         }
     } else if (!leg->is_cleanup &&
-               (is_error(kind) || (leg_verb(leg) == 's' && kind != MC_REPLY_HD))) {
+               (reply_is_error(kind) || (leg_verb(leg) == 's' && kind != MC_REPLY_HD))) {
         (void)clean_up(dp, txn, node); /* if it can't, the key is in doubt, and noted so */
     } else if (kind == MC_REPLY_HD) {
         txn->was_done |= node_set_of(node);
@@ -799,7 +730,7 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
     txn->missed |= node_set_of(node);
     txn->acked &= ~node_set_of(node); /* it was to clean up what it had not taken */
     note_stalling(dp, txn);
-    if (was_sent && txn->state == TXN_DECIDING && !txn->is_wrong_tag) {
+    if (was_sent && txn->state == TXN_DECIDING) {
         txn->maybe_done |= node_set_of(node);
     }
     if (was_sent && dp->links[node].last_end == WIRE_END_RESET) {
@@ -846,15 +777,15 @@ static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
     if (txn->is_doubtful) {
         if (!txn->is_answered) {
             txn_set_reply(dp, txn, (struct chain){0});
-            set_text(txn,
-                     txn->is_part ? SLICE("") : SLICE("SERVER_ERROR the write is in doubt\r\n"),
-                     DATAPLANE_OUTCOME_SERVER_ERROR);
+            txn_set_text(txn,
+                         txn->is_part ? SLICE("") : SLICE("SERVER_ERROR the write is in doubt\r\n"),
+                         DATAPLANE_OUTCOME_SERVER_ERROR);
         }
-        finish(dp, txn);
+        txn_finish(dp, txn);
     } else if (is_answer_known && is_everywhere) {
         all_have_it(dp, txn);
     } else if (is_answer_known && (txn->step == STEP_SPREAD || txn->step == STEP_CHAIN)) {
-        spread(dp, txn, t->complete & ~txn->acked);
+        txn_spread(dp, txn, t->complete & ~txn->acked);
     } else if (!write_begin(dp, txn)) {
         /* It waits on as stranded, any change takes it up again; nodes that are back may or may not
          * have done it, so they have still missed it. */
@@ -896,7 +827,7 @@ static bool recheck_all(struct dataplane *dp)
         if (txn->state == TXN_STRANDED) {
             recheck_stranded(dp, txn);
         } else {
-            bool is_read = command_is_read((enum mc_command)txn->command_type);
+            bool is_read = txn_is_read(txn);
             (void)(is_read ? multiget_begin(dp, txn)
                            : write_begin(dp, txn)); /* false: it waits on */
         }
@@ -925,18 +856,18 @@ void txn_expire(struct dataplane *dp, struct txn *txn)
 {
     struct slice text;
     enum dataplane_outcome outcome;
+    txn_set_reply(dp, txn, (struct chain){0});
     late_answer(dp, txn, &text, &outcome);
     if (txn->state == TXN_HELD || txn->state == TXN_ASKED) {
         txn_answer(dp, txn, text, outcome);
         return;
     }
     deadline_forget(dp, txn);
-    txn_set_reply(dp, txn, (struct chain){0});
-    set_text(txn, text, outcome);
-    txn->is_doubtful = !command_is_read((enum mc_command)txn->command_type) && RULE(DOUBT);
+    txn_set_text(txn, text, outcome);
+    txn->is_doubtful = !txn_is_read(txn) && RULE(DOUBT);
     release_answer(dp, txn);
     if (txn->state == TXN_STRANDED) {
-        finish(dp, txn);
+        txn_finish(dp, txn);
     }
 }
 

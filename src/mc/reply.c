@@ -96,7 +96,18 @@ static bool parse_meta_flag(struct slice flag, struct mc_reply *out)
             return false;
         }
         out->flags = (uint32_t)number;
+        out->has_flags = true;
         return true;
+    case 's':
+        return mc_read_u64(value, &out->item_bytes);
+    case 'l':
+        return mc_read_u64(value, &out->idle_s);
+    case 'h':
+        out->was_fetched = slice_is_equal(value, SLICE("1"));
+        return out->was_fetched || slice_is_equal(value, SLICE("0"));
+    case 'b':
+        out->is_key_base64 = true;
+        return value.len == 0;
     case 't':
         out->has_ttl = true;
         return mc_read_i64(value, &out->ttl_s);
@@ -135,6 +146,10 @@ static bool parse_meta(struct slice line, uint64_t item_bytes_max, struct mc_rep
     case 'E':
         out->kind = second == 'N' ? MC_REPLY_EN : MC_REPLY_EX;
         return (second == 'N' || second == 'X') && parse_meta_flags(rest, out);
+    case 'M':
+        out->kind = MC_REPLY_ME;
+        out->text = slice_skip(rest, rest.len > 0 ? 1 : 0);
+        return second == 'E' && out->text.len > 0 && out->text.ptr[0] != ' ';
     case 'N':
         out->kind = second == 'S' ? MC_REPLY_NS : MC_REPLY_NF;
         return (second == 'S' || second == 'F') && parse_meta_flags(rest, out);

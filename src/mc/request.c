@@ -13,7 +13,7 @@
  *   I2  No byte at or after INPUT's end is read.
  *   I3  An error is a constant: no byte of a client comes back in one.
  */
-#include "everwarm/mc/request.h"
+#include "request_private.h"
 
 #include "c_number.h"
 #include "everwarm/base/invariant.h"
@@ -31,15 +31,11 @@ enum {
     BINARY_FIRST_BYTE = 0x80,
 };
 
-#define ERROR_LINE      "ERROR\r\n"
-#define ERROR_FORMAT    "CLIENT_ERROR bad command line format\r\n"
-#define ERROR_DELETE    "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
-#define ERROR_DELTA     "CLIENT_ERROR invalid numeric delta argument\r\n"
-#define ERROR_EXPTIME   "CLIENT_ERROR invalid exptime argument\r\n"
-#define ERROR_TOO_LARGE "SERVER_ERROR object too large for cache\r\n"
-#define ERROR_RESERVED  "CLIENT_ERROR keys that begin with _everwarm: are reserved\r\n"
+#define ERROR_DELETE  "CLIENT_ERROR bad command line format.  Usage: delete <key> [noreply]\r\n"
+#define ERROR_DELTA   "CLIENT_ERROR invalid numeric delta argument\r\n"
+#define ERROR_EXPTIME "CLIENT_ERROR invalid exptime argument\r\n"
 
-/* memcached's commands that speak of one server, or of a protocol not spoken here. */
+/* memcached's commands that speak of one server. */
 static const struct {
     struct slice word;
     struct slice error;
@@ -48,22 +44,10 @@ static const struct {
     {                                                                                              \
         SLICE_INIT(name), SLICE_INIT("CLIENT_ERROR " name " is not supported by everwarm\r\n")     \
     }
-    UNSUPPORTED("slabs"),
-    UNSUPPORTED("lru"),
-    UNSUPPORTED("lru_crawler"),
-    UNSUPPORTED("cache_memlimit"),
-    UNSUPPORTED("shutdown"),
-    UNSUPPORTED("watch"),
-    UNSUPPORTED("refresh_certs"),
-    UNSUPPORTED("extstore"),
-    UNSUPPORTED("misbehave"),
+    UNSUPPORTED("slabs"),          UNSUPPORTED("lru"),      UNSUPPORTED("lru_crawler"),
+    UNSUPPORTED("cache_memlimit"), UNSUPPORTED("shutdown"), UNSUPPORTED("watch"),
+    UNSUPPORTED("refresh_certs"),  UNSUPPORTED("extstore"), UNSUPPORTED("misbehave"),
     UNSUPPORTED("debugtime"),
-    UNSUPPORTED("mg"),
-    UNSUPPORTED("ms"),
-    UNSUPPORTED("md"),
-    UNSUPPORTED("ma"),
-    UNSUPPORTED("me"),
-    UNSUPPORTED("mn"),
 #undef UNSUPPORTED
 };
 
@@ -72,7 +56,7 @@ struct words {
     uint32_t count;
 };
 
-static enum mc_parse bad(struct mc_request *out, struct slice error)
+enum mc_parse request_bad(struct mc_request *out, struct slice error)
 {
     out->error = out->is_noreply ? SLICE("") : error;
     return MC_PARSE_BAD;
@@ -109,7 +93,6 @@ static size_t find_word_end(struct slice s, size_t at)
     }
 }
 
-/* The next word of LINE, empty at its end. A NUL behind the word ends LINE there. */
 static inline struct slice next_word(struct slice *line)
 {
     size_t start = 0;
@@ -121,6 +104,11 @@ static inline struct slice next_word(struct slice *line)
     bool is_cut = end < line->len && line->ptr[end] == '\0';
     *line = is_cut ? slice_of(line->ptr + end, 0) : slice_skip(*line, end);
     return word;
+}
+
+struct slice request_next_word(struct slice *line)
+{
+    return next_word(line);
 }
 
 static void take_words(struct slice line, struct words *out)
@@ -136,7 +124,7 @@ static void take_words(struct slice line, struct words *out)
     }
 }
 
-static bool is_reserved(struct slice key)
+bool request_is_reserved(struct slice key)
 {
     return key.ptr[0] == '_' && slice_has_prefix(key, SLICE("_everwarm:"));
 }
@@ -147,14 +135,19 @@ static void look_for_noreply(const struct words *words, struct mc_request *out)
         words->count > 0 && slice_is_equal(words->at[words->count - 1], SLICE("noreply"));
 }
 
-static bool read_exptime(struct slice word, struct mc_request *out)
+bool request_read_exptime(struct slice word, int64_t *out)
 {
     int64_t exptime;
     if (!c_number_read_i64(word, &exptime)) {
         return false;
     }
-    out->exptime_s = (int32_t)exptime;
+    *out = (int32_t)exptime;
     return true;
+}
+
+static bool read_exptime(struct slice word, struct mc_request *out)
+{
+    return request_read_exptime(word, &out->exptime_s);
 }
 
 static enum mc_parse parse_keys(struct slice line, struct mc_request *out)
@@ -165,9 +158,9 @@ static enum mc_parse parse_keys(struct slice line, struct mc_request *out)
     enum mc_parse result = MC_PARSE_DONE;
     while (key.len > 0) {
         if (key.len > MC_KEY_BYTES_MAX) {
-            return bad(out, SLICE(ERROR_FORMAT));
+            return request_bad(out, SLICE(ERROR_FORMAT));
         }
-        if (is_reserved(key)) {
+        if (request_is_reserved(key)) {
             result = MC_PARSE_BAD;
         }
         out->key_count++;
@@ -175,31 +168,32 @@ static enum mc_parse parse_keys(struct slice line, struct mc_request *out)
         key = next_word(&line);
     }
     out->keys = slice_of(out->key.ptr, (size_t)(end - out->key.ptr));
-    return result == MC_PARSE_DONE ? result : bad(out, SLICE(ERROR_RESERVED));
+    return result == MC_PARSE_DONE ? result : request_bad(out, SLICE(ERROR_RESERVED));
 }
 
 static enum mc_parse parse_get(struct slice line, struct mc_request *out)
 {
     enum mc_parse result = parse_keys(line, out);
-    return result == MC_PARSE_DONE && out->key_count == 0 ? bad(out, SLICE(ERROR_LINE)) : result;
+    return result == MC_PARSE_DONE && out->key_count == 0 ? request_bad(out, SLICE(ERROR_LINE))
+                                                          : result;
 }
 
 static enum mc_parse parse_gat(struct slice line, struct mc_request *out)
 {
     struct slice exptime = next_word(&line);
     if (exptime.len == 0) {
-        return bad(out, SLICE(ERROR_LINE));
+        return request_bad(out, SLICE(ERROR_LINE));
     }
     if (!read_exptime(exptime, out)) {
-        return bad(out, SLICE(ERROR_EXPTIME));
+        return request_bad(out, SLICE(ERROR_EXPTIME));
     }
     enum mc_parse result = parse_keys(line, out);
     /* memcached finds nothing among no keys. */
-    return result == MC_PARSE_DONE && out->key_count == 0 ? bad(out, SLICE("END\r\n")) : result;
+    return result == MC_PARSE_DONE && out->key_count == 0 ? request_bad(out, SLICE("END\r\n"))
+                                                          : result;
 }
 
-/* The length of a data block, its CRLF not counted, if memcached would read a block of it. */
-static bool read_value_bytes(struct slice word, uint64_t *out)
+bool request_read_value_bytes(struct slice word, uint64_t *out)
 {
     int64_t bytes;
     if (!c_number_read_i64(word, &bytes) || bytes < 0 || bytes > INT32_MAX - 2) {
@@ -215,24 +209,26 @@ static enum mc_parse parse_store(struct slice line, uint64_t item_bytes_max, str
     take_words(line, &words);
     uint32_t plain = out->command == MC_CAS ? 5 : 4;
     if (words.count != plain && words.count != plain + 1) {
-        return bad(out, SLICE(ERROR_LINE));
+        return request_bad(out, SLICE(ERROR_LINE));
     }
     look_for_noreply(&words, out);
+    out->has_cas = out->command == MC_CAS;
     uint64_t flags;
     if (words.at[0].len > MC_KEY_BYTES_MAX || !c_number_read_u64(words.at[1], &flags) ||
-        !read_exptime(words.at[2], out) || !read_value_bytes(words.at[3], &out->value_bytes) ||
-        (out->command == MC_CAS && !c_number_read_u64(words.at[4], &out->cas))) {
-        return bad(out, SLICE(ERROR_FORMAT));
+        !read_exptime(words.at[2], out) ||
+        !request_read_value_bytes(words.at[3], &out->value_bytes) ||
+        (out->has_cas && !c_number_read_u64(words.at[4], &out->cas))) {
+        return request_bad(out, SLICE(ERROR_FORMAT));
     }
-    if (is_reserved(words.at[0])) {
+    if (request_is_reserved(words.at[0])) {
         out->swallow_bytes = out->value_bytes + 2;
-        return bad(out, SLICE(ERROR_RESERVED));
+        return request_bad(out, SLICE(ERROR_RESERVED));
     }
     out->key = words.at[0];
     out->key_count = 1;
     if (out->value_bytes > item_bytes_max) {
         out->swallow_bytes = out->value_bytes + 2;
-        return bad(out, SLICE(ERROR_TOO_LARGE));
+        return request_bad(out, SLICE(ERROR_TOO_LARGE));
     }
     out->flags = (uint32_t)flags;
     return MC_PARSE_DONE;
@@ -242,10 +238,10 @@ static enum mc_parse parse_store(struct slice line, uint64_t item_bytes_max, str
 static enum mc_parse take_key(struct slice key, struct mc_request *out)
 {
     if (key.len > MC_KEY_BYTES_MAX) {
-        return bad(out, SLICE(ERROR_FORMAT));
+        return request_bad(out, SLICE(ERROR_FORMAT));
     }
-    if (is_reserved(key)) {
-        return bad(out, SLICE(ERROR_RESERVED));
+    if (request_is_reserved(key)) {
+        return request_bad(out, SLICE(ERROR_RESERVED));
     }
     out->key = key;
     out->key_count = 1;
@@ -257,7 +253,7 @@ static enum mc_parse parse_delete(struct slice line, struct mc_request *out)
     struct words words;
     take_words(line, &words);
     if (words.count < 1 || words.count > 3) {
-        return bad(out, SLICE(ERROR_LINE));
+        return request_bad(out, SLICE(ERROR_LINE));
     }
     if (words.count > 1) {
         /* Long ago a delete could be given a time; zero is still put up with. */
@@ -265,7 +261,7 @@ static enum mc_parse parse_delete(struct slice line, struct mc_request *out)
         look_for_noreply(&words, out);
         bool is_valid = words.count == 2 ? is_zero || out->is_noreply : is_zero && out->is_noreply;
         if (!is_valid) {
-            return bad(out, SLICE(ERROR_DELETE));
+            return request_bad(out, SLICE(ERROR_DELETE));
         }
     }
     return take_key(words.at[0], out);
@@ -277,7 +273,7 @@ static enum mc_parse parse_key_and_number(struct slice line, struct mc_request *
     struct words words;
     take_words(line, &words);
     if (words.count < 2 || words.count > 3) {
-        return bad(out, SLICE(ERROR_LINE));
+        return request_bad(out, SLICE(ERROR_LINE));
     }
     look_for_noreply(&words, out);
     enum mc_parse result = take_key(words.at[0], out);
@@ -285,10 +281,11 @@ static enum mc_parse parse_key_and_number(struct slice line, struct mc_request *
         return result;
     }
     if (out->command == MC_TOUCH) {
-        return read_exptime(words.at[1], out) ? MC_PARSE_DONE : bad(out, SLICE(ERROR_EXPTIME));
+        return read_exptime(words.at[1], out) ? MC_PARSE_DONE
+                                              : request_bad(out, SLICE(ERROR_EXPTIME));
     }
     return c_number_read_u64(words.at[1], &out->delta) ? MC_PARSE_DONE
-                                                       : bad(out, SLICE(ERROR_DELTA));
+                                                       : request_bad(out, SLICE(ERROR_DELTA));
 }
 
 static enum mc_parse parse_flush_all(struct slice line, struct mc_request *out)
@@ -296,13 +293,13 @@ static enum mc_parse parse_flush_all(struct slice line, struct mc_request *out)
     struct words words;
     take_words(line, &words);
     if (words.count > 2) {
-        return bad(out, SLICE(ERROR_LINE));
+        return request_bad(out, SLICE(ERROR_LINE));
     }
     look_for_noreply(&words, out);
     if (words.count == (out->is_noreply ? 1 : 0)) {
         return MC_PARSE_DONE;
     }
-    return read_exptime(words.at[0], out) ? MC_PARSE_DONE : bad(out, SLICE(ERROR_EXPTIME));
+    return read_exptime(words.at[0], out) ? MC_PARSE_DONE : request_bad(out, SLICE(ERROR_EXPTIME));
 }
 
 static enum mc_parse parse_verbosity(struct slice line, struct mc_request *out)
@@ -310,11 +307,12 @@ static enum mc_parse parse_verbosity(struct slice line, struct mc_request *out)
     struct words words;
     take_words(line, &words);
     if (words.count < 1 || words.count > 2) {
-        return bad(out, SLICE(ERROR_LINE));
+        return request_bad(out, SLICE(ERROR_LINE));
     }
     look_for_noreply(&words, out);
     uint64_t level;
-    return c_number_read_u64(words.at[0], &level) ? MC_PARSE_DONE : bad(out, SLICE(ERROR_FORMAT));
+    return c_number_read_u64(words.at[0], &level) ? MC_PARSE_DONE
+                                                  : request_bad(out, SLICE(ERROR_FORMAT));
 }
 
 static void take_argument(struct slice line, struct mc_request *out)
@@ -356,23 +354,15 @@ static bool is_foreign_protocol(struct slice input)
 static enum mc_parse parse_other(struct slice word, struct slice line, struct mc_request *out)
 {
     if (word.len < 2) {
-        return bad(out, SLICE(ERROR_LINE));
-    }
-    if (slice_is_equal(word, SLICE("ms"))) {
-        /* Its data block would be taken for commands. */
-        struct words words;
-        take_words(line, &words);
-        uint64_t bytes;
-        if (words.count >= 2 && read_value_bytes(words.at[1], &bytes)) {
-            out->swallow_bytes = bytes + 2;
-        }
+        return request_bad(out, SLICE(ERROR_LINE));
     }
     for (size_t i = 0; i < sizeof unsupported / sizeof unsupported[0]; i++) {
         if (slice_is_equal(word, unsupported[i].word)) {
-            return bad(out, unsupported[i].error);
+            return request_bad(out, unsupported[i].error);
         }
     }
-    return is_http(word, line) ? hang_up(out) : bad(out, SLICE(ERROR_LINE));
+    out->is_foreign = is_http(word, line);
+    return out->is_foreign ? hang_up(out) : request_bad(out, SLICE(ERROR_LINE));
 }
 
 /* The command whose word this is; MC_COMMAND_COUNT when there is none. By length, then memcmp. */
@@ -414,6 +404,9 @@ static enum mc_command find_command(struct slice word)
 static enum mc_parse parse_line(struct slice line, uint64_t item_bytes_max, struct mc_request *out)
 {
     struct slice word = next_word(&line);
+    if (word.len == 2 && word.ptr[0] == 'm') {
+        return request_parse_meta(word, line, item_bytes_max, out);
+    }
     out->command = find_command(word);
     switch (out->command) {
     case MC_GET:
@@ -447,6 +440,10 @@ static enum mc_parse parse_line(struct slice line, uint64_t item_bytes_max, stru
         return MC_PARSE_DONE;
     case MC_COMMAND_COUNT:
         return parse_other(word, line, out);
+    case MC_META_GET:
+    case MC_META_DEBUG:
+    case MC_NOOP:
+        break; /* no classic words */
     }
     UNREACHABLE();
 }
@@ -477,7 +474,8 @@ enum mc_parse mc_request_parse(struct slice input, size_t scanned, uint64_t item
         scanned < input.len ? memchr(input.ptr + scanned, '\n', input.len - scanned) : NULL;
     size_t before = lf != NULL ? (size_t)(lf - input.ptr) : input.len;
     *out = (struct mc_request){.line_bytes = input.len, .command = MC_COMMAND_COUNT};
-    if (is_foreign_protocol(input) || is_too_long(input, before)) {
+    out->is_foreign = is_foreign_protocol(input);
+    if (out->is_foreign || is_too_long(input, before)) {
         return hang_up(out);
     }
     if (lf == NULL) {
@@ -488,7 +486,8 @@ enum mc_parse mc_request_parse(struct slice input, size_t scanned, uint64_t item
     bool has_cr = before > 0 && input.ptr[before - 1] == '\r';
     struct slice line = slice_of(input.ptr, has_cr ? before - 1 : before);
     enum mc_parse result = parse_line(line, item_bytes_max, out);
-    if (result == MC_PARSE_BAD && out->command != MC_SET) {
+    bool is_unset = out->command == MC_SET || out->dialect == MC_DIALECT_META;
+    if (result == MC_PARSE_BAD && !is_unset) {
         out->key = SLICE("");
     }
     return result;

@@ -79,12 +79,15 @@ static void add_stats(struct dataplane_stats *sum, const struct dataplane_stats 
     }
     sum->keys_hit += one->keys_hit;
     sum->keys_missed += one->keys_missed;
+    sum->touches_hit += one->touches_hit;
+    sum->touches_missed += one->touches_missed;
     sum->bytes_in += one->bytes_in;
     sum->bytes_out += one->bytes_out;
     sum->clients += one->clients;
     sum->clients_total += one->clients_total;
     sum->protocol_errors_clients += one->protocol_errors_clients;
     sum->protocol_errors_nodes += one->protocol_errors_nodes;
+    sum->foreign_protocols += one->foreign_protocols;
     sum->read_failovers += one->read_failovers;
     sum->writes_brought_home += one->writes_brought_home;
     sum->writes_rerun += one->writes_rerun;

@@ -10,13 +10,14 @@ A table (default: classic.txt beside this file) is rows of
     !LABEL why a server of this kind answers differently
     > bytes to send, with C escapes
     < bytes expected, with C escapes; nothing when it must stay silent
-    <!LABEL the bytes expected instead when --label LABEL is given
+    <!LABEL the bytes expected instead when --label LABEL is given; the last such label counts
 
 Each row runs on a connection of its own; > and < may repeat. Lines that begin with # are comments.
 A row ends with a "version" of ours, whose answer must be the next thing to come: so silence, and
 the end of each answer, are checked too. In both kinds of bytes stand
 
     {k}         a key of this run alone          {k250} {k251}   the same, padded to that length
+    {b}         {k} in base64                    {blf}   {k}, a line feed, a space: in base64
     {x*300}     300 times x; {(ab )*9}: 9 times  {now+60}        Unix time, 60 seconds from now
     {cas1}      a number: taken when first expected, the same from then on
 and in what is expected
@@ -37,6 +38,7 @@ Such a row ends with a noop of ours instead.
 what is longer than SPLIT_WHOLE bytes: the ends and some places between).
 """
 import argparse
+import base64
 import fcntl
 import os
 import pathlib
@@ -146,6 +148,10 @@ class Run:
         """The bytes of the placeholder NAME, None when only the server's answer can tell."""
         if name == b"k":
             return self.key
+        if name == b"b":
+            return base64.b64encode(self.key)
+        if name == b"blf":
+            return base64.b64encode(self.key + b"\n ")
         if re.fullmatch(rb"k\d+", name):
             return self.key.ljust(int(name[1:]), b"k")
         if name[1:2] == b"*":

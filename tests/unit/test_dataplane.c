@@ -1359,7 +1359,7 @@ START_TEST(test_cas_is_the_token)
     node(0, FORMAT("VALUE %s 0 1 900000000000000001\r\nv\r\nEND\r\n", k));
     expect_client(0, FORMAT("VALUE %s 0 1 900000000000000001\r\nv\r\nEND\r\n", k));
     client(0, FORMAT("cas %s 0 0 1 900000000000000001\r\nw\r\n", k));
-    (void)expect_node_token(0, FORMAT("ms %s 1 E# C900000000000000001\r\nw\r\n", k));
+    (void)expect_node_token(0, FORMAT("ms %s 1 E# C00900000000000000001\r\nw\r\n", k));
     node(0, "EX\r\n");
     expect_client(0, "EXISTS\r\n");
 }

@@ -377,6 +377,14 @@ static void node_meta_get(struct item *item, const struct meta *meta, struct buf
     put_text(out, "\r\n");
 }
 
+static void node_touch(struct item *item, struct slice words, struct buffer *out)
+{
+    int64_t ttl_s = 0;
+    REQUIRE(mc_read_i64(mc_next_word(&words), &ttl_s));
+    item->ttl_s = item->is_there ? ttl_s : item->ttl_s;
+    put_text(out, item->is_there ? "TOUCHED\r\n" : "NOT_FOUND\r\n");
+}
+
 /* Execute the first whole command of IN. Returns false: there is none. */
 static bool node_execute(struct node *node, struct buffer *in, struct buffer *out)
 {
@@ -398,6 +406,8 @@ static bool node_execute(struct node *node, struct buffer *in, struct buffer *ou
         node_get(node, word, words, out);
     } else if (slice_is_equal(line, SLICE("mg _everwarm:1:main:view v"))) {
         put_text(out, "EN\r\n");
+    } else if (word.ptr[0] == 't') {
+        node_touch(&node->items[item_of(mc_next_word(&words))], words, out);
     } else if (word.ptr[0] == 'm') {
         struct item *item = &node->items[item_of(mc_next_word(&words))];
         uint64_t len = 0;

@@ -32,6 +32,11 @@ struct good_case {
     uint64_t cas;
     int64_t ttl_s;
     uint64_t number;
+    uint64_t item_bytes;
+    uint64_t idle_s;
+    bool was_fetched;
+    bool is_key_base64;
+    bool has_flags;
     bool has_cas;
     bool has_ttl;
     bool is_won;
@@ -52,16 +57,16 @@ static const struct good_case good_cases[] = {
     {LINE("HD"), MC_REPLY_HD},
     {LINE("HD c8 O9"), MC_REPLY_HD, .has_cas = true, .cas = 8},
     {LINE("HD t-1 f7 c25 s2 kkey O1"), MC_REPLY_HD, KEY("key"), .has_ttl = true, .ttl_s = -1,
-     .flags = 7, .has_cas = true, .cas = 25},
+     .flags = 7, .item_bytes = 2, .has_cas = true, .cas = 25, .has_flags = true},
     {LINE("HD t0 W X Z"), MC_REPLY_HD, .has_ttl = true, .is_won = true, .is_stale = true,
      .is_sent = true},
-    {LINE("HD k" K250 " b"), MC_REPLY_HD, KEY(K250)},
-    {LINE("HD s h1 l5 Oxyz e"), MC_REPLY_HD},
+    {LINE("HD k" K250 " b"), MC_REPLY_HD, KEY(K250), .is_key_base64 = true},
+    {LINE("HD s3 h1 l5 Oxyz e"), MC_REPLY_HD, .item_bytes = 3, .idle_s = 5, .was_fetched = true},
     {LINE("VA 0"), MC_REPLY_VA},
     {LINE("VA 3 X W"), MC_REPLY_VA, .value_bytes = 3, .is_won = true, .is_stale = true},
     {LINE("VA 1048576 t30 f4294967295 c18446744073709551615"), MC_REPLY_VA,
      .value_bytes = ITEM_BYTES_MAX, .has_ttl = true, .ttl_s = 30, .flags = UINT32_MAX,
-     .has_cas = true, .cas = UINT64_MAX},
+     .has_cas = true, .cas = UINT64_MAX, .has_flags = true},
     {LINE("EN"), MC_REPLY_EN},
     {LINE("NS"), MC_REPLY_NS},
     {LINE("EX"), MC_REPLY_EX},
@@ -70,6 +75,9 @@ static const struct good_case good_cases[] = {
     {LINE("EX O1 kk"), MC_REPLY_EX, KEY("k")},
     {LINE("NS O1"), MC_REPLY_NS},
     {LINE("EN O1"), MC_REPLY_EN},
+    {LINE("HD h0 s1048576"), MC_REPLY_HD, .item_bytes = 1048576},
+    {LINE("ME k exp=-1 la=0 cas=1 fetch=no cls=1 size=61"), MC_REPLY_ME,
+     TEXT("k exp=-1 la=0 cas=1 fetch=no cls=1 size=61")},
     {LINE("MN"), MC_REPLY_MN, TEXT("MN")},
     {LINE("STAT pid 8752"), MC_REPLY_STAT, KEY("pid"), TEXT("8752")},
     {LINE("STAT version 1.6.18 x"), MC_REPLY_STAT, KEY("version"), TEXT("1.6.18 x")},
@@ -114,6 +122,11 @@ static void check_good(const struct good_case *c, const struct mc_reply *r)
     ck_assert_uint_eq(r->cas, c->cas);
     ck_assert_int_eq(r->ttl_s, c->ttl_s);
     ck_assert_uint_eq(r->number, c->number);
+    ck_assert_uint_eq(r->item_bytes, c->item_bytes);
+    ck_assert_uint_eq(r->idle_s, c->idle_s);
+    ck_assert_int_eq(r->was_fetched, c->was_fetched);
+    ck_assert_int_eq(r->is_key_base64, c->is_key_base64);
+    ck_assert_int_eq(r->has_flags, c->has_flags);
     ck_assert_int_eq(r->has_cas, c->has_cas);
     ck_assert_int_eq(r->has_ttl, c->has_ttl);
     ck_assert_int_eq(r->is_won, c->is_won);
@@ -183,6 +196,15 @@ static const struct slice bad_lines[] = {
     BAD("VALUEX k 0 1"),
     BAD("value k 0 1"),
     BAD("END "),
+    BAD("ME"),
+    BAD("ME "),
+    BAD("MEk"),
+    BAD("HD s"),
+    BAD("HD s-1"),
+    BAD("HD h"),
+    BAD("HD h2"),
+    BAD("HD l"),
+    BAD("HD bx"),
     BAD("END x"),
     BAD("ENDX"),
     BAD("HD "),

@@ -165,15 +165,18 @@ struct dataplane_node_stats {
 
 struct dataplane_stats {
     uint64_t commands[MC_COMMAND_COUNT][DATAPLANE_OUTCOME_COUNT];
-    uint64_t keys_hit; /* of get and its kin, each key */
+    uint64_t keys_hit; /* of get, gets and mg, each key */
     uint64_t keys_missed;
+    uint64_t touches_hit; /* of gat, gats and mg T, which memcached counts as touches */
+    uint64_t touches_missed;
     uint64_t bytes_in; /* from clients */
     uint64_t bytes_out;
     uint64_t clients;
     uint64_t clients_total;
     uint64_t protocol_errors_clients;
     uint64_t protocol_errors_nodes;
-    uint64_t read_failovers; /* reads moved to another replica */
+    uint64_t foreign_protocols; /* clients that spoke HTTP or TLS, and were hung up on */
+    uint64_t read_failovers;    /* reads moved to another replica */
     uint64_t writes_brought_home;
     uint64_t writes_rerun; /* after their leader left the view */
     uint64_t writes_chained;
@@ -202,16 +205,40 @@ struct dataplane_totals {
     uint64_t clients_max; /* of the process */
     uint64_t clients;
     uint64_t clients_total;
-    uint64_t reads;  /* keys asked for */
     uint64_t writes; /* stores */
-    uint64_t touches;
     uint64_t flushes;
-    uint64_t hits;
+    uint64_t debugs; /* me */
+    uint64_t hits;   /* keys of reads */
     uint64_t misses;
     uint64_t deletes_hit;
     uint64_t deletes_missed;
+    uint64_t incrs_hit;
+    uint64_t incrs_missed;
+    uint64_t decrs_hit;
+    uint64_t decrs_missed;
+    uint64_t cas_hits;
+    uint64_t cas_misses;
+    uint64_t cas_differed;
+    uint64_t touches_hit;
+    uint64_t touches_missed;
     uint64_t bytes_in;
     uint64_t bytes_out;
+    uint64_t read_failovers;
+    uint64_t writes_brought_home;
+    uint64_t writes_rerun;
+    uint64_t writes_chained;
+    uint64_t writes_failed;
+    uint64_t keys_invalidated;
+    uint64_t held;
+    uint64_t shed;
+    uint64_t memory_bytes;
+    uint64_t memory_limit_bytes;
+    uint64_t errors_clients;
+    uint64_t errors_nodes;
+    uint64_t foreign_protocols;
+    uint64_t node_requests[NODES_MAX];
+    uint64_t node_connects[NODES_MAX];
+    uint64_t node_connections[NODES_MAX]; /* open now */
 };
 
 /* Add STATS' counters to TOTALS. */

@@ -21,6 +21,7 @@ enum mc_reply_kind {
     MC_REPLY_NS,    /* meta: not stored */
     MC_REPLY_EX,    /* meta: CAS differs */
     MC_REPLY_NF,    /* meta: not found */
+    MC_REPLY_ME,    /* meta: what me tells; the line behind "ME " in text */
     MC_REPLY_MN,    /* meta: no-op */
     MC_REPLY_STAT,  /* STAT name value: name in key, value in text */
     MC_REPLY_OK,
@@ -49,6 +50,11 @@ struct mc_reply {
     uint64_t cas;         /* VALUE of gets; meta: flag c */
     int64_t ttl_s;        /* meta: flag t; -1 never */
     uint64_t number;      /* NUMBER */
+    uint64_t item_bytes;  /* meta: flag s */
+    uint64_t idle_s;      /* meta: flag l */
+    bool was_fetched;     /* meta: flag h */
+    bool is_key_base64;   /* meta: flag b */
+    bool has_flags;       /* meta: flag f was there */
     bool has_cas;
     bool has_ttl;
     bool is_won;          /* meta: flag W */
