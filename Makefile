@@ -202,7 +202,7 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 
 .DEFAULT_GOAL := all
 .PHONY: all clang run test ci unit unit-tsan conformance differential sim sim-long e2e
-.PHONY: mutants mutants-quick bench-quick fuzz fuzz-coverage
+.PHONY: mutants mutants-quick histories bench-quick fuzz fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install deb clean deps help
 
@@ -262,8 +262,12 @@ fuzz: $(call fuzz_programs,fuzz) ## every parser, and a dataplane: FUZZ_SECONDS=
 fuzz-coverage: $(call fuzz_programs,coverage) ## which lines and branches the fuzzers' inputs reach
 	@scripts/fuzz.sh coverage $^
 
-e2e: all ## end-to-end tests on real processes, on two versions of memcached
+e2e: all build/release/sim ## end-to-end tests on real processes, on two versions of memcached
 	@scripts/e2e.sh build/release/everwarm
+
+histories: all build/release/sim ## long histories of real processes under kills, judged
+	@HISTORY_ROUNDS=200 E2E_SECONDS=3600 scripts/e2e.sh build/release/everwarm \
+	    tests/e2e/test_histories.py
 
 bench-quick: ## CPU per request beside nutcracker and the null proxy (4 minutes)
 	@scripts/deps.sh bench

@@ -235,17 +235,93 @@ void client_to_server(struct world *world, uint32_t number, uint32_t generation,
 
 static bool client_is_number_key(const struct client *c, uint32_t key)
 {
-    return c->key_count > 1 && key == c->key_first + c->key_count - 1;
+    return c->key_count > 1 && key % c->key_count == c->key_count - 1;
 }
 
 static bool client_is_expiring_key(const struct client *c, uint32_t key)
 {
-    return c->key_count > 2 && key == c->key_first + c->key_count - 2;
+    return c->key_count > 2 && key % c->key_count == c->key_count - 2;
 }
 
 static uint32_t client_key(struct world *world, const struct client *c)
 {
     return c->key_first + (uint32_t)world_below(world, c->key_count);
+}
+
+/* Any key may be read through any proxy. */
+static uint32_t client_key_to_read(struct world *world, const struct client *c)
+{
+    return world_chance(world, 30) ? (uint32_t)world_below(world, world->key_count)
+                                   : client_key(world, c);
+}
+
+static uint32_t client_group(const struct client *c)
+{
+    return c->key_first / c->key_count;
+}
+
+static bool client_is_write(const struct history_op *op)
+{
+    return op->kind != HISTORY_GET || op->is_touching;
+}
+
+/* Nothing that was asked of KEY so far can happen any more. */
+static bool client_is_quiet(const struct world *world, uint32_t key)
+{
+    const struct key *k = &world->keys[key];
+    const struct proxy *p = &world->proxies[k->owner / world->options.workers];
+    return k->writes == 0 && k->quiet_us < world->now_us && p->is_up &&
+           (p->troubled_us == 0 || p->troubled_us + WORLD_DOUBT_US < world->now_us);
+}
+
+/*
+ * A key is written by the clients of one worker of one proxy (WORLD_SETTLES), and passes to others
+ * when it is quiet. May C write it?
+ */
+static bool client_may_write(struct world *world, const struct client *c, uint32_t key)
+{
+    struct key *k = &world->keys[key];
+    if (k->owner != client_group(c) && client_is_quiet(world, key)) {
+        k->owner = client_group(c);
+    }
+    return k->owner == client_group(c) || WORLD_SETTLES || world->options.is_shared;
+}
+
+/* OP is told, or will never be. */
+static void client_told(struct world *world, struct history_op *op, enum history_result result,
+                        uint64_t until_us)
+{
+    struct key *k = &world->keys[op->key];
+    if (op->result == HISTORY_PENDING && client_is_write(op)) {
+        k->writes--;
+    }
+    op->result = result;
+    op->told_us = until_us;
+    uint64_t quiet_us = until_us + (result == HISTORY_UNKNOWN ? WORLD_DOUBT_US : 0);
+    if (client_is_write(op) && quiet_us > k->quiet_us) {
+        k->quiet_us = quiet_us;
+    }
+}
+
+static uint32_t client_record(struct world *world, const struct history_op *op)
+{
+    world->keys[op->key].writes += client_is_write(op) ? 1 : 0;
+    return history_add(&world->history, op);
+}
+
+static uint32_t client_key_to_write(struct world *world, const struct client *c)
+{
+    uint32_t key = client_key(world, c);
+    if (world_chance(world, 25)) {
+        key = (uint32_t)world_below(world, world->key_count);
+    }
+    for (uint32_t i = 0; i < world->key_count; i++) {
+        if (client_may_write(world, c, key)) {
+            return key;
+        }
+        key = (key + 1) % world->key_count;
+    }
+    return world->key_count; /* none */
 }
 
 static uint64_t client_epoch(const struct world *world, const struct client *c)
@@ -288,18 +364,20 @@ static int32_t client_exptime(struct world *world, const struct client *c, uint3
 static void client_ask_get(struct world *world, struct client *c, struct bytes *out)
 {
     uint32_t count = world_chance(world, 25) ? 1 + (uint32_t)world_below(world, c->key_count) : 1;
-    uint32_t first = client_key(world, c);
+    uint32_t first = count > 1 ? client_key(world, c) : client_key_to_read(world, c);
     bool has_cas = world_chance(world, 40);
-    if (world_chance(world, 10)) {
+    bool is_gat = world_chance(world, 10) && client_may_write(world, c, first);
+    if (is_gat) {
         bytes_print(out, "%s %d", has_cas ? "gats" : "gat", client_exptime(world, c, first));
         count = 1;
     } else {
         bytes_print(out, has_cas ? "gets" : "get");
     }
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t key = c->key_first + (first - c->key_first + i) % c->key_count;
+        uint32_t key = count > 1 ? c->key_first + (first - c->key_first + i) % c->key_count : first;
         struct history_op op = client_op(world, c, key, HISTORY_GET);
-        uint32_t number = history_add(&world->history, &op);
+        op.is_touching = is_gat;
+        uint32_t number = client_record(world, &op);
         bytes_print(out, " %s", world_key(key));
         if (i == 0) {
             client_push(world, c, number, count)->has_cas = has_cas;
@@ -311,7 +389,11 @@ static void client_ask_get(struct world *world, struct client *c, struct bytes *
 static void client_ask_store(struct world *world, struct client *c, enum history_kind kind,
                              struct bytes *out)
 {
-    uint32_t key = client_key(world, c);
+    uint32_t key = client_key_to_write(world, c);
+    if (key == world->key_count) {
+        client_ask_get(world, c, out);
+        return;
+    }
     bool is_number = client_is_number_key(c, key);
     c->sequence++;
     struct bytes text = {0};
@@ -347,16 +429,22 @@ static void client_ask_store(struct world *world, struct client *c, enum history
     bytes_put(out, bytes_slice(&text));
     bytes_print(out, "\r\n");
     bytes_free(&text);
-    uint32_t number = history_add(&world->history, &op);
+    uint32_t number = client_record(world, &op);
     client_push(world, c, number, 1)->is_noreply = op.is_noreply;
 }
 
 static void client_ask_small(struct world *world, struct client *c, enum history_kind kind,
                              struct bytes *out)
 {
-    uint32_t key = client_key(world, c);
-    if (kind == HISTORY_DELTA && c->key_count > 1 && world_chance(world, 90)) {
-        key = c->key_first + c->key_count - 1;
+    uint32_t key = client_key_to_write(world, c);
+    if (key == world->key_count) {
+        client_ask_get(world, c, out);
+        return;
+    }
+    uint32_t number_key = key - key % c->key_count + c->key_count - 1;
+    if (kind == HISTORY_DELTA && world_chance(world, 90) &&
+        client_may_write(world, c, number_key)) {
+        key = number_key;
     }
     struct history_op op = client_op(world, c, key, kind);
     op.is_noreply = world_chance(world, 10);
@@ -371,7 +459,7 @@ static void client_ask_small(struct world *world, struct client *c, enum history
                     (long long)(op.delta < 0 ? -op.delta : op.delta));
     }
     bytes_print(out, "%s\r\n", op.is_noreply ? " noreply" : "");
-    uint32_t number = history_add(&world->history, &op);
+    uint32_t number = client_record(world, &op);
     client_push(world, c, number, 1)->is_noreply = op.is_noreply;
 }
 
@@ -419,9 +507,8 @@ static void client_settle_noreply(struct world *world, struct client *c)
             continue;
         }
         struct history_op *op = &world->history.ops[c->pending[i].first_op];
-        op->result = HISTORY_UNKNOWN;
+        client_told(world, op, HISTORY_UNKNOWN, world->now_us + 2 * WORLD_REQUEST_US);
         op->is_optional = true;
-        op->told_us = world->now_us + 2 * WORLD_REQUEST_US;
         client_note_faults(world, op);
     }
     if (kept < c->pending_count) {
@@ -437,9 +524,8 @@ static void client_abandon(struct world *world, struct client *c)
     for (uint32_t i = 0; i < c->pending_count; i++) {
         for (uint32_t k = c->pending[i].keys_done; k < c->pending[i].key_count; k++) {
             struct history_op *op = &world->history.ops[c->pending[i].first_op + k];
-            op->result = HISTORY_UNKNOWN;
+            client_told(world, op, HISTORY_UNKNOWN, world->now_us + 2 * WORLD_REQUEST_US);
             op->is_optional = true;
-            op->told_us = world->now_us + 2 * WORLD_REQUEST_US;
         }
     }
     c->pending_count = 0;
@@ -509,7 +595,7 @@ void client_read_all(struct world *world)
         for (uint32_t k = 0; k < c->key_count; k++) {
             struct bytes out = {0};
             struct history_op op = client_op(world, c, c->key_first + k, HISTORY_GET);
-            uint32_t number = history_add(&world->history, &op);
+            uint32_t number = client_record(world, &op);
             bytes_print(&out, "get %s\r\n", world_key(op.key));
             client_push(world, c, number, 1)->end = c->sent_bytes + out.len;
             client_put(world, c, SEGMENT_DATA, bytes_slice(&out));
@@ -523,8 +609,7 @@ void client_read_all(struct world *world)
 static void client_close_op(struct world *world, uint32_t number, enum history_result result)
 {
     struct history_op *op = &world->history.ops[number];
-    op->result = result;
-    op->told_us = world->now_us;
+    client_told(world, op, result, world->now_us);
     op->is_cas_loose = op->is_cas_loose || op->cas_epoch == CLIENT_NO_EPOCH ||
                        op->cas_epoch != client_epoch(world, &world->clients[op->client]);
     client_note_faults(world, op);

@@ -4,6 +4,7 @@
  * seeds; one that dies of an invariant or a sanitizer is a failed seed, and the rest goes on.
  */
 #include "everwarm/base/invariant.h"
+#include "sim/judge.h"
 #include "sim/model.h"
 #include "sim/mutant.h"
 #include "sim/selftest.h"
@@ -51,6 +52,7 @@ static void main_usage(FILE *out)
                   "sim --seed S [-v]                        run one, with its trace\n"
                   "sim --self-test                          test the checker itself\n"
                   "sim --mutants [--rules A,B] [--seeds N]  break rules; in the mutants' profile\n"
+                  "sim --judge FILE                         judge a recorded history\n"
                   "sim --model                              be a memcached on stdin, stdout\n"
                   "  --proxies P --workers W --nodes N      at most 4, 3, 5; 0: by the seed\n"
                   "  --steps K                              requests of a run\n"
@@ -211,15 +213,23 @@ static uint64_t main_number(const char *text, uint64_t max)
 
 int main(int argc, char **argv)
 {
-    static const struct option LONG[] = {
-        {"seeds", required_argument, NULL, 'n'},   {"start", required_argument, NULL, 's'},
-        {"seed", required_argument, NULL, 'S'},    {"jobs", required_argument, NULL, 'j'},
-        {"proxies", required_argument, NULL, 'p'}, {"workers", required_argument, NULL, 'w'},
-        {"nodes", required_argument, NULL, 'N'},   {"steps", required_argument, NULL, 'k'},
-        {"shared", no_argument, NULL, 'h'},        {"no-late", no_argument, NULL, 'l'},
-        {"self-test", no_argument, NULL, 't'},     {"repeat", no_argument, NULL, 'r'},
-        {"mutants", no_argument, NULL, 'M'},       {"rules", required_argument, NULL, 'R'},
-        {"model", no_argument, NULL, 'm'},         {NULL, 0, NULL, 0}};
+    static const struct option LONG[] = {{"seeds", required_argument, NULL, 'n'},
+                                         {"start", required_argument, NULL, 's'},
+                                         {"seed", required_argument, NULL, 'S'},
+                                         {"jobs", required_argument, NULL, 'j'},
+                                         {"proxies", required_argument, NULL, 'p'},
+                                         {"workers", required_argument, NULL, 'w'},
+                                         {"nodes", required_argument, NULL, 'N'},
+                                         {"steps", required_argument, NULL, 'k'},
+                                         {"shared", no_argument, NULL, 'h'},
+                                         {"no-late", no_argument, NULL, 'l'},
+                                         {"self-test", no_argument, NULL, 't'},
+                                         {"repeat", no_argument, NULL, 'r'},
+                                         {"mutants", no_argument, NULL, 'M'},
+                                         {"rules", required_argument, NULL, 'R'},
+                                         {"judge", required_argument, NULL, 'J'},
+                                         {"model", no_argument, NULL, 'm'},
+                                         {NULL, 0, NULL, 0}};
     struct main_options options = {
         .world = {.steps = 300, .has_late_packets = true}, .start = 1, .seeds = 200, .jobs = 2};
     for (int c = getopt_long(argc, argv, "v", LONG, NULL); c != -1;
@@ -268,6 +278,8 @@ int main(int argc, char **argv)
             break;
         case 't':
             return selftest_run() == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+        case 'J':
+            return judge_file(optarg);
         case 'm':
             return model_serve();
         case 'v':

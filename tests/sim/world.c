@@ -169,9 +169,12 @@ static void world_init(struct world *world, const struct world_options *options)
     world->names = (struct view_names){
         .pool = SLICE_INIT("main"), .node_count = options->nodes, .nodes = world->node_names};
     uint32_t groups = options->is_shared ? 1 : options->proxies * options->workers;
-    uint32_t keys = 3 + (uint32_t)world_below(world, 12);
+    uint32_t keys = 3 + (world_chance(world, 50) ? 0 : (uint32_t)world_below(world, 12));
     keys = keys > WORLD_KEYS_MAX / groups ? WORLD_KEYS_MAX / groups : keys;
     world->key_count = keys * groups;
+    for (uint32_t i = 0; i < world->key_count; i++) {
+        world->keys[i].owner = i / keys;
+    }
     for (uint32_t i = 0; i < options->proxies; i++) {
         proxy_init(world, i);
     }

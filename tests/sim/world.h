@@ -43,6 +43,9 @@ enum {
      */
     WORLD_SETTLES = 0,
 
+    /* A write that was answered by an error, or whose proxy was in trouble, may delete its key so
+     * much later. */
+    WORLD_DOUBT_US = 8 * 1000 * 1000,
     /* A reply is late when it comes so long after its deadline: network, a tick, a slow message. */
     WORLD_SLACK_US = 400 * 1000,
 };
@@ -177,6 +180,12 @@ struct client_pending {
     bool is_read;      /* the proxy has all of it */
 };
 
+struct key {
+    uint32_t owner;    /* group of clients that may write it */
+    uint32_t writes;   /* asked and not told */
+    uint64_t quiet_us; /* from then on nothing of its owner's happens to it */
+};
+
 enum client_state { CLIENT_AWAY, CLIENT_COMING, CLIENT_HERE };
 
 struct client {
@@ -223,6 +232,7 @@ struct world {
     struct client clients[WORLD_CLIENTS_MAX];
     uint32_t client_count;
     uint32_t key_count;
+    struct key keys[WORLD_KEYS_MAX];
     struct history history;
     struct view_names names;
     struct slice node_names[WORLD_NODES_MAX];
