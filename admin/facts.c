@@ -131,6 +131,16 @@ const char *facts_outcome_word(size_t outcome)
     return WORDS[outcome];
 }
 
+/* That verifies found; what was evicted is nobody's fault. */
+static uint64_t divergences(const struct control_snapshot *control)
+{
+    uint64_t sum = 0;
+    for (uint32_t kind = 0; kind < VERIFY_KIND_COUNT; kind++) {
+        sum += kind == VERIFY_KIND_EVICTED ? 0 : control->divergences[kind];
+    }
+    return sum;
+}
+
 struct dataplane_stats *facts_traffic_sum(const struct proxy_snapshot *snapshot)
 {
     struct dataplane_stats *sum = calloc(1, sizeof(*sum));
@@ -160,8 +170,8 @@ struct dataplane_stats *facts_traffic_sum(const struct proxy_snapshot *snapshot)
         sum->writes_ok += from->writes_ok;
         sum->keys_invalidated += from->keys_invalidated;
         sum->settle_checks += from->settle_checks;
-        sum->divergences += from->divergences;
-        sum->repairs += from->repairs;
+        sum->divergences += from->divergences + divergences(&snapshot->pools[p].control);
+        sum->repairs += from->repairs + snapshot->pools[p].control.repairs;
         sum->settle_queue += from->settle_queue;
         sum->held += from->held;
         sum->shed += from->shed;

@@ -31,7 +31,8 @@ void facts_describe_all(const struct proxy_pool *pool, node_set nodes,
 /* "hit": the word of enum dataplane_outcome, for loops over all of them. */
 const char *facts_outcome_word(size_t outcome);
 
-/* The traffic of all pools, but that of single nodes; malloc'd, NULL: out of memory. */
+/* The traffic of all pools, but that of single nodes, with what verifies found; malloc'd, NULL: out
+ * of memory. */
 struct dataplane_stats *facts_traffic_sum(const struct proxy_snapshot *snapshot);
 
 /* A number; beyond what JSON's integers hold here it stays at the largest. */

@@ -29,6 +29,7 @@ static const struct query {
     {"filter", "string", "a path of figures, * for any part of it: nodes.*"},
     {"format", "string", "text, or json, which is the default"},
     {"verbose", "string", "each check with its result; needs no value"},
+    {"repair", "boolean", "also mend what differs"},
     {"force", "boolean", "also if no readable copy is left then"},
     {"since", "integer", "id of the last event seen; 0: all that are remembered; as Last-Event-ID"},
     {"key", "string", "percent-encoded"},

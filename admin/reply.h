@@ -24,6 +24,7 @@
     X(NO_TASK, "no-such-task", 404, "No task has this number")                                     \
     X(METHOD, "method-not-allowed", 405, "This path does not take this method")                    \
     X(LAST_COPY, "last-copy", 409, "This would leave no readable copy")                            \
+    X(VERIFYING, "verify-under-way", 409, "Another verify is under way")                           \
     X(NOT_CANCELLABLE, "not-cancellable", 409, "This task can't be cancelled")                     \
     X(LENGTH, "length-required", 411, "A body needs a Content-Length")                             \
     X(TOO_LARGE, "body-too-large", 413, "The body is too large")                                   \

@@ -18,6 +18,7 @@
 #include "stats.h"
 #include "tasks.h"
 #include "uri.h"
+#include "verify.h"
 
 #include "everwarm/base/invariant.h"
 
@@ -154,6 +155,30 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .status = 202,
      .answer = "Task",
      .handler = command_check},
+    {.method = "POST",
+     .path = "/v1/nodes/{name}/verify",
+     .queries = "repair ",
+     .summary = "compare its copies with the others'; ?repair=true mends",
+     .role = ROLE_OPERATOR,
+     .status = 202,
+     .answer = "Task",
+     .handler = verify_begin},
+    {.method = "POST",
+     .path = "/v1/verify",
+     .queries = "pool repair ",
+     .summary = "compare all copies of a pool; ?repair=true mends",
+     .role = ROLE_OPERATOR,
+     .status = 202,
+     .answer = "Task",
+     .handler = verify_begin},
+    {.method = "GET",
+     .path = "/v1/verify",
+     .queries = "pool ",
+     .summary = "what the latest verifies found, with examples",
+     .role = ROLE_VIEWER,
+     .status = 200,
+     .answer = "Verifies",
+     .handler = verify_show},
     {.method = "GET",
      .path = "/v1/tasks",
      .queries = "",

@@ -3,6 +3,7 @@
 #include "tasks.h"
 
 #include "facts.h"
+#include "verify.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -129,7 +130,12 @@ void tasks_cancel(const struct request *request, struct reply *reply)
     struct task task;
     if (!route_number(request->name, &id) || !control_port_task_cancel(request->port, id, &task)) {
         refuse_unknown(request, reply);
-    } else if (task_is_over(&task) || task.is_cancel_asked) {
+        return;
+    }
+    if (task.kind == TASK_VERIFY && !task_is_over(&task)) {
+        verify_stop_asked(request, &task);
+    }
+    if (task_is_over(&task) || task.is_cancel_asked) {
         tasks_reply(request, &task, 200, reply);
     } else {
         reply_problem(reply, PROBLEM_NOT_CANCELLABLE,

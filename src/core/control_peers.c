@@ -385,6 +385,14 @@ static void peer_move(struct peer *peer, enum peer_state to)
     peer->state = to;
 }
 
+/* Without a farewell; one that had joined no view had nothing to leave unfinished. */
+static void died(struct control *control, const struct peer *peer)
+{
+    if (peer->epoch > 0) {
+        control_verify_on_death(control);
+    }
+}
+
 static void grow(struct control *control, uint32_t id, const struct heartbeat *beat)
 {
     struct peer *peer = &control->peers[id];
@@ -398,7 +406,7 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     }
     if (peer->nonce != beat->nonce) {
         if (peer->state == PEER_LIVE) {
-            control_verify_on_death(control); /* another run in its place, without a farewell */
+            died(control, peer); /* another run in its place, without a farewell */
         }
         *peer = (struct peer){.nonce_before = peer->nonce, .state = PEER_UNKNOWN};
     }
@@ -577,7 +585,7 @@ static bool bury(struct control *control)
             peer_move(peer, PEER_GONE);
             control->buried_us = control->now_us;
             tell_peer(control, TRACE_PROXY_GONE, id, "lease");
-            control_verify_on_death(control);
+            died(control, peer);
         } else if (peer->stale_on != 0 || peer->missing_us != 0 ||
                    control->now_us >= peer->growth_us + control->options.lease_us) {
             is_doubtful = true;

@@ -218,7 +218,7 @@ static void start(struct control *control, enum control_verify_why why)
     control->verify_run = (struct control_verify_snapshot){
         .is_running = true,
         .why = why,
-        .ticket = is_asked ? control->verify_command.ticket : 0,
+        .tag = is_asked ? control->verify_command.tag : 0,
         .node = plan.node,
         .is_mending = plan.is_mending,
         .started_us = control->now_us,
@@ -347,7 +347,7 @@ static struct control_verify_snapshot run_of(const struct control *control,
 {
     return (struct control_verify_snapshot){
         .why = CONTROL_VERIFY_ASKED,
-        .ticket = command->ticket,
+        .tag = command->tag,
         .node = command->node,
         .is_mending = command->is_mending,
         .started_us = control->now_us,

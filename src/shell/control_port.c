@@ -347,8 +347,11 @@ enum status control_port_command(struct control_port *port,
                                  const struct control_port_request *request,
                                  enum control_result *result)
 {
+    const bool is_verify =
+        request->type == CONTROL_COMMAND_VERIFY || request->type == CONTROL_COMMAND_VERIFY_STOP;
+    const bool is_all = is_verify && request->node == VERIFY_ALL_NODES;
     if (request->pool >= port->parts.config->pool_count ||
-        request->node >= port->parts.pools[request->pool].node_count) {
+        (!is_all && request->node >= port->parts.pools[request->pool].node_count)) {
         return STATUS_NOT_FOUND;
     }
     enum status status = STATUS_FULL;
@@ -364,6 +367,8 @@ enum status control_port_command(struct control_port *port,
                     .ticket = wait->ticket,
                     .node = request->node,
                     .is_forced = request->is_forced,
+                    .is_mending = request->is_mending,
+                    .tag = request->tag,
                 },
         };
         status = mailbox_post(port->parts.inbox, &message, 0);

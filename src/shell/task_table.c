@@ -285,8 +285,60 @@ static void follow_check(struct task *task, const struct control_node_snapshot *
     task_move(task, node->is_check_ok ? TASK_STATE_DONE : TASK_STATE_FAILED, now_us);
 }
 
+static void show_figures(struct task *task, const struct verify_progress *progress)
+{
+    size_t count = 0;
+    for (uint32_t kind = 0; kind < VERIFY_KIND_COUNT; kind++) {
+        task->figures[count++] =
+            (struct task_figure){verify_kind_word((enum verify_kind)kind), progress->found[kind]};
+    }
+    const struct task_figure more[] = {
+        {"mended", progress->mended},
+        {"unmended", progress->unmended},
+        {"unsettled", progress->unsettled},
+        {"forgotten", progress->forgotten},
+    };
+    _Static_assert(VERIFY_KIND_COUNT + sizeof(more) / sizeof(more[0]) <= TASK_FIGURES_MAX,
+                   "each figure has a place");
+    memcpy(task->figures + count, more, sizeof(more));
+    task->done = progress->keys_done;
+    task->total =
+        progress->keys_total > progress->keys_done ? progress->keys_total : progress->keys_done;
+    task->bytes = progress->bytes_done;
+}
+
+static void follow_verify(struct task *task, const struct control_snapshot *control,
+                          uint64_t now_us)
+{
+    const struct control_verify_snapshot *run = &control->verify;
+    if (run->why == CONTROL_VERIFY_ASKED && run->tag == task->asked_us && run->is_running) {
+        if (task->state == TASK_STATE_WAITING) {
+            task_move(task, TASK_STATE_RUNNING, now_us);
+        }
+        show_figures(task, &run->progress);
+        return;
+    }
+    run = &control->verify_asked;
+    if (run->why != CONTROL_VERIFY_ASKED || run->tag != task->asked_us) {
+        set_text(task, "waits until the pool is at rest");
+        return;
+    }
+    show_figures(task, &run->progress);
+    const bool is_cancelled = task->is_cancel_asked && run->phase != VERIFY_DONE;
+    set_text(task, run->failure);
+    task_move(task,
+              is_cancelled                ? TASK_STATE_CANCELLED
+              : run->phase == VERIFY_DONE ? TASK_STATE_DONE
+                                          : TASK_STATE_FAILED,
+              now_us);
+}
+
 static void follow(struct task *task, const struct control_snapshot *control, uint64_t now_us)
 {
+    if (task->kind == TASK_VERIFY) {
+        follow_verify(task, control, now_us);
+        return;
+    }
     if (task->node >= control->node_count) {
         task_move(task, TASK_STATE_FAILED, now_us);
         set_text(task, "the node was removed");
@@ -306,8 +358,7 @@ void task_table_follow(struct task_table *table, uint32_t pool,
     (void)pthread_mutex_lock(&table->mutex);
     for (size_t i = 0; i < TASKS_MAX; i++) {
         struct task *task = &table->tasks[i];
-        if (task->id != 0 && task->pool == pool && !task_is_over(task) &&
-            task->kind != TASK_VERIFY) {
+        if (task->id != 0 && task->pool == pool && !task_is_over(task)) {
             follow(task, control, now_us);
         }
     }

@@ -47,6 +47,7 @@ static const struct trace_names trace_names[TRACE_TYPE_COUNT] = {
     [TRACE_FIRST_START] = {"nodes", NULL, NULL},
     [TRACE_FILL_DONE] = {"items", "took_us", NULL},
     [TRACE_CONFIG_RELOADED] = {"changes", NULL, NULL},
+    [TRACE_VERIFY_DONE] = {"differed", "mended", NULL},
     [TRACE_FLUSHED] = {"delay_s", NULL, NULL},
 };
 

@@ -79,4 +79,10 @@ struct fill_progress fill_progress(const struct fill *fill, uint64_t now_us)
     return (struct fill_progress){.items_done = 10, .items_copied = 10};
 }
 
+void fill_set_rate(struct fill *fill, uint64_t rate_bytes)
+{
+    (void)fill;
+    (void)rate_bytes;
+}
+
 #endif

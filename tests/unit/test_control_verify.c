@@ -46,8 +46,13 @@ START_TEST(death_of_a_proxy_is_followed_by_verifies)
     control_leave(world.proxy[2].control, world.now_us);
     take_actions(2);
     WAIT(see(0)->proxies == 2, 3 * SECOND);
-    pass(3 * SECOND);
+    proxy_start(3); /* it finds that farewell */
+    pass(5 * SECOND);
+    control_leave(world.proxy[3].control, world.now_us);
+    take_actions(3);
+    WAIT(see(0)->proxies == 2, 3 * SECOND);
     ck_assert_uint_eq(see(0)->verify_due_by, VIEW_NO_PROXY);
+    ck_assert_uint_eq(stand_in.begun, 0);
     proxy_kill(1);
     WAIT(see(0)->proxies == 1, 3 * SECOND);
     uint64_t death_us = world.now_us;
@@ -78,10 +83,10 @@ START_TEST(verify_outlives_who_did_it)
 }
 END_TEST
 
-static enum control_result ask_verify(uint32_t node, uint64_t ticket, bool is_mending)
+static enum control_result ask_verify(uint32_t node, uint64_t tag, bool is_mending)
 {
     struct control_command c = {
-        .type = CONTROL_COMMAND_VERIFY, .ticket = ticket, .node = node, .is_mending = is_mending};
+        .type = CONTROL_COMMAND_VERIFY, .tag = tag, .node = node, .is_mending = is_mending};
     control_command(world.proxy[0].control, &c, world.now_us);
     take_actions(0);
     return world.proxy[0].result;
@@ -123,18 +128,18 @@ START_TEST(verify_on_command)
     ck_assert_uint_eq(stand_in.plan.node, 1);
     ck_assert_int_eq(ask_verify(1, 71, true), CONTROL_RESULT_UNCHANGED);
     ck_assert_int_eq(ask_verify(1, 72, false), CONTROL_RESULT_BUSY);
-    WAIT(see(0)->verify_asked.ticket == 70, SECOND);
+    WAIT(see(0)->verify_asked.tag == 70, SECOND);
     ck_assert_int_eq(snap.verify_asked.phase, VERIFY_DONE);
     ck_assert_uint_eq(snap.verify_asked.progress.mended, 3);
     stand_in.is_failing = true;
     ck_assert_int_eq(ask_verify(0, 73, false), CONTROL_RESULT_OK);
-    WAIT(see(0)->verify_asked.ticket == 73, SECOND);
+    WAIT(see(0)->verify_asked.tag == 73, SECOND);
     ck_assert_int_eq(snap.verify_asked.phase, VERIFY_FAILED);
     ck_assert_str_eq(snap.verify_asked.failure, "node 1: made to fail");
     stand_in.is_failing = false;
     ck_assert_int_eq(ask_verify(1, 74, false), CONTROL_RESULT_OK);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_VERIFY_STOP, 0, false), CONTROL_RESULT_OK);
-    WAIT(see(0)->verify_asked.ticket == 74, SECOND);
+    WAIT(see(0)->verify_asked.tag == 74, SECOND);
     ck_assert_str_eq(snap.verify_asked.failure, "stopped");
     ck_assert_int_eq(command(0, CONTROL_COMMAND_VERIFY_STOP, 0, false), CONTROL_RESULT_UNCHANGED);
     world_end();

@@ -75,7 +75,7 @@ enum control_command_type {
     CONTROL_COMMAND_MAINT,
     CONTROL_COMMAND_RESYNC, /* throw the node's data away and fill it again */
     /* Compare copies: node, or VERIFY_ALL_NODES; is_mending. Done when it is taken on; how it goes
-     * is in the snapshot, by its ticket. */
+     * is in the snapshot, by its tag. */
     CONTROL_COMMAND_VERIFY,
     CONTROL_COMMAND_VERIFY_STOP,
 };
@@ -86,6 +86,7 @@ struct control_command {
     uint32_t node;
     bool is_forced;  /* even if no readable copy is left */
     bool is_mending; /* VERIFY */
+    uint64_t tag;    /* VERIFY: the asker's, shown with what became of it */
 };
 
 enum control_result {
@@ -206,8 +207,8 @@ const char *control_verify_why_word(enum control_verify_why why);
 struct control_verify_snapshot {
     bool is_running;
     enum control_verify_why why;
-    uint64_t ticket; /* ASKED: of the command */
-    uint32_t node;   /* or VERIFY_ALL_NODES */
+    uint64_t tag;  /* ASKED: of the command */
+    uint32_t node; /* or VERIFY_ALL_NODES */
     bool is_mending;
     uint64_t started_us;
     uint64_t ended_us;

@@ -126,7 +126,9 @@ struct control_port_request {
     uint32_t pool;
     uint32_t node;
     enum control_command_type type;
-    bool is_forced; /* even if no readable copy is left */
+    bool is_forced;  /* even if no readable copy is left */
+    bool is_mending; /* VERIFY; its node may be VERIFY_ALL_NODES */
+    uint64_t tag;    /* VERIFY: shown with it in the snapshot */
     uint32_t timeout_ms;
 };
 

@@ -41,8 +41,8 @@ enum task_state {
 enum {
     TASK_NO_NODE = 0xffffffff, /* the whole pool */
     TASK_TEXT_BYTES = 120,
-    /* What a verify counts: compared, differing, mended, and a few to spare. */
-    TASK_FIGURES_MAX = 8,
+    /* What a verify counts: each kind of difference, and what became of them. */
+    TASK_FIGURES_MAX = 10,
 };
 
 /* A number that only this kind of task has; shown under its name. */
