@@ -356,6 +356,10 @@ static void log_keys(struct expected *expected, const struct mc_request *request
 static void log_store(struct expected *expected, const struct mc_request *request,
                       struct slice data)
 {
+    if (request->has_cas) {
+        model_log(&expected->log, "cas", request->key, SLICE(""));
+        return;
+    }
     switch ((int)request->command) {
     case MC_SET:
         model_log(&expected->log, "ms S", request->key, data);
@@ -373,7 +377,6 @@ static void log_store(struct expected *expected, const struct mc_request *reques
         model_log(&expected->log, "ms P", request->key, data);
         break;
     default:
-        model_log(&expected->log, "cas", request->key, SLICE(""));
         break;
     }
 }
@@ -392,6 +395,12 @@ static void log_single(struct expected *expected, const struct mc_request *reque
         break;
     case MC_DECR:
         model_log(&expected->log, "decr", request->key, SLICE(""));
+        break;
+    case MC_META_GET:
+        model_log(&expected->log, "mg", request->key, SLICE(""));
+        break;
+    case MC_META_DEBUG:
+        model_log(&expected->log, "me", request->key, SLICE(""));
         break;
     case MC_STATS:
         expected->is_comparable = false; /* it counts the very bytes that are cut */

@@ -193,131 +193,252 @@ static void on_get(struct model_node *node, struct slice word, struct slice line
     bytes_put_text(&node->out, "END\r\n");
 }
 
-/* "mg": an item read back, an expiry set, or whether the key is there. */
+/* Flags of a meta command, each at most once, of those that a dataplane has reason to send. */
+struct flags {
+    uint64_t cas;
+    uint64_t delta;
+    uint64_t initial;
+    uint64_t item_flags;
+    struct slice words;
+    char mode;
+    bool has_cas;
+    bool has_value;
+    bool is_quiet;
+    bool is_vivify;
+    bool is_mark;
+    bool is_emptied;
+};
+
+static void take_flag(struct slice word, struct flags *out)
+{
+    struct slice value = slice_skip(word, 1);
+    int64_t exptime_s;
+    switch (word.ptr[0]) {
+    case 'M':
+        PROMISE(value.len == 1);
+        out->mode = value.ptr[0];
+        return;
+    case 'C':
+        out->has_cas = true;
+        out->cas = number(value);
+        return;
+    case 'D':
+        out->delta = number(value);
+        return;
+    case 'J':
+        out->initial = number(value);
+        return;
+    case 'F':
+        out->item_flags = number(value);
+        return;
+    case 'N':
+        out->is_vivify = true;
+        PROMISE(mc_read_i64(value, &exptime_s));
+        return;
+    case 'T':
+    case 'R':
+        PROMISE(mc_read_i64(value, &exptime_s));
+        return;
+    default:
+        PROMISE(value.len == 0);
+        out->has_value = out->has_value || word.ptr[0] == 'v';
+        out->is_quiet = out->is_quiet || word.ptr[0] == 'q';
+        out->is_mark = out->is_mark || word.ptr[0] == 'I';
+        out->is_emptied = out->is_emptied || word.ptr[0] == 'x';
+        return;
+    }
+}
+
+static struct flags parse_flags(struct slice words, const char *allowed)
+{
+    struct flags flags = {.words = words, .mode = 'S'};
+    bool seen[256] = {false};
+    while (words.len > 0) {
+        struct slice word = next(&words);
+        unsigned char letter = (unsigned char)word.ptr[0];
+        PROMISE(!seen[letter] && strchr(allowed, word.ptr[0]) != NULL);
+        seen[letter] = true;
+        take_flag(word, &flags);
+    }
+    return flags;
+}
+
+/* What the flags ask for, in their order. */
+static void say_flags(struct model_node *node, const struct flags *flags,
+                      const struct model_item *item)
+{
+    struct slice words = flags->words;
+    while (words.len > 0) {
+        char letter = next(&words).ptr[0];
+        if (memchr("cfhlst", letter, 6) == NULL) {
+            continue;
+        }
+        bytes_put_text(&node->out, letter == 't' ? " t-1" : " ");
+        if (letter != 't') {
+            bytes_put(&node->out, slice_of(&letter, 1));
+            bytes_put_number(&node->out, letter == 'c'   ? item->cas
+                                         : letter == 'f' ? item->flags
+                                         : letter == 's' ? item->value.len
+                                                         : 0);
+        }
+    }
+}
+
 static void on_meta_get(struct model_node *node, struct slice line)
 {
     struct slice key = next_key(&line);
-    const struct model_item *item = find(node, key);
-    bool is_read_back = slice_is_equal(line, SLICE("v f t c u"));
-    bool is_touch = line.len > 0 && line.ptr[0] == 'T';
-    if (is_touch) {
-        int64_t exptime_s;
-        PROMISE(mc_read_i64(slice_skip(line, 1), &exptime_s));
-    } else {
-        PROMISE(is_read_back || slice_is_equal(line, SLICE("u")));
+    struct flags flags = parse_flags(line, "bvfhklstucTNR");
+    if (!node->is_read_back_due) {
+        model_log(&node->log, "mg", key, SLICE(""));
     }
-    if (!is_read_back) {
-        model_log(&node->log, is_touch ? "touch" : "cas", key, SLICE(""));
+    node->is_read_back_due = false;
+    const struct model_item *item = find(node, key);
+    bool is_created = item == NULL && flags.is_vivify;
+    if (is_created) {
+        keep(node, key, SLICE(""), 0);
+        item = find(node, key);
     }
     if (item == NULL) {
         bytes_put_text(&node->out, "EN\r\n");
-    } else if (!is_read_back) {
-        bytes_put_text(&node->out, "HD\r\n");
-    } else {
-        bytes_put_text(&node->out, "VA ");
+        return;
+    }
+    bytes_put_text(&node->out, flags.has_value ? "VA " : "HD");
+    if (flags.has_value) {
         bytes_put_number(&node->out, item->value.len);
-        bytes_put_text(&node->out, " f");
-        bytes_put_number(&node->out, item->flags);
-        bytes_put_text(&node->out, " t-1 c");
-        bytes_put_number(&node->out, item->cas);
-        bytes_put_text(&node->out, "\r\n");
+    }
+    say_flags(node, &flags, item);
+    bytes_put_text(&node->out, is_created ? " W\r\n" : "\r\n");
+    if (flags.has_value) {
         bytes_put(&node->out, slice_of(item->value.ptr, item->value.len));
         bytes_put_text(&node->out, "\r\n");
     }
 }
 
-static void on_arithmetic(struct model_node *node, struct slice line)
+static void on_meta_debug(struct model_node *node, struct slice line)
 {
     struct slice key = next_key(&line);
-    struct slice mode = next(&line);
-    bool is_incr = slice_is_equal(mode, SLICE("MI"));
-    PROMISE(is_incr || slice_is_equal(mode, SLICE("MD")));
-    struct slice delta_word = next(&line);
-    PROMISE(delta_word.ptr[0] == 'D' && slice_is_equal(line, SLICE("v")));
-    uint64_t delta = number(slice_skip(delta_word, 1));
-    model_log(&node->log, is_incr ? "incr" : "decr", key, SLICE(""));
+    (void)parse_flags(line, "b");
+    model_log(&node->log, "me", key, SLICE(""));
+    const struct model_item *item = find(node, key);
+    if (item == NULL) {
+        bytes_put_text(&node->out, "EN\r\n");
+        return;
+    }
+    bytes_put_text(&node->out, "ME ");
+    bytes_put(&node->out, key);
+    bytes_put_text(&node->out, " exp=-1 la=0 cas=");
+    bytes_put_number(&node->out, item->cas);
+    bytes_put_text(&node->out, " fetch=no cls=1 size=64\r\n");
+}
+
+static void on_touch(struct model_node *node, struct slice line)
+{
+    struct slice key = next_key(&line);
+    int64_t exptime_s;
+    PROMISE(mc_read_i64(next(&line), &exptime_s) && line.len == 0);
+    model_log(&node->log, "touch", key, SLICE(""));
+    bytes_put_text(&node->out, find(node, key) != NULL ? "TOUCHED\r\n" : "NOT_FOUND\r\n");
+}
+
+static void on_delete(struct model_node *node, struct slice line)
+{
+    struct slice key = next_key(&line);
+    struct flags flags = parse_flags(line, "bCIxFT");
+    model_log(&node->log, "delete", key, SLICE(""));
     struct model_item *item = find(node, key);
-    uint64_t value = 0;
     if (item == NULL) {
         bytes_put_text(&node->out, "NF\r\n");
         return;
     }
-    if (!mc_read_u64(slice_of(item->value.ptr, item->value.len), &value)) {
-        bytes_put_text(&node->out,
-                       "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+    if (flags.has_cas && flags.cas != item->cas) {
+        bytes_put_text(&node->out, "EX\r\n");
         return;
     }
-    value = is_incr ? value + delta : value > delta ? value - delta : 0;
+    if (flags.is_emptied) {
+        keep(node, key, SLICE(""), flags.item_flags);
+    } else if (!flags.is_mark) {
+        forget(item);
+    }
+    bytes_put_text(&node->out, "HD\r\n");
+}
+
+/* Say the number that KEY holds now. */
+static void say_number(struct model_node *node, struct slice key, uint64_t value,
+                       const struct flags *flags)
+{
     struct bytes text = {0};
     bytes_put_number(&text, value);
-    keep(node, key, slice_of(text.ptr, text.len), item->flags);
-    bytes_put_text(&node->out, "VA ");
-    bytes_put_number(&node->out, text.len);
-    bytes_put_text(&node->out, "\r\n");
-    bytes_put(&node->out, slice_of(text.ptr, text.len));
-    bytes_put_text(&node->out, "\r\n");
+    const struct model_item *old = find(node, key);
+    bool is_silent = old != NULL && flags->is_quiet;
+    keep(node, key, slice_of(text.ptr, text.len), old == NULL ? 0 : old->flags);
+    const struct model_item *item = find(node, key);
+    struct model_item none = {.cas = 0};
+    if (!is_silent) {
+        bytes_put_text(&node->out, "VA ");
+        bytes_put_number(&node->out, text.len);
+        say_flags(node, flags, item == NULL ? &none : item);
+        bytes_put_text(&node->out, "\r\n");
+        bytes_put(&node->out, slice_of(text.ptr, text.len));
+        bytes_put_text(&node->out, "\r\n");
+    }
     bytes_clear(&text);
+}
+
+static void on_arithmetic(struct model_node *node, struct slice line)
+{
+    struct slice key = next_key(&line);
+    struct flags flags = parse_flags(line, "bMDCJNTtcqv");
+    PROMISE((flags.mode == 'I' || flags.mode == 'D') && flags.has_value);
+    model_log(&node->log, flags.mode == 'I' ? "incr" : "decr", key, SLICE(""));
+    node->is_read_back_due = true;
+    struct model_item *item = find(node, key);
+    uint64_t value = 0;
+    if (item == NULL && flags.is_vivify) {
+        say_number(node, key, flags.initial, &flags);
+    } else if (item == NULL) {
+        bytes_put_text(&node->out, "NF\r\n");
+    } else if (flags.has_cas && flags.cas != item->cas) {
+        bytes_put_text(&node->out, "EX\r\n");
+    } else if (!mc_read_u64(slice_of(item->value.ptr, item->value.len), &value)) {
+        bytes_put_text(&node->out,
+                       "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
+    } else {
+        value = flags.mode == 'I' ? value + flags.delta
+                                  : (value > flags.delta ? value - flags.delta : 0);
+        say_number(node, key, value, &flags);
+    }
 }
 
 struct store {
     struct slice key;
     struct slice data;
-    uint64_t flags;
-    uint64_t cas;
-    char mode;
-    bool has_cas;
+    struct flags flags;
 };
-
-static struct store parse_store(struct slice key, struct slice flags_words)
-{
-    struct store store = {.key = key, .mode = 'S'};
-    while (flags_words.len > 0) {
-        struct slice word = next(&flags_words);
-        struct slice value = slice_skip(word, 1);
-        int64_t exptime_s;
-        switch (word.ptr[0]) {
-        case 'M':
-            PROMISE(value.len == 1 && memchr("ERAP", value.ptr[0], 4) != NULL);
-            store.mode = value.ptr[0];
-            break;
-        case 'C':
-            store.has_cas = true;
-            store.cas = number(value);
-            break;
-        case 'T':
-            PROMISE(mc_read_i64(value, &exptime_s));
-            break;
-        case 'F':
-            store.flags = number(value);
-            break;
-        default:
-            BROKEN("a flag that ms is given");
-        }
-    }
-    return store;
-}
 
 static const char *store_now(struct model_node *node, const struct store *store)
 {
     struct model_item *item = find(node, store->key);
-    bool wants_item = store->mode == 'R' || store->mode == 'A' || store->mode == 'P';
-    if (store->mode == 'E' ? item != NULL : wants_item && item == NULL) {
-        return "NS\r\n";
+    const struct flags *flags = &store->flags;
+    bool is_appended = flags->mode == 'A' || flags->mode == 'P';
+    bool wants_item = flags->mode == 'R' || (is_appended && !flags->is_vivify);
+    if (flags->mode == 'E' ? item != NULL : wants_item && item == NULL) {
+        return "NS";
     }
-    if (store->has_cas && (item == NULL || item->cas != store->cas)) {
-        return item == NULL ? "NF\r\n" : "EX\r\n";
+    bool is_bound = flags->has_cas && flags->mode != 'E' && !(is_appended && item == NULL);
+    if (is_bound && (item == NULL || item->cas != flags->cas)) {
+        return item == NULL ? "NF" : "EX";
     }
-    if (store->mode != 'A' && store->mode != 'P') {
-        keep(node, store->key, store->data, store->flags);
-        return "HD\r\n";
+    if (!is_appended || item == NULL) {
+        keep(node, store->key, store->data, flags->item_flags);
+        return "HD";
     }
     struct slice old = slice_of(item->value.ptr, item->value.len);
     struct bytes all = {0};
-    bytes_put(&all, store->mode == 'A' ? old : store->data);
-    bytes_put(&all, store->mode == 'A' ? store->data : old);
+    bytes_put(&all, flags->mode == 'A' ? old : store->data);
+    bytes_put(&all, flags->mode == 'A' ? store->data : old);
     keep(node, store->key, slice_of(all.ptr, all.len), item->flags);
     bytes_clear(&all);
-    return "HD\r\n";
+    return "HD";
 }
 
 /* Returns bytes of the data block with its end; 0: not yet whole. */
@@ -325,20 +446,24 @@ static size_t on_store(struct model_node *node, struct slice line, struct slice 
 {
     struct slice key = next_key(&line);
     uint64_t len = number(next(&line));
-    struct store store = parse_store(key, line);
+    struct store store = {.key = key, .flags = parse_flags(line, "bMCTFNIc")};
+    PROMISE(memchr("SERAP", store.flags.mode, 5) != NULL);
     if (behind.len < len + 2) {
         return 0;
     }
     PROMISE(memcmp(behind.ptr + len, "\r\n", 2) == 0);
     store.data = slice_of(behind.ptr, (size_t)len);
     char what[] = "ms M";
-    what[3] = store.has_cas ? 'C' : store.mode;
-    if (store.has_cas) {
-        model_log(&node->log, "cas", key, SLICE(""));
-    } else {
-        model_log(&node->log, what, key, store.data);
-    }
-    bytes_put_text(&node->out, store_now(node, &store));
+    what[3] = store.flags.mode;
+    model_log(&node->log, store.flags.has_cas ? "cas" : what, key,
+              store.flags.has_cas ? SLICE("") : store.data);
+    node->is_read_back_due = store.flags.mode == 'A' || store.flags.mode == 'P';
+    const char *said = store_now(node, &store);
+    bytes_put_text(&node->out, said);
+    const struct model_item *item = find(node, key);
+    struct model_item none = {.cas = 0};
+    say_flags(node, &store.flags, strcmp(said, "HD") == 0 && item != NULL ? item : &none);
+    bytes_put_text(&node->out, "\r\n");
     return (size_t)len + 2;
 }
 
@@ -346,8 +471,10 @@ static void on_stats(struct model_node *node)
 {
     bytes_put_text(&node->out, "STAT pid ");
     bytes_put_number(&node->out, node->pid);
-    bytes_put_text(&node->out,
-                   "\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT cmd_flush 0\r\nEND\r\n");
+    bytes_put_text(
+        &node->out,
+        "\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT cmd_flush 0\r\nSTAT version 1.6.38\r\n"
+        "END\r\n");
 }
 
 bool model_node_execute(struct model_node *node)
@@ -374,12 +501,12 @@ bool model_node_execute(struct model_node *node)
         on_meta_get(node, rest);
     } else if (slice_is_equal(word, SLICE("ma"))) {
         on_arithmetic(node, rest);
+    } else if (slice_is_equal(word, SLICE("me"))) {
+        on_meta_debug(node, rest);
+    } else if (slice_is_equal(word, SLICE("touch"))) {
+        on_touch(node, rest);
     } else if (slice_is_equal(word, SLICE("md"))) {
-        struct slice key = next_key(&rest);
-        PROMISE(rest.len == 0);
-        model_log(&node->log, "delete", key, SLICE(""));
-        bytes_put_text(&node->out, find(node, key) != NULL ? "HD\r\n" : "NF\r\n");
-        forget(find(node, key));
+        on_delete(node, rest);
     } else {
         PROMISE(slice_is_equal(word, SLICE("ms")));
         size_t data = on_store(node, rest, slice_of(node->in.ptr + taken, node->in.len - taken));

@@ -40,9 +40,10 @@ struct model_node {
     struct model_item items[MODEL_ITEMS]; /* more are forgotten at once, as a cache may */
     uint64_t cas;
     uint64_t pid;
-    struct bytes in;  /* sent to it on this connection, not yet executed */
-    struct bytes out; /* answered */
-    struct bytes log; /* of clients' commands, as model_log_* writes them */
+    bool is_read_back_due; /* the next mg asks for what a command before it made */
+    struct bytes in;       /* sent to it on this connection, not yet executed */
+    struct bytes out;      /* answered */
+    struct bytes log;      /* of clients' commands, as model_log_* writes them */
 };
 
 /* Execute the first command of node->in. Returns false: there is no whole one. */
