@@ -59,6 +59,9 @@ struct admin {
     struct MHD_Daemon *daemons[SITE_COUNT]; /* NULL: does not listen */
 };
 
+_Static_assert((int)PATIENCE_CONNECTIONS_MAX == (int)SITE_COUNT * (int)CONNECTIONS_MAX,
+               "each connection has its place in the table of those that owe a head");
+
 struct complaint {
     char *text;
     size_t bytes;
@@ -246,7 +249,9 @@ static enum status serve(struct admin *admin, enum site site, int fd)
         (unsigned int)IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_BYTES_MAX, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
         MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, http_keep_escapes, NULL,
-        MHD_OPTION_NOTIFY_COMPLETED, http_completed, NULL, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_COMPLETED, http_completed, &admin->context.patience,
+        MHD_OPTION_NOTIFY_CONNECTION, patience_on_connection, &admin->context.patience,
+        MHD_OPTION_END);
     const bool is_restored = pthread_sigmask(SIG_SETMASK, &before, NULL) == 0;
     INVARIANT(is_restored);
     if (daemon == NULL) {
@@ -281,6 +286,11 @@ static enum status start_sites(struct admin *admin, const struct admin_options *
     return STATUS_OK;
 }
 
+static void look_at_heads(void *closure)
+{
+    patience_look(closure);
+}
+
 enum status admin_start(const struct admin_options *options, struct control_port *port,
                         struct admin **out, char *error, size_t error_bytes)
 {
@@ -293,11 +303,17 @@ enum status admin_start(const struct admin_options *options, struct control_port
     }
     admin->magic = ADMIN_MAGIC;
     admin->context.port = port;
+    patience_init(&admin->context.patience);
     enum status status = tokens_init(&admin->context.tokens, options->tokens, error, error_bytes);
     if (status != STATUS_OK) {
         goto free_admin;
     }
-    status = words_start(&admin->context.words, port, options->state);
+    status = words_start(&admin->context.words, &(struct words_options){
+                                                    .port = port,
+                                                    .state_path = options->state,
+                                                    .on_tick = look_at_heads,
+                                                    .closure = &admin->context.patience,
+                                                });
     if (status != STATUS_OK) {
         (void)complain(&complaint, status, "start", "no thread could be had");
         goto fini_tokens;
@@ -320,6 +336,7 @@ enum status admin_start(const struct admin_options *options, struct control_port
 fini_tokens:
     tokens_fini(&admin->context.tokens);
 free_admin:
+    patience_fini(&admin->context.patience);
     free(admin);
     return status;
 }
@@ -351,6 +368,7 @@ void admin_stop(struct admin **admin)
     }
     words_stop(&stopped->context.words);
     tokens_fini(&stopped->context.tokens);
+    patience_fini(&stopped->context.patience);
     if (stopped->socket[0] != '\0') {
         (void)unlink(stopped->socket);
     }

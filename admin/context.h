@@ -4,6 +4,7 @@
 #define EVERWARM_ADMIN_CONTEXT_H
 
 #include "counts.h"
+#include "patience.h"
 #include "tokens.h"
 #include "words.h"
 
@@ -16,6 +17,7 @@ struct context {
     struct counts counts;
     struct words words;
     struct tokens tokens;
+    struct patience patience;
     atomic_uint watchers; /* of the event stream, now */
 };
 

@@ -248,6 +248,7 @@ enum MHD_Result http_answer(void *closure, struct MHD_Connection *connection, co
             return MHD_NO;
         }
         *kept = exchange;
+        patience_head_came(&site->context->patience, connection);
         struct gate_head head = {.method = method, .path = path, .version = version};
         return take_head(site, connection, &head, exchange);
     }
@@ -269,10 +270,9 @@ enum MHD_Result http_answer(void *closure, struct MHD_Connection *connection, co
 void http_completed(void *closure, struct MHD_Connection *connection, void **kept,
                     enum MHD_RequestTerminationCode code)
 {
-    (void)closure;
-    (void)connection;
     (void)code;
     struct exchange *exchange = *kept;
+    patience_head_owed(closure, connection); /* the next one, if it stays open */
     if (exchange != NULL) {
         REQUIRE(exchange->magic == EXCHANGE_MAGIC);
         exchange_destroy(&exchange);

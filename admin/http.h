@@ -20,7 +20,8 @@ enum MHD_Result http_answer(void *closure, struct MHD_Connection *connection, co
                             const char *method, const char *version, const char *upload,
                             size_t *upload_bytes, void **exchange);
 
-/* MHD_OPTION_NOTIFY_COMPLETED: frees what http_answer keeps for a request. */
+/* MHD_OPTION_NOTIFY_COMPLETED: frees what http_answer keeps for a request; CLOSURE is a struct
+ * patience. */
 void http_completed(void *closure, struct MHD_Connection *connection, void **exchange,
                     enum MHD_RequestTerminationCode code);
 

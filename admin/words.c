@@ -186,7 +186,7 @@ static size_t collect(struct words *words, const struct proxy_snapshot *snapshot
 static void save(struct words *words)
 {
     (void)pthread_mutex_lock(&words->mutex);
-    const bool is_due = words->is_dirty && words->state_path != NULL;
+    const bool is_due = words->is_dirty && words->options.state_path != NULL;
     words->is_dirty = false;
     (void)pthread_mutex_unlock(&words->mutex);
     struct proxy_snapshot *snapshot = NULL;
@@ -195,8 +195,8 @@ static void save(struct words *words)
     }
     char error[256];
     struct word *all = calloc(WORDS_MAX, sizeof(*all));
-    if (all != NULL &&
-        !state_write(words->state_path, all, collect(words, snapshot, all), error, sizeof(error))) {
+    if (all != NULL && !state_write(words->options.state_path, all, collect(words, snapshot, all),
+                                    error, sizeof(error))) {
         log_line(LOG_LEVEL_ERROR, "state-file", LOG_TEXT("error", error));
     }
     free(all);
@@ -207,9 +207,9 @@ static void load(struct words *words)
 {
     char error[256] = "";
     words->restored_count =
-        words->state_path == NULL
+        words->options.state_path == NULL
             ? 0
-            : state_read(words->state_path, words->restored, error, sizeof(error));
+            : state_read(words->options.state_path, words->restored, error, sizeof(error));
     if (error[0] != '\0') {
         log_line(LOG_LEVEL_WARNING, "state-file", LOG_TEXT("ignored", error));
     }
@@ -277,15 +277,16 @@ static void *keep(void *arg)
         }
         end_words(words);
         save(words);
+        words->options.on_tick(words->options.closure);
     }
 }
 
-enum status words_start(struct words *words, struct control_port *port, const char *state_path)
+enum status words_start(struct words *words, const struct words_options *options)
 {
     memset(words, 0, sizeof(*words));
-    words->port = port;
-    words->state_path = state_path;
-    words->first_event = control_port_events_next(port); /* however late the thread begins */
+    words->options = *options;
+    words->port = options->port;
+    words->first_event = control_port_events_next(words->port); /* however late the thread begins */
     load(words);
     INVARIANT(pthread_mutex_init(&words->mutex, NULL) == 0);
     sigset_t all;

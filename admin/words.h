@@ -27,10 +27,17 @@ struct word {
     char reason[WORDS_REASON_BYTES_MAX + 1]; /* empty: none */
 };
 
-struct words {
+struct words_options {
     struct control_port *port;
-    const char *state_path; /* borrowed; NULL: nothing is written */
-    uint64_t first_event;   /* the keeper's alone, as what follows */
+    const char *state_path;         /* borrowed until words_stop; NULL: nothing is written */
+    void (*on_tick)(void *closure); /* called every second or so, by the thread that keeps words */
+    void *closure;
+};
+
+struct words {
+    struct words_options options;
+    struct control_port *port;
+    uint64_t first_event; /* the keeper's alone, as what follows */
     size_t restored_count;
     struct word restored[WORDS_MAX];
     pthread_mutex_t mutex; /* of the entries */
@@ -44,12 +51,9 @@ struct words {
 /*
  * Begin with no words, and start the thread that keeps them.
  *
- *   state_path  of the state file, borrowed until words_stop; NULL: none
- *
  * Errors  STATUS_SYSTEM: no thread; nothing is to be ended then.
  */
-MUST_CHECK enum status words_start(struct words *words, struct control_port *port,
-                                   const char *state_path);
+MUST_CHECK enum status words_start(struct words *words, const struct words_options *options);
 /* End it; the port's events are closed already, or this waits for a second. */
 void words_stop(struct words *words);
 

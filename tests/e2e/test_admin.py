@@ -79,6 +79,9 @@ def walk(contract, load):
     for plain in ("/", "/metrics", "/livez", "/readyz", "/version", "/openapi.json", "/v1/nodes",
                   "/stats", "/v1/tasks", "/v1/slowlog", "/v1/hotkeys", "/v1/clients"):
         ask("GET", plain, status=200)
+    page = ask("GET", "/", status=200)
+    for file in set(re.findall(r'"/web/([^"]+[.]js)"', page)):
+        ask("GET", "/web/{file}", file=file, status=200)
     for health in ("/livez", "/readyz"):
         assert ask("GET", health, "?verbose", status=200)["ok"]
     assert set(ask("GET", "/stats", "?filter=nodes.*")) == {"nodes"}
@@ -293,15 +296,18 @@ def attack(proxy):
     assert stormy[at] < 0.1, "data waits for admin"
 
 
-def drip_until_closed(proxy):
-    """A body that comes byte by byte is not waited for to its end."""
-    conn = stuck(proxy.admin, b"POST /v1/nodes/a/drain HTTP/1.1\r\nHost: localhost\r\n"
-                              b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n")
+HEAD = b"POST /v1/nodes/a/drain HTTP/1.1\r\nHost: localhost\r\n"
+BODY = b"Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+
+
+def drip_until_closed(proxy, text, drop):
+    """What comes byte by byte is not waited for to its end."""
+    conn = stuck(proxy.admin, text)
     conn.settimeout(1)
     begin = time.monotonic()
     while time.monotonic() - begin < 60:
         try:
-            conn.sendall(b" ")
+            conn.sendall(drop)
             if conn.recv(1) == b"":
                 break
         except socket.timeout:
@@ -310,8 +316,8 @@ def drip_until_closed(proxy):
             break
     took = time.monotonic() - begin
     conn.close()
-    assert took < 30, "a slow body was waited for"
-    say("a dripping body was ended after %.0f s" % took)
+    assert took < 30, "it was waited for"
+    say("dripping %r was ended after %.0f s" % (drop, took))
 
 
 def main():
@@ -334,7 +340,9 @@ def main():
         say("%d routes answer as documented; %d events" % (len(routes), events))
         scrape(proxy)
         attack(proxy)
-        drip_until_closed(proxy)
+        drip_until_closed(proxy, HEAD + BODY, b" ")
+        drip_until_closed(proxy, HEAD, b"x")
+        drip_until_closed(proxy, HEAD + b"\r\n" + HEAD, b"x")
         assert proxy.process.poll() is None
 
 
