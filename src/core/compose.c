@@ -34,6 +34,15 @@ static struct chain end_short(struct dataplane *dp, struct mc_writer *w)
     return compose_copy(dp, slice_of(w->ptr, w->len));
 }
 
+struct chain compose_bump(struct dataplane *dp, struct slice key)
+{
+    char text[SHORT_BYTES_MAX];
+    struct mc_writer w = mc_writer_of(text, sizeof(text));
+    mc_write(&w, SLICE("mg "));
+    mc_write(&w, key);
+    return end_short(dp, &w);
+}
+
 struct chain compose_delete(struct dataplane *dp, const struct txn *txn)
 {
     char text[SHORT_BYTES_MAX];

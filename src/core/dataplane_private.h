@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The dataplane's inside, shared by its files only: session.c (clients), txn.c and decide.c (one
- * command over the replicas), multiget.c, link.c and link_reply.c (nodes), command.c and compose.c
- * (text for the nodes), answer.c (text for clients), deadline.c, inflight.c, dataplane.c (the
- * public face).
+ * command over the replicas), multiget.c, reader.c (who reads a key), link.c and link_reply.c
+ * (nodes), command.c and compose.c (text for the nodes), answer.c (text for clients), deadline.c,
+ * inflight.c, dataplane.c (the public face).
  *
  * The way of a request, with its two queues:
  *
@@ -161,6 +161,7 @@ enum leg_form {
     FORM_META_GET,    /* one meta line, with a value or without */
     FORM_STATS,       /* greeting */
     FORM_VIEW,        /* greeting */
+    FORM_BUMP,        /* a key is in use: whatever one meta line says */
 };
 
 struct leg {
@@ -237,6 +238,7 @@ struct link {
     uint32_t failures; /* attempts in a row */
     struct identity identity;
     uint32_t version;        /* of its memcached: 10638 is 1.6.38; 0: unknown */
+    uint64_t latency_us;     /* of reads, smoothed, in no unit but reader.c's; 0: not known */
     uint64_t clock_offset_s; /* node's time less our monotonic seconds, at the greeting */
     uint64_t seen_epoch;     /* of the view found at the greeting */
     uint32_t ending;         /* connections given up, not yet ended */
@@ -349,7 +351,9 @@ struct dataplane {
     uint64_t ticket_told; /* last reported */
     uint32_t invalidations;
     uint32_t inflight_count;
-    uint64_t starved_us; /* since when no client is read for want of memory; 0: they are */
+    uint64_t starved_us;  /* since when no client is read for want of memory; 0: they are */
+    uint32_t reader_last; /* node that was read from last, where it is not the leader */
+    uint64_t reader_hits;
     struct prng prng;
     struct token_clock token_clock;
     char view_key[POOL_NAME_BYTES_MAX + 32];
@@ -453,6 +457,8 @@ struct slice txn_key(const struct txn *txn);
 /* The tag of replication.md section 3 that a CAS of NODE is shown with; 0 where it is a token. */
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node);
 void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
+/* `ack: leader`: the answer is known, and goes out before the work is over. */
+void txn_answer_early(struct dataplane *dp, struct txn *txn);
 /* What is said behind the reply, and how the command is counted. TEXT is static. */
 void txn_set_text(struct txn *txn, struct slice text, enum dataplane_outcome outcome);
 
@@ -481,8 +487,30 @@ bool txn_is_drained(const struct dataplane *dp);
 /* A view is joined whose nodes are STAY: what others have or have missed of a write is over. */
 void txn_forget_leavers(struct dataplane *dp, node_set stay);
 
+/* --- reader.c --- */
+
+enum { READER_HOLD = -1, READER_NONE = -2 };
+
+/* TXN may be read from any complete node. */
+static inline bool reader_is_free(const struct dataplane *dp, const struct txn *txn)
+{
+    return dp->options.read != DATAPLANE_READ_LEADER && txn->command_type == MC_GET;
+}
+
+/*
+ * Who reads a key of TXN now, none of TRIED: a node, or READER_HOLD (a change of view or a
+ * connection is under way), or READER_NONE.
+ */
+int reader_choose(struct dataplane *dp, const struct txn *txn, uint64_t key_hash, node_set tried);
+/* LINK has answered a read after so long. */
+void reader_learn(struct link *link, uint64_t latency_us);
+/* KEY was read from NODE: now and then the others hear of it, so that they don't evict it. */
+void reader_bump(struct dataplane *dp, struct slice key, uint32_t node);
+
 /* --- compose.c: all return an empty chain when there is no memory --- */
 
+/* Asks for no more than that KEY be noted as used. */
+struct chain compose_bump(struct dataplane *dp, struct slice key);
 struct chain compose_delete(struct dataplane *dp, const struct txn *txn);
 /* The data of TXN's command (add, replace, cas) under the head of a plain store. */
 struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn);

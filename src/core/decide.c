@@ -113,6 +113,7 @@ static void on_decided(struct dataplane *dp, struct txn *txn, struct leg *leg,
     }
     give_back(dp, txn, leg);
     leg_drop(dp, leg);
+    txn_answer_early(dp, txn);
     txn_spread(dp, txn, dp->topology->complete & ~txn->acked);
 }
 
@@ -147,6 +148,7 @@ static void on_meta_get(struct dataplane *dp, struct txn *txn, struct leg *leg)
         txn_finish(dp, txn);
         return;
     }
+    txn_answer_early(dp, txn);
     txn_spread(dp, txn, dp->topology->complete & ~txn->acked);
 }
 
@@ -180,6 +182,7 @@ static void on_gat(struct dataplane *dp, struct txn *txn, struct leg *leg,
         txn_finish(dp, txn);
         return;
     }
+    txn_answer_early(dp, txn);
     txn_spread(dp, txn, dp->topology->complete & ~txn->acked);
 }
 

@@ -63,6 +63,9 @@ static void complete(struct dataplane *dp, struct link *link, const struct mc_re
         link->has_answered = true;
     }
     histogram_record(&stats->latency, dp->now_us - leg->since_us);
+    if (dp->options.read == DATAPLANE_READ_NEAREST) {
+        reader_learn(link, dp->now_us - leg->since_us);
+    }
     if (leg->txn != NULL) {
         dp->last_leg.serial = leg->txn->serial;
         dp->last_leg.since_us = leg->since_us;
@@ -491,6 +494,13 @@ static size_t take_reply(struct dataplane *dp, struct link *link, const struct m
         return leg->replies == 0 ? take_line(dp, link, reply) : take_item(dp, link, reply);
     case FORM_META_GET:
         return take_meta_get(dp, link, reply, input);
+    case FORM_BUMP:
+        if (reply->kind != MC_REPLY_HD && reply->kind != MC_REPLY_EN &&
+            !reply_is_error(reply->kind)) {
+            return 0;
+        }
+        complete(dp, link, reply);
+        return reply->line_bytes;
     case FORM_STATS:
         return take_stats(dp, link, reply);
     case FORM_VIEW:
@@ -525,6 +535,7 @@ static bool body_done(struct dataplane *dp, struct link *link)
         return true;
     case FORM_LINE:
     case FORM_STATS:
+    case FORM_BUMP:
         break;
     }
     UNREACHABLE();

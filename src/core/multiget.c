@@ -1,59 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Reads. Each key is read from its leader; a read of many keys is one request to each leader, and
- * the answers are put together in the order of the keys.
+ * Reads. Each key is read from where reader.c says; a read of many keys is one request to each of
+ * these nodes, and the answers are put together in the order of the keys.
  *
  * A read that a lost link leaves behind goes to another complete replica at once, without waiting
  * for a change of view (replication.md section 6), with one exception: behind an unfinished write
  * of the same client it waits, so that a client's pipeline sees its own writes.
  */
 #include "dataplane_private.h"
-
-#include "everwarm/core/rule.h"
-
-enum { READER_HOLD = -1, READER_NONE = -2 };
-
-/*
- * Who reads a key now: a node, or READER_HOLD (a change of view or a connection is under way), or
- * READER_NONE. While a change is under way a key is read where both views agree, or from its new
- * leader once the old one can't be reached: it is complete in both, and holds what was
- * acknowledged.
- */
-static int choose(const struct dataplane *dp, uint64_t key_hash, node_set tried)
-{
-    const struct topology *t = dp->topology;
-    if (t == NULL || t->is_holding || dp->is_lapsed) {
-        return READER_HOLD;
-    }
-    node_set usable = 0;
-    bool is_coming = false;
-    node_set readable = t->complete | (RULE(READ_COMPLETE) ? 0 : t->chained);
-    for (node_set left = readable & ~tried; left != 0; left &= left - 1) {
-        uint32_t node = node_set_first(left);
-        if (link_is_usable(dp, node)) {
-            usable |= node_set_of(node);
-        } else if (link_is_coming(dp, node)) {
-            is_coming = true;
-        }
-    }
-    if (usable == 0) {
-        return is_coming || (dp->next != NULL && t->complete != 0) ? READER_HOLD : READER_NONE;
-    }
-    uint32_t leader =
-        RULE(READ_COMPLETE) ? topology_leader(t, key_hash) : topology_first(t, key_hash, readable);
-    if (dp->next != NULL) {
-        if (dp->next->leaders == 0 || dp->next->is_holding) {
-            return READER_HOLD;
-        }
-        uint32_t later = topology_leader(dp->next, key_hash);
-        if (later != leader) {
-            bool is_here = (usable & node_set_of(later)) != 0;
-            return is_here && (usable & node_set_of(leader)) == 0 ? (int)later : READER_HOLD;
-        }
-    }
-    return (int)((usable & node_set_of(leader)) != 0 ? leader
-                                                     : topology_first(t, key_hash, usable));
-}
 
 struct slice multiget_keys(const struct txn *txn)
 {
@@ -100,13 +54,28 @@ static struct chain share_of(struct dataplane *dp, const struct txn *txn, const 
     return journal_commit(&dp->requests, w.len);
 }
 
+/* Any complete node is good for all keys. */
+static bool begin_whole(struct dataplane *dp, struct txn *txn)
+{
+    int node = reader_choose(dp, txn, 0, 0);
+    if (node == READER_NONE) {
+        answer_unreadable(dp, txn);
+    } else if (node != READER_HOLD) {
+        begin_one(dp, txn, (uint32_t)node);
+    }
+    return node != READER_HOLD;
+}
+
 static bool begin_many(struct dataplane *dp, struct txn *txn)
 {
     uint8_t nodes[MULTIGET_KEYS_MAX];
     node_set used = 0;
     struct slice keys = multiget_keys(txn);
+    if (reader_is_free(dp, txn)) {
+        return begin_whole(dp, txn);
+    }
     for (uint32_t i = 0; i < txn->key_count; i++) {
-        int node = choose(dp, topology_hash(mc_next_word(&keys)), 0);
+        int node = reader_choose(dp, txn, topology_hash(mc_next_word(&keys)), 0);
         if (node == READER_HOLD) {
             return false;
         }
@@ -174,7 +143,7 @@ bool multiget_begin(struct dataplane *dp, struct txn *txn)
         txn->tries++;
         return true;
     }
-    int node = choose(dp, txn->key_hash, 0);
+    int node = reader_choose(dp, txn, txn->key_hash, 0);
     if (node == READER_HOLD) {
         return false;
     }
@@ -274,6 +243,10 @@ static void merge(struct dataplane *dp, struct txn *txn)
             is_out_of_memory = !merge_key(dp, txn, key, &merged); /* cuts a block in two */
         }
     }
+    if (hits > 0 && txn->parts->next == NULL) {
+        struct slice keys = multiget_keys(txn);
+        reader_bump(dp, mc_next_word(&keys), txn->parts->node);
+    }
     drop_parts(dp, txn);
     dp->stats.keys_hit += hits;
     dp->stats.keys_missed += txn->key_count - hits;
@@ -317,6 +290,9 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
     bool has_end = leg->has_end;
     dp->stats.keys_hit += is_hit;
     dp->stats.keys_missed += !is_hit;
+    if (is_hit) {
+        reader_bump(dp, txn_key(txn), leg->node);
+    }
     txn->reply = leg->reply.chain;
     if (has_end && txn->is_part) {
         txn->reply.len -= 5;
@@ -327,27 +303,125 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
                is_hit ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
 }
 
-/* The client wrote to this key in the same pipeline, after it: another replica may show that. */
+/* --- A miss that may be a hit elsewhere (replication.md section 8, `miss_fallback`) --- */
+
+/* What is found so is answered and stored nowhere: it might undo a delete. */
+static bool is_falling_back(const struct dataplane *dp)
+{
+    switch (dp->options.miss_fallback) {
+    case DATAPLANE_FALLBACK_AUTO: /* after a first start's trust, or a lost last copy */
+        return dp->topology != NULL && dp->topology->is_young;
+    case DATAPLANE_FALLBACK_ALWAYS:
+        return true;
+    case DATAPLANE_FALLBACK_NEVER:
+        return false;
+    }
+    UNREACHABLE();
+}
+
+/* Does the client write a key of this read behind it? Another replica may show that already. */
 static bool has_write_behind(const struct txn *txn)
 {
     for (const struct txn *t = txn->next; t != NULL; t = t->next) {
-        if (!txn_is_read(t) && t->key_hash == txn->key_hash) {
+        bool is_key = txn->key_count > 1 || t->key_hash == txn->key_hash;
+        if (is_key && !txn_is_read(t)) {
             return true;
         }
     }
     return false;
 }
 
-/* First-start trust, or a lost last copy: a miss of one replica may be a hit of another
- * (replication.md section 8, `auto`). What is found there is not stored anywhere. */
+static void skip_bytes(struct chain *view, uint32_t count)
+{
+    while (count > 0) {
+        uint32_t here = view->head->used - view->off;
+        here = here < count ? here : count;
+        view->off += here;
+        view->len -= here;
+        count -= here;
+        if (view->off == view->head->used && view->len > 0) {
+            view->head = view->head->next;
+            view->off = 0;
+        }
+    }
+}
+
+/* The keys that LEG asked for and its answer has not, as a request; empty: no memory. */
+static struct chain missing_of(struct dataplane *dp, const struct txn *txn, const struct leg *leg)
+{
+    struct slice asked =
+        slice_of(leg->request.head->data + leg->request.off, leg->request.len - 2u);
+    char *to = journal_reserve(&dp->requests, &dp->chunks, leg->request.len);
+    if (to == NULL) {
+        return (struct chain){0};
+    }
+    struct mc_writer w = mc_writer_of(to, leg->request.len);
+    mc_write(&w, slice_of(asked.ptr, txn->places.key_off - 1u));
+    struct slice keys = slice_skip(asked, txn->places.key_off);
+    struct chain left = leg->reply.chain;
+    left.len -= leg->has_end ? 5 : 0;
+    for (struct slice key = mc_next_word(&keys); key.len > 0; key = mc_next_word(&keys)) {
+        if (left.len > 0) {
+            char text[MC_KEY_BYTES_MAX + 96];
+            struct mc_reply reply;
+            struct slice line = head_line(&left, text, sizeof(text));
+            enum mc_parse parse = mc_reply_parse(line, 0, MC_VALUE_BYTES_MAX, &reply);
+            INVARIANT(parse == MC_PARSE_DONE && reply.kind == MC_REPLY_VALUE);
+            if (slice_is_equal(reply.key, key)) {
+                skip_bytes(&left, (uint32_t)(line.len + reply.value_bytes + 2));
+                continue;
+            }
+        }
+        mc_write(&w, SLICE(" "));
+        mc_write(&w, key);
+    }
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(!w.is_full);
+    return journal_commit(&dp->requests, w.len);
+}
+
+static uint32_t keys_in(const struct txn *txn, const struct leg *leg)
+{
+    struct slice keys = slice_of(leg->request.head->data + leg->request.off + txn->places.key_off,
+                                 leg->request.len - txn->places.key_off - 2u);
+    uint32_t count = 0;
+    while (mc_next_word(&keys).len > 0) {
+        count++;
+    }
+    return count;
+}
+
+/* Ask the next node for what LEG, of many keys, has not found; LEG becomes a part. */
+static void ask_missing(struct dataplane *dp, struct txn *txn, const struct leg *leg)
+{
+    node_set tried = leg->tried | node_set_of(leg->node);
+    if (leg->hits >= keys_in(txn, leg) || !link_has_room(dp, 1)) {
+        return;
+    }
+    struct chain missing = missing_of(dp, txn, leg);
+    if (missing.head == NULL) {
+        return;
+    }
+    struct slice keys = slice_of(missing.head->data + missing.off + txn->places.key_off,
+                                 missing.len - txn->places.key_off - 2u);
+    int node = reader_choose(dp, txn, topology_hash(mc_next_word(&keys)), tried);
+    if (node >= 0) {
+        enum leg_form form = command_form((enum mc_command)txn->command_type);
+        struct leg *next = link_send(dp, (uint32_t)node, txn, form, missing);
+        next->tried = tried;
+        txn->legs++;
+        txn->waiting |= node_set_of((uint32_t)node);
+    }
+    chain_drop(&dp->chunks, &missing);
+}
+
 static bool ask_another(struct dataplane *dp, struct txn *txn, struct leg *leg)
 {
-    if (leg->hits > 0 || txn->key_count > 1 || dp->topology == NULL || !dp->topology->is_young ||
-        has_write_behind(txn)) {
+    if (leg->hits > 0 || txn->key_count > 1 || !is_falling_back(dp) || has_write_behind(txn)) {
         return false;
     }
     leg->tried |= node_set_of(leg->node);
-    int node = choose(dp, txn->key_hash, leg->tried);
+    int node = reader_choose(dp, txn, txn->key_hash, leg->tried);
     if (node < 0) {
         return false;
     }
@@ -360,6 +434,10 @@ void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
                      const struct mc_reply *reply)
 {
     bool is_error = reply->kind != MC_REPLY_END || leg->is_out_of_memory;
+    if (txn->key_count > 1 && !is_error && !txn->is_answered && !txn->is_restart &&
+        is_falling_back(dp) && !has_write_behind(txn)) {
+        ask_missing(dp, txn, leg);
+    }
     if (txn->legs == 1 && txn->parts == NULL && !txn->is_answered && !txn->is_restart &&
         !is_error) {
         if (!ask_another(dp, txn, leg)) {
@@ -399,7 +477,7 @@ void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg
         txn->tries++;
         uint64_t key_hash =
             txn->key_count == 1 ? txn->key_hash : topology_hash(mc_next_word(&keys));
-        node = choose(dp, key_hash, leg->tried);
+        node = reader_choose(dp, txn, key_hash, leg->tried);
     }
     if (node >= 0) {
         txn->waiting |= node_set_of((uint32_t)node);

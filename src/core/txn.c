@@ -196,6 +196,18 @@ static void release_answer(struct dataplane *dp, struct txn *txn)
     }
 }
 
+/* `ack: leader`: the answer is known, the rest goes on as ever, with the deadline that it has. */
+void txn_answer_early(struct dataplane *dp, struct txn *txn)
+{
+    if (dp->options.ack != DATAPLANE_ACK_LEADER || txn->is_answered || txn->is_internal ||
+        txn->is_doubtful) {
+        return;
+    }
+    uint64_t since_us = txn->started_us;
+    release_answer(dp, txn);
+    deadline_set(dp, txn, since_us);
+}
+
 void txn_set_text(struct txn *txn, struct slice text, enum dataplane_outcome outcome)
 {
     if (is_answer_fixed(txn)) {
@@ -698,6 +710,9 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
     bool is_leader = txn->state == TXN_WRITING && node == txn->leader;
     if (is_leader) {
         on_plain_leader(dp, txn, leg);
+        if (!txn->is_leader_error && !txn->is_too_large) {
+            txn_answer_early(dp, txn);
+        }
         txn->was_done |= kind == MC_REPLY_HD ? node_set_of(node) : 0;
         if (!RULE(ALL_ACK)) {
             release_answer(dp, txn);

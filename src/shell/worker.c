@@ -35,6 +35,9 @@ enum {
     /* Deadlines are a request's and a connection's: a hundredth of the shortest is fine enough. */
     TICK_US = 20 * CLOCK_US_PER_MS,
     PUBLISH_US = 100 * CLOCK_US_PER_MS,
+    /* One read hit in so many tells the other replicas that its key is in use. memcached itself
+     * moves an item once a minute at most, so what is read often is moved all the same. */
+    BUMP_EVERY = 64,
     /* Control posts two or three messages a change of view, of which there are a few a second; a
      * worker that lets so many gather has hung for minutes, which is a bug of ours. */
     MESSAGES_MAX = 4096,
@@ -339,6 +342,17 @@ static size_t share_bytes(const struct config *config)
     return (size_t)(bytes / CHUNK_BYTES * CHUNK_BYTES);
 }
 
+static const enum dataplane_read reads[] = {
+    [CONFIG_READ_LEADER] = DATAPLANE_READ_LEADER,
+    [CONFIG_READ_NEAREST] = DATAPLANE_READ_NEAREST,
+    [CONFIG_READ_SPREAD] = DATAPLANE_READ_SPREAD,
+};
+static const enum dataplane_fallback fallbacks[] = {
+    [CONFIG_FALLBACK_AUTO] = DATAPLANE_FALLBACK_AUTO,
+    [CONFIG_FALLBACK_ALWAYS] = DATAPLANE_FALLBACK_ALWAYS,
+    [CONFIG_FALLBACK_NEVER] = DATAPLANE_FALLBACK_NEVER,
+};
+
 static enum status init_dataplane(struct worker_pool *pool)
 {
     const struct worker_options *options = &pool->worker->options;
@@ -356,6 +370,10 @@ static enum status init_dataplane(struct worker_pool *pool)
         .connect_timeout_us = own->connect_timeout_us,
         .on_no_replica = own->on_no_replica == CONFIG_NO_REPLICA_MISS ? DATAPLANE_ANSWER_MISS
                                                                       : DATAPLANE_ANSWER_ERROR,
+        .read = reads[own->read],
+        .miss_fallback = fallbacks[own->miss_fallback],
+        .ack = own->ack == CONFIG_ACK_ALL ? DATAPLANE_ACK_ALL : DATAPLANE_ACK_LEADER,
+        .bump_every = BUMP_EVERY,
         .version = SLICE(EVERWARM_VERSION_MEMCACHED),
     };
     if (getrandom(&dataplane.seed, sizeof(dataplane.seed), 0) != sizeof(dataplane.seed)) {

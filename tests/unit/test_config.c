@@ -91,9 +91,9 @@ static const struct sample SAMPLES[] = {
     {KEY_SCOPE_POOL, "distribution", "\"rendezvous\"", "1", "\"ketama\""},
     {KEY_SCOPE_POOL, "hash", "\"xxh3\"", "1", "\"md5\""},
     {KEY_SCOPE_POOL, "hash_tag", "null", "1", "\"{}\""},
-    {KEY_SCOPE_POOL, "read", "\"leader\"", "1", "\"spread\""},
-    {KEY_SCOPE_POOL, "ack", "\"all\"", "1", "\"leader\""},
-    {KEY_SCOPE_POOL, "miss_fallback", "\"auto\"", "true", "\"always\""},
+    {KEY_SCOPE_POOL, "read", "\"spread\"", "1", "\"any\""},
+    {KEY_SCOPE_POOL, "ack", "\"leader\"", "1", "\"none\""},
+    {KEY_SCOPE_POOL, "miss_fallback", "\"always\"", "true", "\"sometimes\""},
     {KEY_SCOPE_POOL, "on_no_replica", "\"error\"", "1", "\"hit\""},
     {KEY_SCOPE_POOL, "timeouts.connect", "\"100ms\"", "100", "\"0\""},
     {KEY_SCOPE_POOL, "timeouts.request", "\"2s\"", "2", "\"1h\""},
@@ -264,6 +264,9 @@ START_TEST(defaults_are_those_of_the_design)
     ck_assert_uint_eq(pool->fill_window_count, 256);
     ck_assert_uint_eq(pool->settle_delay_us, 20000);
     ck_assert(pool->is_verify_background);
+    ck_assert_int_eq(pool->read, CONFIG_READ_LEADER);
+    ck_assert_int_eq(pool->ack, CONFIG_ACK_ALL);
+    ck_assert_int_eq(pool->miss_fallback, CONFIG_FALLBACK_AUTO);
     ck_assert_uint_eq(pool->verify_rate_bytes, 2 << 20);
     ck_assert_uint_eq(pool->node_count, 2);
     ck_assert_str_eq(pool->nodes[1].name, "b:1");
@@ -316,7 +319,7 @@ START_TEST(what_is_not_built_is_said)
     assert_bad(WITH_NODES(",\n\"distribution\": \"ketama\""), 2, 17,
                "distribution: \"ketama\" is not built yet in this release; use \"rendezvous\"");
     assert_bad(WITH_NODES(",\n\"replicas\": 2"), 2, 13, "shards are not built yet");
-    assert_bad(WITH_NODES(",\n\"read\": \"nearest\""), 2, 9, "not built yet in this release");
+    assert_bad(WITH_NODES(",\n\"split\": \"stop\""), 2, 10, "not built yet in this release");
     assert_bad(WITH_NODES(",\n\"hash_tag\": \"{}\""), 2, 13, "hash tags are not built yet");
     assert_bad("{\"nodes\": [{\"address\": \"a\",\n \"weight\": 3}]}", 2, 12,
                "nodes[0].weight: weights are not built yet");

@@ -25,6 +25,10 @@ enum {
 };
 
 /* What a read gets when no complete replica is left. */
+enum config_read { CONFIG_READ_LEADER, CONFIG_READ_NEAREST, CONFIG_READ_SPREAD };
+enum config_ack { CONFIG_ACK_ALL, CONFIG_ACK_LEADER };
+enum config_fallback { CONFIG_FALLBACK_AUTO, CONFIG_FALLBACK_ALWAYS, CONFIG_FALLBACK_NEVER };
+
 enum config_no_replica {
     CONFIG_NO_REPLICA_MISS,
     CONFIG_NO_REPLICA_ERROR,
@@ -63,6 +67,9 @@ struct config_pool {
     struct address_list listen;         /* all of them; the first pool's with the top-level ones */
     struct config_node nodes[NODES_MAX];
     size_t node_count; /* 1..NODES_MAX */
+    enum config_read read;
+    enum config_ack ack;
+    enum config_fallback miss_fallback;
     enum config_no_replica on_no_replica;
     uint64_t connect_timeout_us;
     uint64_t request_timeout_us; /* above lease_us + 2 x health_interval_us */

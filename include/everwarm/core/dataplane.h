@@ -29,6 +29,14 @@
 #include <stdint.h>
 
 enum dataplane_on_no_replica { DATAPLANE_ANSWER_MISS, DATAPLANE_ANSWER_ERROR };
+enum dataplane_read { DATAPLANE_READ_LEADER, DATAPLANE_READ_NEAREST, DATAPLANE_READ_SPREAD };
+enum dataplane_fallback {
+    DATAPLANE_FALLBACK_AUTO,
+    DATAPLANE_FALLBACK_ALWAYS,
+    DATAPLANE_FALLBACK_NEVER,
+};
+/* Whose answers a write waits for before it is answered; it reaches all in any case. */
+enum dataplane_ack { DATAPLANE_ACK_ALL, DATAPLANE_ACK_LEADER };
 
 struct dataplane_options {
     struct view_names names; /* borrowed for the dataplane's life */
@@ -42,6 +50,10 @@ struct dataplane_options {
     uint64_t connect_timeout_us;
     uint64_t seed; /* for jitter */
     enum dataplane_on_no_replica on_no_replica;
+    enum dataplane_read read;
+    enum dataplane_fallback miss_fallback;
+    enum dataplane_ack ack;
+    uint32_t bump_every; /* one read hit in so many is told the other replicas' LRU; 0: none */
     struct slice version; /* what "version" answers after "VERSION ", borrowed */
 };
 
