@@ -280,7 +280,7 @@ static void lose(struct dataplane *dp, struct link *link, enum wire_end end)
 
 static uint32_t given_up_count(const struct link *link)
 {
-    return link->ending + (link->is_unproven ? 1 : 0);
+    return RULE(EOF) ? link->ending + (link->is_unproven ? 1 : 0) : 0;
 }
 
 static void tell_given_up(struct dataplane *dp, struct link *link)

@@ -714,9 +714,6 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
             txn_answer_early(dp, txn);
         }
         txn->was_done |= kind == MC_REPLY_HD ? node_set_of(node) : 0;
-        if (!RULE(ALL_ACK)) {
-            release_answer(dp, txn);
-        }
         if (!RULE(CHAIN_BEHIND_ALL)) {
             chain_early(dp, txn);
         }

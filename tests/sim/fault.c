@@ -221,6 +221,15 @@ static void fault_trouble(struct proxy *p, uint64_t until_us)
     p->troubled_us = until_us + 2 * WORLD_REQUEST_US;
 }
 
+/* An operator's word while a proxy is silent: the others go on without it. */
+static void fault_command_later(struct world *world)
+{
+    if (world_chance(world, 60)) {
+        uint64_t at_us = world->now_us + WORLD_LEASE_US + 100000 + world_below(world, 800000);
+        world_post(world, at_us, WORLD_FAULT, 2, 0, 0);
+    }
+}
+
 static void fault_pause_proxy(struct world *world, uint32_t node)
 {
     (void)node;
@@ -231,6 +240,7 @@ static void fault_pause_proxy(struct world *world, uint32_t node)
         world_trace(world, "FAULT p%u stops for %llu us", number, (unsigned long long)for_us);
         p->paused_us = world->now_us + for_us;
         fault_trouble(p, p->paused_us);
+        fault_command_later(world);
     }
 }
 
@@ -262,6 +272,7 @@ static void fault_crash_proxy(struct world *world, uint32_t node)
         p->paused_us = 0;
         proxy_crash(world, number);
         fault_trouble(p, world->now_us + for_us);
+        fault_command_later(world);
         world_post(world, world->now_us + for_us, WORLD_PROXY_START, number, 0, 0);
     }
 }
@@ -320,6 +331,10 @@ void fault_strike(struct world *world, uint32_t phase)
         return;
     }
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
+    if (phase == 2) {
+        fault_command(world, node);
+        return;
+    }
     bool is_tame = fault_is_tame(world, node);
     if (!is_tame && !world->is_wild) {
         /* Later; if the pool does not become whole in time, the run ends without this one. */

@@ -309,6 +309,7 @@ void net_start(struct world *world, uint32_t node)
 void net_thaw(struct world *world, uint32_t node)
 {
     struct node *n = &world->nodes[node];
+    world_hurry(world, 20000);
     n->is_frozen = false;
     n->generation++;
     for (uint32_t i = 0; i < world->conn_count; i++) {
@@ -329,6 +330,7 @@ void net_stall(struct world *world, struct conn *conn, uint64_t for_us)
 void net_cut(struct world *world, struct conn *conn)
 {
     const struct node *node = &world->nodes[conn->node];
+    world_hurry(world, 50000);
     bool is_late = world->options.has_late_packets && world_chance(world, 30) &&
                    world->now_us >= world->proxies[conn->proxy].paused_us;
     if (is_late && conn->side == CONN_OPEN) {

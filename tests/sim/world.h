@@ -75,7 +75,7 @@ enum world_event {
     WORLD_CLIENT_OPEN,  /* a: client */
     WORLD_TO_SERVER,    /* a: client, b: generation, c: segment: client's bytes to its proxy */
     WORLD_TO_CLIENT,    /* a: client, b: generation, c: segment */
-    WORLD_FAULT,        /* a: 0 it comes, 1 it is here */
+    WORLD_FAULT,        /* a: 0 it comes, 1 it is here, 2 an operator's word */
     WORLD_PROXY_START,  /* a: proxy */
     WORLD_WATCH,        /* deadlines of requests (C6) and what is seen from outside */
 };

@@ -36,7 +36,6 @@
     X(LEASE, "a proxy goes on when its lease is over")                                             \
     X(LEASE_FROM_SENDING, "the lease counts from the answer to a heartbeat")                       \
     X(IN_ORDER, "a write passes an older one to its key that will be sent again")                  \
-    X(ALL_ACK, "a write is answered when the leader has it")                                       \
     X(DOUBT, "a key whose write was answered by an error is left as it is")                        \
     X(CAS_TAG, "a cas with another node's number is sent to the leader")                           \
     X(DEADLINE, "requests have no deadline")
