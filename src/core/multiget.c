@@ -288,9 +288,10 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
 {
     bool is_hit = leg->hits > 0;
     bool has_end = leg->has_end;
-    dp->stats.keys_hit += is_hit;
-    dp->stats.keys_missed += !is_hit;
-    if (is_hit) {
+    bool is_read = txn->command_type != MC_META_DEBUG;
+    dp->stats.keys_hit += is_read && is_hit;
+    dp->stats.keys_missed += is_read && !is_hit;
+    if (is_read && is_hit && !txn->is_base64) {
         reader_bump(dp, txn_key(txn), leg->node);
     }
     txn->reply = leg->reply.chain;

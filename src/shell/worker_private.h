@@ -90,6 +90,8 @@ struct worker_pool {
     bool is_stalled; /* the report below does not fit into control's mailbox: actions wait */
     struct control_report stalled_report;
     uint64_t published_at_us;
+    uint64_t foreign_told; /* clients that spoke HTTP or TLS, as of the last log line of them */
+    uint64_t foreign_told_at_us;
     struct client_conn *clients; /* clients_max of them, touched on demand */
     struct client_conn *free_clients;
     uint32_t fresh_client; /* slots from here on were never used */

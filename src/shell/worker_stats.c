@@ -2,6 +2,8 @@
 /* A worker's figures: copied by itself now and then under its mutex, added up by who asks. */
 #include "worker_private.h"
 
+#include "everwarm/shell/log.h"
+
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -29,6 +31,21 @@ static void tell_others(struct worker_pool *pool)
     dataplane_set_others(pool->dataplane, &totals);
 }
 
+/* Somebody speaks HTTP or TLS to the data port: a mistake, or a probe. One line a minute. */
+static void tell_foreign(struct worker_pool *pool, const struct dataplane_stats *stats)
+{
+    enum { REPEAT_US = 60 * 1000 * 1000 };
+    uint64_t now_us = pool->worker->now_us;
+    bool is_due = pool->foreign_told == 0 || now_us - pool->foreign_told_at_us >= REPEAT_US;
+    if (stats->foreign_protocols == pool->foreign_told || !is_due) {
+        return;
+    }
+    log_line(LOG_LEVEL_WARNING, "foreign-protocol", LOG_TEXT("was", "HTTP or TLS"),
+             LOG_NUMBER("clients", stats->foreign_protocols - pool->foreign_told));
+    pool->foreign_told = stats->foreign_protocols;
+    pool->foreign_told_at_us = now_us;
+}
+
 void worker_stats_publish(struct worker_pool *pool)
 {
     struct worker *worker = pool->worker;
@@ -43,6 +60,7 @@ void worker_stats_publish(struct worker_pool *pool)
     worker->published.loop_lag_us = worker->lag_us;
     memcpy(worker->published.closes, worker->closes, sizeof(worker->closes));
     (void)pthread_mutex_unlock(&worker->publish);
+    tell_foreign(pool, stats);
     pool->is_dirty = false;
     pool->published_at_us = worker->now_us;
     tell_others(pool);
