@@ -31,7 +31,7 @@ enum {
 /* Ends are looked for once a second; a node that is to be away for longer than a month is to be
  * removed. */
 #define FOR_US_MIN UINT64_C(1000000)
-#define FOR_US_MAX (31 * 24 * UINT64_C(3600000000))
+#define FOR_US_MAX (UINT64_C(31) * 24 * UINT64_C(3600000000))
 
 static bool read_force(const struct request *request, struct reply *reply, bool *out)
 {

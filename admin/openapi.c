@@ -145,7 +145,7 @@ static void name_operation(const struct route *route, char *out, size_t bytes)
     for (const char *c = route->path; *c != '\0' && used + 1 < bytes; c++) {
         if (isalnum((unsigned char)*c)) {
             out[used++] = *c;
-        } else if (out[used - 1] != '_' && c[1] != '\0') {
+        } else if (used > 0 && out[used - 1] != '_' && c[1] != '\0') {
             out[used++] = '_';
         }
     }

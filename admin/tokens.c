@@ -163,19 +163,25 @@ static const char *check_file(int fd)
     return found.st_size > FILE_BYTES_MAX ? "is larger than 64 KiB" : NULL;
 }
 
+static const char *error_text(void)
+{
+    const char *text = strerrordesc_np(errno);
+    return text == NULL ? "can't be read" : text;
+}
+
 /* NULL: read whole; OUT has a final zero. */
 static const char *read_file(const char *path, char out[FILE_BYTES_MAX + 1])
 {
     const int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
-        return errno == ELOOP ? "is a symbolic link" : strerrordesc_np(errno);
+        return errno == ELOOP ? "is a symbolic link" : error_text();
     }
     const char *wrong = check_file(fd);
     size_t used = 0;
     while (wrong == NULL && used < FILE_BYTES_MAX) {
         const ssize_t got = read(fd, out + used, FILE_BYTES_MAX - used);
         if (got <= 0) {
-            wrong = got < 0 ? strerrordesc_np(errno) : NULL;
+            wrong = got < 0 ? error_text() : NULL;
             break;
         }
         used += (size_t)got;
@@ -193,7 +199,7 @@ enum status tokens_reload(struct tokens *tokens, char *error, size_t error_bytes
     struct token entries[TOKENS_MAX];
     size_t count = 0;
     char why[128];
-    char *text = malloc(FILE_BYTES_MAX + 1);
+    char *text = calloc(1, FILE_BYTES_MAX + 1);
     enum status status = STATUS_OK;
     const char *wrong = text == NULL ? "no memory to read it" : read_file(tokens->path, text);
     if (wrong != NULL) {
