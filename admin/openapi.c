@@ -70,12 +70,25 @@ static void add_path_parameter(json_t *parameters, const char *path)
     if (hole == NULL) {
         return;
     }
-    const bool is_id = strncmp(hole, "{id}", 4) == 0;
-    (void)json_array_append_new(
-        parameters, json_pack("{s:s, s:s, s:b, s:s, s:{s:s}}", "name", is_id ? "id" : "name", "in",
-                              "path", "required", 1, "description",
-                              is_id ? "its number" : "a node's name, percent-encoded", "schema",
-                              "type", is_id ? "integer" : "string"));
+    static const struct {
+        const char *hole;
+        const char *name;
+        const char *description;
+        const char *type;
+    } KINDS[] = {
+        {"{id}", "id", "its number", "integer"},
+        {"{file}", "file", "a file of the page", "string"},
+        {"{name}", "name", "a node's name, percent-encoded", "string"},
+    };
+    size_t kind = 0;
+    while (strncmp(hole, KINDS[kind].hole, strlen(KINDS[kind].hole)) != 0) {
+        kind++;
+        INVARIANT(kind < sizeof(KINDS) / sizeof(KINDS[0]));
+    }
+    (void)json_array_append_new(parameters, json_pack("{s:s, s:s, s:b, s:s, s:{s:s}}", "name",
+                                                      KINDS[kind].name, "in", "path", "required", 1,
+                                                      "description", KINDS[kind].description,
+                                                      "schema", "type", KINDS[kind].type));
 }
 
 static void add_queries(json_t *parameters, const char *queries)

@@ -9,9 +9,9 @@
 #include "key.h"
 
 #include "everwarm/base/invariant.h"
+#include "everwarm/base/suggest.h"
 #include "everwarm/config/config.h"
 #include "everwarm/config/value.h"
-#include "suggest.h"
 
 #include <stdbool.h>
 #include <stdio.h>

@@ -5,10 +5,10 @@
  * and what is right; where it stands is the caller's to know.
  */
 #include "everwarm/base/invariant.h"
+#include "everwarm/base/suggest.h"
 #include "everwarm/config/config.h"
 #include "everwarm/config/value.h"
 #include "key.h"
-#include "suggest.h"
 
 #include <inttypes.h>
 #include <stdarg.h>

@@ -8,10 +8,10 @@
 #include "everwarm/config/options.h"
 
 #include "everwarm/base/invariant.h"
+#include "everwarm/base/suggest.h"
 #include "everwarm/config/config.h"
 #include "everwarm/config/value.h"
 #include "source.h"
-#include "suggest.h"
 
 #include <getopt.h>
 #include <stdarg.h>
