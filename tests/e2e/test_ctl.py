@@ -91,6 +91,8 @@ def listing(proxy):
     assert out.splitlines()[1].split() == ["NODE", "LEADS", "READS", "WRITES", "SKIPPED"], out
     conn = Raw(proxy.port)
     assert conn.set(b"k", b"v") == b"STORED"
+    out, _ = ctl(*at(proxy), "verify", "--repair", "--wait", "20s")
+    assert re.search(r"task \d+ done", out), out
     lines = ctl(*at(proxy), "clients")[0].splitlines()
     assert len(lines) == 2 and lines[1].split()[1].startswith("127.0.0.1:"), lines
     out, _ = ctl(*at(proxy), "clients", "kill", lines[1].split()[0])
