@@ -143,6 +143,10 @@ void answer_write(struct dataplane *dp, struct txn *txn, const struct answer *an
     bool is_meta = txn->dialect == MC_DIALECT_META;
     bool is_silent = txn->is_quiet && outcome == DATAPLANE_OUTCOME_STORED && !answer->is_created;
     bool is_number = answer->kind == MC_REPLY_VA;
+    if (txn->dialect == MC_DIALECT_BINARY) {
+        answer_binary_write(dp, txn, answer, outcome);
+        return;
+    }
     txn_set_reply(dp, txn, (struct chain){0});
     if (is_silent || (!is_meta && !is_number)) {
         txn_set_text(txn,
@@ -246,8 +250,20 @@ size_t answer_meta_get(const struct dataplane *dp, const struct txn *txn, uint32
     return w.len;
 }
 
+struct slice answer_end(struct dataplane *dp, struct txn *txn, bool is_hit)
+{
+    if (txn->dialect != MC_DIALECT_BINARY) {
+        return txn->is_part ? SLICE("") : SLICE("END\r\n");
+    }
+    return is_hit ? SLICE("") : answer_nothing(dp, txn);
+}
+
 struct slice answer_nothing(struct dataplane *dp, struct txn *txn)
 {
+    if (txn->dialect == MC_DIALECT_BINARY) {
+        answer_binary_nothing(dp, txn);
+        return SLICE("");
+    }
     if (txn->dialect == MC_DIALECT_CLASSIC) {
         return txn->is_part ? SLICE("") : SLICE("END\r\n");
     }

@@ -28,6 +28,7 @@
 #include "everwarm/base/prng.h"
 #include "everwarm/base/slab.h"
 #include "everwarm/core/dataplane.h"
+#include "everwarm/mc/binary.h"
 #include "everwarm/mc/encode.h"
 #include "everwarm/mc/reply.h"
 #include "everwarm/mc/request.h"
@@ -118,6 +119,8 @@ struct txn {
     uint8_t key_bytes;
     uint8_t command_type; /* enum mc_command */
     uint8_t dialect;      /* enum mc_dialect */
+    uint8_t opcode;       /* binary: the request's */
+    uint32_t opaque;      /* binary: the request's */
     uint8_t state;        /* enum txn_state; txn_move alone writes it */
     uint8_t step;         /* enum txn_step */
     uint8_t leader;       /* node that decides or decided */
@@ -261,6 +264,9 @@ struct link {
  * timeout from each other: enough for two timeouts, and nothing waits longer than one. */
 enum { SESSION_ARRIVALS = 16, SESSION_ARRIVALS_A_TIMEOUT = 8 };
 
+/* The first byte of a connection tells; it stays so. */
+enum session_protocol { SESSION_UNTOLD, SESSION_TEXT, SESSION_BINARY };
+
 enum session_state {
     SESSION_FREE,
     SESSION_LINE,    /* a command line is next */
@@ -273,6 +279,9 @@ enum session_state {
 struct session {
     uint32_t slot;
     uint8_t state; /* enum session_state; session_move alone writes it */
+    uint8_t protocol; /* enum session_protocol */
+    uint8_t opcode;   /* binary: of the request that was parsed last, and of its data */
+    uint32_t opaque;
     bool is_touched;
     bool is_paused;
     bool is_blocked;       /* the socket took less than it was offered */
@@ -414,6 +423,20 @@ size_t answer_meta_get(const struct dataplane *dp, const struct txn *txn, uint32
                        const struct mc_reply *reply, char *to);
 /* Make TXN's reply that of a read that finds nothing. Returns the static text to answer with. */
 struct slice answer_nothing(struct dataplane *dp, struct txn *txn);
+/* What is said behind the blocks of a read that found something or nothing. The same. */
+struct slice answer_end(struct dataplane *dp, struct txn *txn, bool is_hit);
+
+/* --- answer_binary.c: the same for binary clients --- */
+
+void answer_binary_write(struct dataplane *dp, struct txn *txn, const struct answer *answer,
+                         enum dataplane_outcome outcome);
+/* All of a hit's answer that stands before its value. Returns its bytes. */
+size_t answer_binary_value(const struct dataplane *dp, const struct txn *txn, uint32_t node,
+                           const struct mc_reply *item, char *to);
+bool answer_binary_has_value(const struct txn *txn);
+void answer_binary_nothing(struct dataplane *dp, struct txn *txn);
+/* TXN is about to be answered: what is still in words becomes a frame. */
+void answer_binary_seal(struct dataplane *dp, struct txn *txn);
 
 /* --- stats_text.c --- */
 
@@ -620,5 +643,11 @@ void session_resume_waiting(struct dataplane *dp);
 void session_on_answer(struct dataplane *dp, struct session *session);
 bool session_next_action(struct dataplane *dp, struct session *session,
                          struct dataplane_action *out);
+
+/* --- session_binary.c --- */
+
+/* Parse the binary request at the start of INPUT, as mc_request_parse does others. */
+enum mc_parse session_parse_binary(struct session *session, struct slice input,
+                                   uint64_t item_bytes_max, struct mc_request *out);
 
 #endif

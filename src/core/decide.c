@@ -166,7 +166,7 @@ static void on_gat(struct dataplane *dp, struct txn *txn, struct leg *leg,
         txn_set_reply(dp, txn, leg->reply.chain);
         bool has_end = leg->has_end || txn->is_part;
         leg->reply = (struct chain_builder){0};
-        txn_set_text(txn, has_end ? SLICE("") : SLICE("END\r\n"),
+        txn_set_text(txn, has_end ? SLICE("") : answer_end(dp, txn, is_hit),
                      is_hit ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
     }
     dp->stats.touches_hit += is_hit;

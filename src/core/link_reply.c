@@ -119,6 +119,12 @@ static void expect_body(struct link *link, uint64_t value_bytes, bool is_kept)
     link->is_body_kept = is_kept;
 }
 
+static void keep_binary_head(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
+{
+    char head[ANSWER_LINE_BYTES_MAX];
+    keep(dp, leg, slice_of(head, answer_binary_value(dp, leg->txn, leg->node, reply, head)));
+}
+
 static void keep_gets_line(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
 {
     char line[MC_KEY_BYTES_MAX + 80];
@@ -172,12 +178,16 @@ static size_t take_get(struct dataplane *dp, struct link *link, const struct mc_
             return block + 5;
         }
     }
-    if (leg->form == FORM_GETS) {
+    bool is_kept = true;
+    if (leg->txn->dialect == MC_DIALECT_BINARY) {
+        keep_binary_head(dp, leg, reply);
+        is_kept = answer_binary_has_value(leg->txn);
+    } else if (leg->form == FORM_GETS) {
         keep_gets_line(dp, leg, reply);
     } else {
         keep(dp, leg, slice_of(input.ptr, reply->line_bytes));
     }
-    expect_body(link, reply->value_bytes, true);
+    expect_body(link, reply->value_bytes, is_kept);
     return reply->line_bytes;
 }
 
@@ -558,6 +568,13 @@ static void keep_body(struct dataplane *dp, struct link *link, struct slice byte
     link->greeting_bytes += (uint32_t)bytes.len;
 }
 
+/* Is the data block kept without its CRLF? */
+static bool is_bare(const struct leg *leg)
+{
+    return leg->form == FORM_VIEW ||
+           (leg->form == FORM_GETS && leg->txn->dialect == MC_DIALECT_BINARY);
+}
+
 /* Take what INPUT has of the data block; false: it is not what it should be, or has no CRLF. */
 static bool take_body(struct dataplane *dp, struct link *link, struct slice *input)
 {
@@ -572,7 +589,7 @@ static bool take_body(struct dataplane *dp, struct link *link, struct slice *inp
     link->body_left -= take;
     if (link->is_body_kept) {
         struct slice kept = body;
-        if (link->head->form == FORM_VIEW && link->body_left < 2) {
+        if (is_bare(link->head) && link->body_left < 2) {
             size_t ends = 2 - (size_t)link->body_left; /* CRLF bytes so far, some seen earlier */
             kept.len = kept.len > ends ? kept.len - ends : 0;
         }

@@ -300,7 +300,7 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
     }
     leg->reply = (struct chain_builder){0};
     leg_drop(dp, leg);
-    txn_answer(dp, txn, has_end || txn->is_part ? SLICE("") : SLICE("END\r\n"),
+    txn_answer(dp, txn, has_end ? SLICE("") : answer_end(dp, txn, is_hit),
                is_hit ? DATAPLANE_OUTCOME_HIT : DATAPLANE_OUTCOME_MISS);
 }
 

@@ -97,6 +97,11 @@ static struct txn *new_txn(struct dataplane *dp, struct session *session, enum m
 {
     struct txn *txn = txn_create(dp, session, command);
     INVARIANT(txn != NULL); /* is_stopped looked */
+    if (session->protocol == SESSION_BINARY) {
+        txn->dialect = MC_DIALECT_BINARY;
+        txn->opcode = session->opcode;
+        txn->opaque = session->opaque;
+    }
     uint64_t since_us =
         session->state == SESSION_KEYS ? session->keys_since_us : came_us(dp, session);
     if (since_us != txn->started_us) {
@@ -183,6 +188,7 @@ static void after_bad(struct dataplane *dp, struct session *session,
                       const struct mc_request *request)
 {
     struct mc_request unset = {.command = MC_DELETE,
+                               .dialect = request->dialect,
                                .key = request->key,
                                .is_noreply = request->is_noreply,
                                .is_base64 = request->is_base64};
@@ -334,56 +340,53 @@ static bool deal_keys(struct dataplane *dp, struct session *session)
     return true;
 }
 
+/* The bytes behind a value that say that it is over: CRLF, but not in the binary protocol. */
+static uint32_t end_bytes(const struct session *session)
+{
+    return session->protocol == SESSION_BINARY ? 0 : 2;
+}
+
 /*
  * The whole store lies in the input: copied once, into the journal.
  *
- * Returns  bytes of REST (what follows the line) used; 0: not possible, gather it.
+ *   rest  what follows the line
+ *
+ * Returns  false: not possible, gather it.
  */
-static size_t store_at_once(struct dataplane *dp, struct session *session,
-                            const struct mc_request *request, struct slice rest)
+static bool store_at_once(struct dataplane *dp, struct session *session,
+                          const struct mc_request *request, struct slice rest)
 {
-    size_t data = (size_t)request->value_bytes + 2;
-    size_t room = COMMAND_HEAD_BYTES_MAX + data + COMMAND_TAIL_BYTES_MAX;
-    if (rest.len < data || room > CHUNK_DATA_BYTES / 2 || rest.ptr[data - 2] != '\r' ||
-        rest.ptr[data - 1] != '\n') {
-        return 0;
+    size_t value = (size_t)request->value_bytes;
+    size_t data = value + end_bytes(session);
+    size_t room = COMMAND_HEAD_BYTES_MAX + value + 2 + COMMAND_TAIL_BYTES_MAX;
+    bool is_whole = rest.len >= data && room <= CHUNK_DATA_BYTES / 2;
+    if (!is_whole || (data > value && memcmp(rest.ptr + value, "\r\n", 2) != 0)) {
+        return false;
     }
     char *to = journal_reserve(&dp->requests, &dp->chunks, room);
     if (to == NULL) {
-        return 0;
+        return false;
     }
     struct command_places places;
     size_t len = command_store_head(dp, request, to, &places);
-    memcpy(to + len, rest.ptr, data);
-    len += data;
+    if (value > 0) {
+        memcpy(to + len, rest.ptr, value);
+    }
+    memcpy(to + len + value, "\r\n", 2);
+    len += value + 2;
     len += command_store_tail(request, request->key, to + len);
     struct chain command = journal_commit(&dp->requests, len);
     struct chain flags_text;
     if (!keep_flags(dp, request, &flags_text)) {
         chain_drop(&dp->chunks, &command);
-        return 0;
+        return false;
     }
     struct txn *txn = new_txn(dp, session, request->command);
     txn->command = command;
     txn->flags_text = flags_text;
     describe(txn, request, request->key, &places);
     txn_begin(dp, txn);
-    return data;
-}
-
-/* Put the node command's head down and gather the data block behind it. */
-static void gather_store(struct dataplane *dp, struct session *session,
-                         const struct mc_request *request)
-{
-    char head[COMMAND_HEAD_BYTES_MAX];
-    size_t len = command_store_head(dp, request, head, &session->places);
-    session->store = (struct chain_builder){0};
-    session->is_bad_data = false;
-    session->is_out_of_memory = !keep_flags(dp, request, &session->flags_text) ||
-                                !chain_append(&dp->chunks, &session->store, slice_of(head, len));
-    session->request = *request;
-    session->left = request->value_bytes + 2;
-    session_move(session, SESSION_DATA);
+    return true;
 }
 
 static struct slice key_of(const struct session *session, const struct chain *store)
@@ -402,8 +405,9 @@ static void gathered(struct dataplane *dp, struct session *session)
     session_move(session, SESSION_LINE);
     if (!session->is_bad_data && !session->is_out_of_memory) {
         struct slice key = key_of(session, &store.chain);
-        char tail[COMMAND_TAIL_BYTES_MAX];
-        size_t len = command_store_tail(request, key, tail);
+        char tail[2 + COMMAND_TAIL_BYTES_MAX] = "\r\n";
+        size_t end = 2 - end_bytes(session); /* what the client did not send itself */
+        size_t len = end + command_store_tail(request, key, tail + end);
         session->is_out_of_memory = !chain_append(&dp->chunks, &store, slice_of(tail, len));
     }
     if (session->is_bad_data || session->is_out_of_memory) {
@@ -423,11 +427,29 @@ static void gathered(struct dataplane *dp, struct session *session)
     txn_begin(dp, txn);
 }
 
+/* Put the node command's head down and gather the data block behind it. */
+static void gather_store(struct dataplane *dp, struct session *session,
+                         const struct mc_request *request)
+{
+    char head[COMMAND_HEAD_BYTES_MAX];
+    size_t len = command_store_head(dp, request, head, &session->places);
+    session->store = (struct chain_builder){0};
+    session->is_bad_data = false;
+    session->is_out_of_memory = !keep_flags(dp, request, &session->flags_text) ||
+                                !chain_append(&dp->chunks, &session->store, slice_of(head, len));
+    session->request = *request;
+    session->left = request->value_bytes + end_bytes(session);
+    session_move(session, SESSION_DATA);
+    if (session->left == 0) {
+        gathered(dp, session); /* nothing more comes that would be its turn */
+    }
+}
+
 /* Take what there is of a data block. */
 static size_t take_data(struct dataplane *dp, struct session *session, struct slice input)
 {
     size_t take = input.len < session->left ? input.len : (size_t)session->left;
-    for (uint64_t end = 0; end < 2 && end < session->left; end++) {
+    for (uint64_t end = 0; end < end_bytes(session) && end < session->left; end++) {
         uint64_t at = session->left - 1 - end;
         if (at < take && input.ptr[at] != "\n\r"[end]) {
             session->is_bad_data = true;
@@ -530,6 +552,10 @@ static bool begin_command(struct dataplane *dp, struct session *session,
         answer_stats(dp, session, request->argument);
         return true;
     case MC_QUIT:
+        if (session->protocol == SESSION_BINARY) {
+            txn_answer(dp, new_txn(dp, session, MC_QUIT), SLICE("OK\r\n"),
+                       DATAPLANE_OUTCOME_STORED);
+        }
         session_move(session, SESSION_CLOSING);
         return true;
     case MC_SET:
@@ -560,6 +586,19 @@ static bool is_stopped(struct dataplane *dp, struct session *session)
         list_append(&dp->waiting, &session->waiting);
     }
     return is_poor;
+}
+
+static enum mc_parse parse_next(const struct dataplane *dp, struct session *session,
+                                struct slice input, struct mc_request *out)
+{
+    uint64_t item_bytes_max = dp->options.item_bytes_max;
+    if (session->protocol == SESSION_UNTOLD) {
+        bool is_binary = (unsigned char)input.ptr[0] == MC_BINARY_REQUEST_MAGIC;
+        session->protocol = is_binary ? SESSION_BINARY : SESSION_TEXT;
+    }
+    return session->protocol == SESSION_BINARY
+               ? session_parse_binary(session, input, item_bytes_max, out)
+               : mc_request_parse(input, session->scanned, item_bytes_max, out);
 }
 
 /*
@@ -602,8 +641,7 @@ static size_t consume(struct dataplane *dp, struct session *session, struct slic
             continue;
         }
         struct mc_request request;
-        enum mc_parse parse =
-            mc_request_parse(rest, session->scanned, dp->options.item_bytes_max, &request);
+        enum mc_parse parse = parse_next(dp, session, rest, &request);
         if (parse == MC_PARSE_MORE) {
             session->scanned = request.scanned_bytes;
             break;
@@ -617,9 +655,10 @@ static size_t consume(struct dataplane *dp, struct session *session, struct slic
         bool is_store = request.command >= MC_SET && request.command <= MC_CAS;
         if (is_store) {
             struct slice data = slice_skip(rest, request.line_bytes);
-            size_t taken = store_at_once(dp, session, &request, data);
-            used += request.line_bytes + taken;
-            if (taken == 0) {
+            used += request.line_bytes;
+            if (store_at_once(dp, session, &request, data)) {
+                used += (size_t)request.value_bytes + end_bytes(session);
+            } else {
                 gather_store(dp, session, &request);
             }
             continue;

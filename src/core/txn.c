@@ -184,6 +184,9 @@ static void release_answer(struct dataplane *dp, struct txn *txn)
     }
     count_answer(dp, txn);
     deadline_forget(dp, txn);
+    if (txn->dialect == MC_DIALECT_BINARY) {
+        answer_binary_seal(dp, txn);
+    }
     if (txn->is_noreply) {
         txn_set_reply(dp, txn, (struct chain){0});
         txn->reply_text_bytes = 0;

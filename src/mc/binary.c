@@ -234,6 +234,16 @@ enum mc_parse mc_binary_parse(struct slice input, uint64_t item_bytes_max,
     return parse_head(at, &header, form, item_bytes_max, out);
 }
 
+bool mc_binary_is_quiet(uint8_t opcode)
+{
+    return opcode < OPCODES && forms[opcode].is_quiet;
+}
+
+bool mc_binary_wants_key(uint8_t opcode)
+{
+    return opcode < OPCODES && forms[opcode].wants_key;
+}
+
 /* --- Answers --- */
 
 static void write_bytes(struct mc_writer *w, uint64_t value, uint32_t count)

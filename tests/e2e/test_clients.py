@@ -14,7 +14,7 @@ from harness import Everwarm, Memcached, Raw, differences, running, say
 
 HERE = pathlib.Path(__file__).resolve().parent
 CLIENTS = HERE / "clients"
-NODE_MODULES = HERE.parents[1] / "build/npm/node_modules"
+NODE_MODULES = HERE.parents[1] / "build/npm/node_modules"  # scripts/npm-clients.sh
 ONE_CLIENT_SECONDS_MAX = 30
 
 USES = [
@@ -25,6 +25,10 @@ USES = [
     ["perl", "cache_memcached.pl", "Cache::Memcached", "{port}"],
     ["perl", "cache_memcached.pl", "Cache::Memcached::Fast", "{port}"],
     ["node", "memcached_use.js", "{port}"],
+    ["/usr/bin/python3", "pylibmc_use.py", "{port}", "binary"],
+    ["php", "libmemcached.php", "{port}", "binary"],
+    ["ruby", "dalli_use.rb", "{port}"],
+    ["node", "memjs_use.js", "{port}"],
 ]
 
 
@@ -42,7 +46,7 @@ def use(words, port):
 def tools(port, *flags):
     """libmemcached's own programs: a file in, the same file out."""
     servers = "--servers=127.0.0.1:%d" % port
-    run("memcping", servers, *flags)
+    run("memcping", servers)
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "everwarm-file"
         path.write_bytes("grüße\n".encode() * 5000)
@@ -66,9 +70,10 @@ def main():
             say(" ".join(words[1:]).replace("{port}", "").strip())
             use(words, direct.port)
             use(words, proxy.port)
-        say("libmemcached's tools")
-        tools(direct.port)
-        tools(proxy.port)
+        for flags in ([], ["--binary"]):
+            say("libmemcached's tools", *flags)
+            tools(direct.port, *flags)
+            tools(proxy.port, *flags)
         a, b = [node.items() for node in nodes]
         found = differences(a, b)
         assert not found, "%d differences, such as %r" % (len(found), found[:3])

@@ -253,7 +253,7 @@ static void turn(void)
     }
 }
 
-static void start(uint32_t node_count, uint64_t seed)
+static void start(uint32_t node_count, uint64_t seed, bool has_tokens)
 {
     struct dataplane_options options = options_of(node_count);
     w = (struct world){.node_count = node_count, .now_us = 1000000};
@@ -265,7 +265,9 @@ static void start(uint32_t node_count, uint64_t seed)
                                    .node_count = node_count,
                                    .complete = all,
                                    .leaders = all,
-                                   .is_lone = node_count == 1};
+                                   .is_lone = node_count == 1,
+                                   .has_tokens = has_tokens,
+                                   .token_base_ms = UINT64_C(200000000000)};
     for (uint32_t n = 0; n < node_count; n++) {
         w.nodes[n].pid = 100 + n;
         w.topology.node_seed[n] = topology_hash(node_names[n]);
@@ -334,12 +336,13 @@ static void play(struct slice input)
     BROKEN("it comes to rest");
 }
 
-/* --- What the parser accepts in the client's bytes --- */
+/* --- What the parsers accept in the client's bytes --- */
 
 struct expected {
     struct bytes log;
     uint64_t keys;
     bool is_comparable; /* the answers don't depend on when they are given */
+    bool is_closed;
 };
 
 static void log_keys(struct expected *expected, const struct mc_request *request)
@@ -356,90 +359,74 @@ static void log_keys(struct expected *expected, const struct mc_request *request
 static void log_store(struct expected *expected, const struct mc_request *request,
                       struct slice data)
 {
+    static const char *const words[MC_COMMAND_COUNT] = {[MC_SET] = "ms S",
+                                                        [MC_ADD] = "ms E",
+                                                        [MC_REPLACE] = "ms R",
+                                                        [MC_APPEND] = "ms A",
+                                                        [MC_PREPEND] = "ms P"};
     if (request->has_cas) {
         model_log(&expected->log, "cas", request->key, SLICE(""));
-        return;
-    }
-    switch ((int)request->command) {
-    case MC_SET:
-        model_log(&expected->log, "ms S", request->key, data);
-        break;
-    case MC_ADD:
-        model_log(&expected->log, "ms E", request->key, data);
-        break;
-    case MC_REPLACE:
-        model_log(&expected->log, "ms R", request->key, data);
-        break;
-    case MC_APPEND:
-        model_log(&expected->log, "ms A", request->key, data);
-        break;
-    case MC_PREPEND:
-        model_log(&expected->log, "ms P", request->key, data);
-        break;
-    default:
-        break;
+    } else {
+        model_log(&expected->log, words[request->command], request->key, data);
     }
 }
 
 static void log_single(struct expected *expected, const struct mc_request *request)
 {
-    switch ((int)request->command) {
-    case MC_DELETE:
-        model_log(&expected->log, "delete", request->key, SLICE(""));
-        break;
-    case MC_TOUCH:
-        model_log(&expected->log, "touch", request->key, SLICE(""));
-        break;
-    case MC_INCR:
-        model_log(&expected->log, "incr", request->key, SLICE(""));
-        break;
-    case MC_DECR:
-        model_log(&expected->log, "decr", request->key, SLICE(""));
-        break;
-    case MC_META_GET:
-        model_log(&expected->log, "mg", request->key, SLICE(""));
-        break;
-    case MC_META_DEBUG:
-        model_log(&expected->log, "me", request->key, SLICE(""));
-        break;
-    case MC_STATS:
+    static const char *const words[MC_COMMAND_COUNT] = {
+        [MC_DELETE] = "delete", [MC_TOUCH] = "touch", [MC_INCR] = "incr",
+        [MC_DECR] = "decr",     [MC_META_GET] = "mg", [MC_META_DEBUG] = "me"};
+    if (words[request->command] != NULL) {
+        model_log(&expected->log, words[request->command], request->key, SLICE(""));
+    } else if (request->command == MC_STATS) {
         expected->is_comparable = false; /* it counts the very bytes that are cut */
-        break;
-    default:
-        break;
     }
+}
+
+/* One request at the start of INPUT. Returns the bytes of all of it; 0: there is no whole one. */
+static uint64_t expect_one(struct expected *expected, struct slice input, bool is_binary)
+{
+    struct mc_request request;
+    struct session session = {.slot = 0};
+    enum mc_parse parse = is_binary ? session_parse_binary(&session, input, ITEM_BYTES, &request)
+                                    : mc_request_parse(input, 0, ITEM_BYTES, &request);
+    if (parse == MC_PARSE_MORE) {
+        return 0;
+    }
+    expected->is_closed = request.must_close || request.command == MC_QUIT;
+    if (parse == MC_PARSE_BAD) {
+        if (request.key.len > 0) {
+            model_log(&expected->log, "delete", request.key, SLICE(""));
+        }
+        return request.line_bytes + request.swallow_bytes;
+    }
+    if (request.command < MC_SET) {
+        log_keys(expected, &request);
+        return request.line_bytes;
+    }
+    if (request.command > MC_CAS) {
+        log_single(expected, &request);
+        return request.line_bytes;
+    }
+    struct slice rest = slice_skip(input, request.line_bytes);
+    size_t end_bytes = is_binary ? 0 : 2;
+    uint64_t data = request.value_bytes + end_bytes;
+    if (rest.len >= data && memcmp(rest.ptr + request.value_bytes, "\r\n", end_bytes) == 0) {
+        log_store(expected, &request, slice_of(rest.ptr, (size_t)request.value_bytes));
+    }
+    return request.line_bytes + data;
 }
 
 static struct expected expected_of(struct slice input)
 {
     struct expected expected = {.is_comparable = true};
-    while (input.len > 0) {
-        struct mc_request request;
-        enum mc_parse parse = mc_request_parse(input, 0, ITEM_BYTES, &request);
-        if (parse == MC_PARSE_MORE) {
+    bool is_binary = input.len > 0 && (unsigned char)input.ptr[0] == MC_BINARY_REQUEST_MAGIC;
+    while (input.len > 0 && !expected.is_closed) {
+        uint64_t bytes = expect_one(&expected, input, is_binary);
+        if (bytes == 0) {
             break;
         }
-        input = slice_skip(input, request.line_bytes);
-        uint64_t behind = 0;
-        if (parse == MC_PARSE_BAD) {
-            if (request.key.len > 0) {
-                model_log(&expected.log, "delete", request.key, SLICE(""));
-            }
-            behind = request.swallow_bytes;
-        } else if (request.command <= MC_GATS) {
-            log_keys(&expected, &request);
-        } else if (request.command >= MC_SET && request.command <= MC_CAS) {
-            behind = request.value_bytes + 2;
-            if (input.len >= behind && memcmp(input.ptr + request.value_bytes, "\r\n", 2) == 0) {
-                log_store(&expected, &request, slice_of(input.ptr, (size_t)request.value_bytes));
-            }
-        } else {
-            log_single(&expected, &request);
-        }
-        if (request.must_close || (parse == MC_PARSE_DONE && request.command == MC_QUIT)) {
-            break;
-        }
-        input = slice_skip(input, behind < input.len ? (size_t)behind : input.len);
+        input = slice_skip(input, bytes < input.len ? (size_t)bytes : input.len);
     }
     return expected;
 }
@@ -454,7 +441,7 @@ static void expect_equal(const char *what, const struct bytes *got, const struct
     abort();
 }
 
-static void play_honest(struct slice input, uint64_t seed)
+static void play_honest(struct slice input, uint64_t seed, bool has_tokens)
 {
     struct expected expected = expected_of(input);
     if (expected.keys > KEYS_MAX) {
@@ -463,7 +450,7 @@ static void play_honest(struct slice input, uint64_t seed)
     }
     struct bytes answers = {0};
     for (int round = 0; round < 2; round++) {
-        start(1, seed);
+        start(1, seed, has_tokens);
         w.is_whole = round == 0;
         play(input);
         expect_equal("what the node was sent", &w.nodes[0].log, &expected.log);
@@ -504,9 +491,9 @@ static void disturb(void)
     }
 }
 
-static void play_hostile(struct slice input, struct slice nonsense, uint64_t seed)
+static void play_hostile(struct slice input, struct slice nonsense, uint64_t seed, bool has_tokens)
 {
-    start(NODES_OF_MIRROR, seed);
+    start(NODES_OF_MIRROR, seed, has_tokens);
     w.is_whole = false;
     w.nonsense = nonsense;
     for (int i = 0; i < STEPS_MAX && input.len + w.nonsense.len > 0; i++) {
@@ -536,11 +523,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice input = slice_of((const char *)data + HEAD_BYTES, size - HEAD_BYTES);
     uint64_t seed = (uint64_t)data[0] << 8 | data[1];
     size_t said_by_nodes = input.len * data[3] / 256;
-    if (data[2] % 2 == 0) {
-        play_honest(input, seed);
+    bool has_tokens = (data[2] & 2) != 0;
+    if ((data[2] & 1) == 0) {
+        play_honest(input, seed, has_tokens);
     } else {
         size_t asked = input.len - said_by_nodes;
-        play_hostile(slice_of(input.ptr, asked), slice_skip(input, asked), seed);
+        play_hostile(slice_of(input.ptr, asked), slice_skip(input, asked), seed, has_tokens);
     }
     return 0;
 }

@@ -9,7 +9,6 @@
 enum {
     /* Values beyond this are forgotten: nothing new would be seen. */
     VALUE_BYTES_MAX = 4096,
-    WORDS_MAX = 8,
 };
 
 void bytes_put(struct bytes *to, struct slice s)
@@ -193,149 +192,154 @@ static void on_get(struct model_node *node, struct slice word, struct slice line
     bytes_put_text(&node->out, "END\r\n");
 }
 
-/* Flags of a meta command, each at most once, of those that a dataplane has reason to send. */
+/* --- Meta commands --- */
+
+/* What stands behind a meta command's key, each flag at most once. */
 struct flags {
+    struct slice words; /* as they came */
+    uint64_t flags;
     uint64_t cas;
     uint64_t delta;
     uint64_t initial;
-    uint64_t item_flags;
-    struct slice words;
+    uint64_t token; /* the CAS that the writer chose; 0: none */
     char mode;
     bool has_cas;
+    bool has_base64;
+    bool has_exptime;
+    bool has_vivify;
     bool has_value;
-    bool is_quiet;
-    bool is_vivify;
-    bool is_mark;
     bool is_emptied;
+    bool is_quiet;
 };
 
-static void take_flag(struct slice word, struct flags *out)
+static void take_number(struct slice value)
 {
-    struct slice value = slice_skip(word, 1);
-    int64_t exptime_s;
-    switch (word.ptr[0]) {
-    case 'M':
-        PROMISE(value.len == 1);
-        out->mode = value.ptr[0];
-        return;
-    case 'C':
-        out->has_cas = true;
-        out->cas = number(value);
-        return;
-    case 'D':
-        out->delta = number(value);
-        return;
-    case 'J':
-        out->initial = number(value);
-        return;
-    case 'F':
-        out->item_flags = number(value);
-        return;
-    case 'N':
-        out->is_vivify = true;
-        PROMISE(mc_read_i64(value, &exptime_s));
-        return;
-    case 'T':
-    case 'R':
-        PROMISE(mc_read_i64(value, &exptime_s));
-        return;
-    default:
-        PROMISE(value.len == 0);
-        out->has_value = out->has_value || word.ptr[0] == 'v';
-        out->is_quiet = out->is_quiet || word.ptr[0] == 'q';
-        out->is_mark = out->is_mark || word.ptr[0] == 'I';
-        out->is_emptied = out->is_emptied || word.ptr[0] == 'x';
-        return;
-    }
+    int64_t any;
+    PROMISE(mc_read_i64(value, &any));
 }
 
-static struct flags parse_flags(struct slice words, const char *allowed)
+static struct flags take_flags(struct slice line, const char *allowed)
 {
-    struct flags flags = {.words = words, .mode = 'S'};
-    bool seen[256] = {false};
-    while (words.len > 0) {
-        struct slice word = next(&words);
-        unsigned char letter = (unsigned char)word.ptr[0];
-        PROMISE(!seen[letter] && strchr(allowed, word.ptr[0]) != NULL);
-        seen[letter] = true;
-        take_flag(word, &flags);
+    struct flags flags = {.words = line, .delta = 1};
+    uint64_t seen = 0;
+    while (line.len > 0) {
+        struct slice word = next(&line);
+        struct slice value = slice_skip(word, 1);
+        char letter = word.ptr[0];
+        PROMISE(letter > '@' && memchr(allowed, letter, strlen(allowed)) != NULL);
+        uint64_t bit = UINT64_C(1) << (letter - '@');
+        PROMISE((seen & bit) == 0);
+        seen |= bit;
+        bool has_value = memchr("MCTFDJNRE", letter, 9) != NULL;
+        PROMISE(has_value == (value.len > 0));
+        flags.has_cas = flags.has_cas || letter == 'C';
+        flags.has_base64 = flags.has_base64 || letter == 'b';
+        flags.has_exptime = flags.has_exptime || letter == 'T';
+        flags.has_vivify = flags.has_vivify || letter == 'N';
+        flags.has_value = flags.has_value || letter == 'v';
+        flags.is_emptied = flags.is_emptied || letter == 'x';
+        flags.is_quiet = flags.is_quiet || letter == 'q';
+        if (letter == 'M') {
+            PROMISE(value.len == 1);
+            flags.mode = value.ptr[0];
+        } else if (letter == 'T' || letter == 'N' || letter == 'R') {
+            take_number(value);
+        } else if (has_value) {
+            uint64_t *to = letter == 'C'   ? &flags.cas
+                           : letter == 'F' ? &flags.flags
+                           : letter == 'D' ? &flags.delta
+                           : letter == 'E' ? &flags.token
+                                           : &flags.initial;
+            *to = number(value);
+        }
     }
     return flags;
 }
 
-/* What the flags ask for, in their order. */
-static void say_flags(struct model_node *node, const struct flags *flags,
-                      const struct model_item *item)
+static void give_token(struct model_node *node, struct slice key, const struct flags *flags)
 {
-    struct slice words = flags->words;
+    struct model_item *item = find(node, key);
+    if (item != NULL && flags->token != 0) {
+        item->cas = flags->token;
+    }
+}
+
+/* What a hit tells of ITEM, in the order of the flags. */
+static void say_flags(struct model_node *node, const struct model_item *item, struct slice words)
+{
     while (words.len > 0) {
-        char letter = next(&words).ptr[0];
-        if (memchr("cfhlst", letter, 6) == NULL) {
+        struct slice word = next(&words);
+        char letter = word.ptr[0];
+        if (memchr("ftcshlk", letter, 7) == NULL) {
             continue;
         }
-        bytes_put_text(&node->out, letter == 't' ? " t-1" : " ");
-        if (letter != 't') {
-            bytes_put(&node->out, slice_of(&letter, 1));
-            bytes_put_number(&node->out, letter == 'c'   ? item->cas
-                                         : letter == 'f' ? item->flags
+        bytes_put_text(&node->out, " ");
+        bytes_put(&node->out, slice_of(&letter, 1));
+        if (letter == 't') {
+            bytes_put_text(&node->out, "-1");
+        } else if (letter == 'k') {
+            bytes_put(&node->out, slice_of(item->key, item->key_bytes));
+        } else {
+            bytes_put_number(&node->out, letter == 'f'   ? item->flags
+                                         : letter == 'c' ? item->cas
                                          : letter == 's' ? item->value.len
                                                          : 0);
         }
     }
 }
 
-static void on_meta_get(struct model_node *node, struct slice line)
+static void say_item(struct model_node *node, const struct model_item *item,
+                     const struct flags *flags)
 {
-    struct slice key = next_key(&line);
-    struct flags flags = parse_flags(line, "bvfhklstucTNR");
-    if (!node->is_read_back_due) {
-        model_log(&node->log, "mg", key, SLICE(""));
-    }
-    node->is_read_back_due = false;
-    const struct model_item *item = find(node, key);
-    bool is_created = item == NULL && flags.is_vivify;
-    if (is_created) {
-        keep(node, key, SLICE(""), 0);
-        item = find(node, key);
-    }
-    if (item == NULL) {
-        bytes_put_text(&node->out, "EN\r\n");
-        return;
-    }
-    bytes_put_text(&node->out, flags.has_value ? "VA " : "HD");
-    if (flags.has_value) {
+    bytes_put_text(&node->out, flags->has_value ? "VA " : "HD");
+    if (flags->has_value) {
         bytes_put_number(&node->out, item->value.len);
     }
-    say_flags(node, &flags, item);
-    bytes_put_text(&node->out, is_created ? " W\r\n" : "\r\n");
-    if (flags.has_value) {
+    say_flags(node, item, flags->words);
+    bytes_put_text(&node->out, "\r\n");
+    if (flags->has_value) {
         bytes_put(&node->out, slice_of(item->value.ptr, item->value.len));
         bytes_put_text(&node->out, "\r\n");
     }
 }
 
-static void on_meta_debug(struct model_node *node, struct slice line)
+/* An item is read back behind the commands whose answer does not hold it; all other reads are
+ * clients'. */
+static void on_meta_get(struct model_node *node, struct slice line)
 {
     struct slice key = next_key(&line);
-    (void)parse_flags(line, "b");
+    const struct flags flags = take_flags(line, "bcfhklstuvTNR");
+    if (!node->is_read_back_due) {
+        model_log(&node->log, "mg", key, SLICE(""));
+    }
+    node->is_read_back_due = false;
+    const struct model_item *item = find(node, key);
+    if (item == NULL) {
+        bytes_put_text(&node->out, "EN\r\n");
+    } else {
+        say_item(node, item, &flags);
+    }
+}
+
+static void on_debug(struct model_node *node, struct slice line)
+{
+    struct slice key = next_key(&line);
+    (void)take_flags(line, "b");
     model_log(&node->log, "me", key, SLICE(""));
     const struct model_item *item = find(node, key);
     if (item == NULL) {
         bytes_put_text(&node->out, "EN\r\n");
         return;
     }
-    bytes_put_text(&node->out, "ME ");
-    bytes_put(&node->out, key);
-    bytes_put_text(&node->out, " exp=-1 la=0 cas=");
+    bytes_put_text(&node->out, "ME key exp=-1 la=0 cas=");
     bytes_put_number(&node->out, item->cas);
-    bytes_put_text(&node->out, " fetch=no cls=1 size=64\r\n");
+    bytes_put_text(&node->out, " fetch=no cls=1 size=9\r\n");
 }
 
 static void on_touch(struct model_node *node, struct slice line)
 {
     struct slice key = next_key(&line);
-    int64_t exptime_s;
-    PROMISE(mc_read_i64(next(&line), &exptime_s) && line.len == 0);
+    take_number(line);
     model_log(&node->log, "touch", key, SLICE(""));
     bytes_put_text(&node->out, find(node, key) != NULL ? "TOUCHED\r\n" : "NOT_FOUND\r\n");
 }
@@ -343,100 +347,85 @@ static void on_touch(struct model_node *node, struct slice line)
 static void on_delete(struct model_node *node, struct slice line)
 {
     struct slice key = next_key(&line);
-    struct flags flags = parse_flags(line, "bCIxFT");
-    model_log(&node->log, "delete", key, SLICE(""));
+    const struct flags flags = take_flags(line, "bCIxFTE");
     struct model_item *item = find(node, key);
+    model_log(&node->log, "delete", key, SLICE(""));
     if (item == NULL) {
         bytes_put_text(&node->out, "NF\r\n");
-        return;
-    }
-    if (flags.has_cas && flags.cas != item->cas) {
+    } else if (flags.has_cas && flags.cas != item->cas) {
         bytes_put_text(&node->out, "EX\r\n");
-        return;
+    } else {
+        bytes_put_text(&node->out, "HD\r\n");
+        if (flags.is_emptied) {
+            keep(node, key, SLICE(""), flags.flags);
+        } else {
+            forget(item);
+        }
     }
-    if (flags.is_emptied) {
-        keep(node, key, SLICE(""), flags.item_flags);
-    } else if (!flags.is_mark) {
-        forget(item);
-    }
-    bytes_put_text(&node->out, "HD\r\n");
-}
-
-/* Say the number that KEY holds now. */
-static void say_number(struct model_node *node, struct slice key, uint64_t value,
-                       const struct flags *flags)
-{
-    struct bytes text = {0};
-    bytes_put_number(&text, value);
-    const struct model_item *old = find(node, key);
-    bool is_silent = old != NULL && flags->is_quiet;
-    keep(node, key, slice_of(text.ptr, text.len), old == NULL ? 0 : old->flags);
-    const struct model_item *item = find(node, key);
-    struct model_item none = {.cas = 0};
-    if (!is_silent) {
-        bytes_put_text(&node->out, "VA ");
-        bytes_put_number(&node->out, text.len);
-        say_flags(node, flags, item == NULL ? &none : item);
-        bytes_put_text(&node->out, "\r\n");
-        bytes_put(&node->out, slice_of(text.ptr, text.len));
-        bytes_put_text(&node->out, "\r\n");
-    }
-    bytes_clear(&text);
 }
 
 static void on_arithmetic(struct model_node *node, struct slice line)
 {
     struct slice key = next_key(&line);
-    struct flags flags = parse_flags(line, "bMDCJNTtcqv");
-    PROMISE((flags.mode == 'I' || flags.mode == 'D') && flags.has_value);
+    const struct flags flags = take_flags(line, "bMDCJNTtcqvE");
+    PROMISE(flags.has_value && (flags.mode == 'I' || flags.mode == 'D'));
     model_log(&node->log, flags.mode == 'I' ? "incr" : "decr", key, SLICE(""));
     node->is_read_back_due = true;
     struct model_item *item = find(node, key);
-    uint64_t value = 0;
-    if (item == NULL && flags.is_vivify) {
-        say_number(node, key, flags.initial, &flags);
-    } else if (item == NULL) {
+    uint64_t value = flags.initial;
+    bool is_created = item == NULL && flags.has_vivify;
+    if (item == NULL && !is_created) {
         bytes_put_text(&node->out, "NF\r\n");
-    } else if (flags.has_cas && flags.cas != item->cas) {
+        return;
+    }
+    if (item != NULL && flags.has_cas && flags.cas != item->cas) {
         bytes_put_text(&node->out, "EX\r\n");
-    } else if (!mc_read_u64(slice_of(item->value.ptr, item->value.len), &value)) {
+        return;
+    }
+    if (item != NULL && !mc_read_u64(slice_of(item->value.ptr, item->value.len), &value)) {
         bytes_put_text(&node->out,
                        "CLIENT_ERROR cannot increment or decrement non-numeric value\r\n");
-    } else {
-        value = flags.mode == 'I' ? value + flags.delta
-                                  : (value > flags.delta ? value - flags.delta : 0);
-        say_number(node, key, value, &flags);
+        return;
     }
+    if (!is_created) {
+        value = flags.mode == 'I'     ? value + flags.delta
+                : value > flags.delta ? value - flags.delta
+                                      : 0;
+    }
+    struct bytes text = {0};
+    bytes_put_number(&text, value);
+    keep(node, key, slice_of(text.ptr, text.len), item == NULL ? 0 : item->flags);
+    give_token(node, key, &flags);
+    item = find(node, key);
+    if (item != NULL && (is_created || !flags.is_quiet)) {
+        say_item(node, item, &flags);
+    } else if (item == NULL) {
+        bytes_put_text(&node->out, "NF\r\n"); /* forgotten at once */
+    }
+    bytes_clear(&text);
 }
 
-struct store {
-    struct slice key;
-    struct slice data;
-    struct flags flags;
-};
-
-static const char *store_now(struct model_node *node, const struct store *store)
+static const char *store_now(struct model_node *node, struct slice key, const struct flags *flags,
+                             struct slice data)
 {
-    struct model_item *item = find(node, store->key);
-    const struct flags *flags = &store->flags;
-    bool is_appended = flags->mode == 'A' || flags->mode == 'P';
-    bool wants_item = flags->mode == 'R' || (is_appended && !flags->is_vivify);
+    struct model_item *item = find(node, key);
+    bool is_appending = flags->mode == 'A' || flags->mode == 'P';
+    bool wants_item = flags->mode == 'R' || (is_appending && !flags->has_vivify);
     if (flags->mode == 'E' ? item != NULL : wants_item && item == NULL) {
         return "NS";
     }
-    bool is_bound = flags->has_cas && flags->mode != 'E' && !(is_appended && item == NULL);
-    if (is_bound && (item == NULL || item->cas != flags->cas)) {
+    if (flags->has_cas && (item == NULL || item->cas != flags->cas)) {
         return item == NULL ? "NF" : "EX";
     }
-    if (!is_appended || item == NULL) {
-        keep(node, store->key, store->data, flags->item_flags);
+    if (!is_appending || item == NULL) {
+        keep(node, key, data, flags->flags);
         return "HD";
     }
     struct slice old = slice_of(item->value.ptr, item->value.len);
     struct bytes all = {0};
-    bytes_put(&all, flags->mode == 'A' ? old : store->data);
-    bytes_put(&all, flags->mode == 'A' ? store->data : old);
-    keep(node, store->key, slice_of(all.ptr, all.len), item->flags);
+    bytes_put(&all, flags->mode == 'A' ? old : data);
+    bytes_put(&all, flags->mode == 'A' ? data : old);
+    keep(node, key, slice_of(all.ptr, all.len), item->flags);
     bytes_clear(&all);
     return "HD";
 }
@@ -446,23 +435,30 @@ static size_t on_store(struct model_node *node, struct slice line, struct slice 
 {
     struct slice key = next_key(&line);
     uint64_t len = number(next(&line));
-    struct store store = {.key = key, .flags = parse_flags(line, "bMCTFNIc")};
-    PROMISE(memchr("SERAP", store.flags.mode, 5) != NULL);
+    const struct flags flags = take_flags(line, "bMCTFNIcE");
+    PROMISE(flags.mode == 0 || memchr("ERAP", flags.mode, 4) != NULL);
     if (behind.len < len + 2) {
         return 0;
     }
     PROMISE(memcmp(behind.ptr + len, "\r\n", 2) == 0);
-    store.data = slice_of(behind.ptr, (size_t)len);
-    char what[] = "ms M";
-    what[3] = store.flags.mode;
-    model_log(&node->log, store.flags.has_cas ? "cas" : what, key,
-              store.flags.has_cas ? SLICE("") : store.data);
-    node->is_read_back_due = store.flags.mode == 'A' || store.flags.mode == 'P';
-    const char *said = store_now(node, &store);
-    bytes_put_text(&node->out, said);
-    const struct model_item *item = find(node, key);
-    struct model_item none = {.cas = 0};
-    say_flags(node, &store.flags, strcmp(said, "HD") == 0 && item != NULL ? item : &none);
+    struct slice data = slice_of(behind.ptr, (size_t)len);
+    char what[] = "ms S";
+    what[3] = flags.mode == 0 ? 'S' : flags.mode;
+    if (flags.has_cas) {
+        model_log(&node->log, "cas", key, SLICE(""));
+    } else {
+        model_log(&node->log, what, key, data);
+    }
+    node->is_read_back_due = flags.mode == 'A' || flags.mode == 'P';
+    const char *word = store_now(node, key, &flags, data);
+    bool is_stored = slice_is_equal(slice_of_string(word), SLICE("HD"));
+    bytes_put_text(&node->out, word);
+    if (is_stored) {
+        give_token(node, key, &flags);
+    }
+    if (is_stored && find(node, key) != NULL) {
+        say_flags(node, find(node, key), flags.words);
+    }
     bytes_put_text(&node->out, "\r\n");
     return (size_t)len + 2;
 }
@@ -471,10 +467,8 @@ static void on_stats(struct model_node *node)
 {
     bytes_put_text(&node->out, "STAT pid ");
     bytes_put_number(&node->out, node->pid);
-    bytes_put_text(
-        &node->out,
-        "\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT cmd_flush 0\r\nSTAT version 1.6.38\r\n"
-        "END\r\n");
+    bytes_put_text(&node->out, "\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT version 1.6.38\r\n"
+                               "STAT cmd_flush 0\r\nEND\r\n");
 }
 
 bool model_node_execute(struct model_node *node)
@@ -499,14 +493,14 @@ bool model_node_execute(struct model_node *node)
         on_get(node, word, rest);
     } else if (slice_is_equal(word, SLICE("mg"))) {
         on_meta_get(node, rest);
+    } else if (slice_is_equal(word, SLICE("me"))) {
+        on_debug(node, rest);
     } else if (slice_is_equal(word, SLICE("ma"))) {
         on_arithmetic(node, rest);
-    } else if (slice_is_equal(word, SLICE("me"))) {
-        on_meta_debug(node, rest);
-    } else if (slice_is_equal(word, SLICE("touch"))) {
-        on_touch(node, rest);
     } else if (slice_is_equal(word, SLICE("md"))) {
         on_delete(node, rest);
+    } else if (slice_is_equal(word, SLICE("touch"))) {
+        on_touch(node, rest);
     } else {
         PROMISE(slice_is_equal(word, SLICE("ms")));
         size_t data = on_store(node, rest, slice_of(node->in.ptr + taken, node->in.len - taken));

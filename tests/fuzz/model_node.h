@@ -40,7 +40,7 @@ struct model_node {
     struct model_item items[MODEL_ITEMS]; /* more are forgotten at once, as a cache may */
     uint64_t cas;
     uint64_t pid;
-    bool is_read_back_due; /* the next mg asks for what a command before it made */
+    bool is_read_back_due; /* the last command's answer did not hold the item it made */
     struct bytes in;       /* sent to it on this connection, not yet executed */
     struct bytes out;      /* answered */
     struct bytes log;      /* of clients' commands, as model_log_* writes them */

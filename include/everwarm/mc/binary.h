@@ -125,6 +125,10 @@ struct mc_binary_request {
 enum mc_parse mc_binary_parse(struct slice input, uint64_t item_bytes_max,
                               struct mc_binary_request *out);
 
+/* Whether an opcode, any byte, is a known one with a Q, or one whose answer holds the key. */
+bool mc_binary_is_quiet(uint8_t opcode);
+bool mc_binary_wants_key(uint8_t opcode);
+
 /* What an answer's header tells. */
 struct mc_binary_reply {
     uint8_t opcode;

@@ -54,7 +54,7 @@ enum mc_parse {
 };
 
 /* In which words the answer is given. */
-enum mc_dialect { MC_DIALECT_CLASSIC, MC_DIALECT_META };
+enum mc_dialect { MC_DIALECT_CLASSIC, MC_DIALECT_META, MC_DIALECT_BINARY };
 
 /* One command line. Slices point into the input and die when it is consumed. */
 struct mc_request {

@@ -21,7 +21,8 @@ check('miss, code', $cache->getResultCode(), Memcached::RES_NOTFOUND);
 check('set', $cache->set('a', ['ü' => 1.5, 'list' => [1, null, true]], 300), true);
 check('get', $cache->get('a'), ['ü' => 1.5, 'list' => [1, null, true]]);
 check('add on a hit', $cache->add('a', 1), false);
-check('add on a hit, code', $cache->getResultCode(), Memcached::RES_NOTSTORED);
+check('add on a hit, code', $cache->getResultCode(),
+    $argv[2] === 'binary' ? Memcached::RES_DATA_EXISTS : Memcached::RES_NOTSTORED);
 check('replace on a miss', $cache->replace('none', 1), false);
 
 $many = [];

@@ -6,6 +6,14 @@ import sys
 import pylibmc
 
 
+def is_refused(call, *arguments):
+    """Some refusals are False and some exceptions, depending on the protocol."""
+    try:
+        return not call(*arguments)
+    except pylibmc.Error:
+        return True
+
+
 def main(port, protocol):
     is_binary = protocol == "binary"
     cache = pylibmc.Client(["127.0.0.1:" + port], binary=is_binary,
@@ -18,8 +26,8 @@ def main(port, protocol):
     assert cache.get(key("none")) is None
     assert cache.set(key("a"), {"ü": [1, 2.5, None]}, time=300)
     assert cache.get(key("a")) == {"ü": [1, 2.5, None]}
-    assert not cache.add(key("a"), 1)
-    assert not cache.replace(key("none"), 1)
+    assert is_refused(cache.add, key("a"), 1)
+    assert is_refused(cache.replace, key("none"), 1)
     many = {"m%d" % i: "value %d, grüße" % i + "x" * i for i in range(300)}
     assert cache.set_multi(many, time=300, key_prefix=prefix) == []
     assert cache.get_multi(["gone"] + list(many), key_prefix=prefix) == many
@@ -28,13 +36,9 @@ def main(port, protocol):
     value, cas = cache.gets(key("m5"))
     assert value == many["m5"]
     assert cache.cas(key("m5"), "new", cas)
-    assert not cache.cas(key("m5"), "newer", cas)
+    assert is_refused(cache.cas, key("m5"), "newer", cas)
     assert cache.get(key("m5")) == "new"
-    try:
-        cache.incr(key("n"))
-        raise AssertionError("incr of nothing")
-    except pylibmc.NotFound:
-        pass
+    assert is_refused(cache.incr, key("n"))
     assert cache.set(key("n"), 10)
     assert cache.incr(key("n"), 5) == 15
     assert cache.decr(key("n"), 20) == 0
@@ -43,12 +47,9 @@ def main(port, protocol):
     assert cache.get(key("t")) == "<mid>"
     large = os.urandom(900000)
     assert cache.set(key("large"), large) and cache.get(key("large")) == large
-    try:
-        assert not cache.set(key("large"), b"x" * 1100000)
-    except pylibmc.Error:
-        pass
+    assert is_refused(cache.set, key("large"), b"x" * 1100000)
     assert cache.get(key("large")) is None, "memcached drops the old item"
-    assert cache.touch(key("t"), 500) and not cache.touch(key("none"), 500)
+    assert cache.touch(key("t"), 500) and is_refused(cache.touch, key("none"), 500)
     assert len(cache.get_stats()) == 1
     assert cache.delete(key("a")) and not cache.delete(key("a"))
     cache.disconnect_all()
