@@ -119,6 +119,15 @@ def walk(contract, load):
     ask("POST", "/v1/nodes/{name}/maint", name="a", status=200)
     ask("POST", "/v1/nodes/{name}/ready", name="a", status=200)
 
+    wait_until("a is filled again",
+               lambda: ask("GET", "/v1/nodes/{name}", name="a")["data"]["state"] == "complete", 60)
+    for asked in (lambda: ask("POST", "/v1/verify", status=202),
+                  lambda: ask("POST", "/v1/nodes/{name}/verify", name="a", status=202)):
+        verify = asked()
+        wait_until("the verify is done", lambda: ask(
+            "GET", "/v1/tasks/{id}", id=verify["id"])["state"] == "done", 60)
+    ask("GET", "/v1/verify", status=200)
+
     victim = load.socket.getsockname()
     client = [c for c in ask("GET", "/v1/clients")["clients"]
               if c["address"] == "%s:%d" % victim][0]
