@@ -596,6 +596,86 @@ START_TEST(forgets_what_cannot_be_made_right)
 }
 END_TEST
 
+/* --- What is right at once, not only in the end --- */
+
+/* A client's write comes to the leader just before our store, or to both just before our delete; or
+ * a delete just after our look, when the copy was put where there was nothing. */
+struct moment {
+    const char *before; /* this command */
+    uint64_t at_us;     /* it came; 0: not yet */
+    bool is_delete;
+    bool is_on_copy;
+    bool is_next; /* with the command after that one */
+};
+
+static void strike(struct rig *rig, void *argument)
+{
+    struct moment *moment = argument;
+    bool is_it = slice_has_prefix(rig->line, slice_of_string(moment->before)) &&
+                 memchr(rig->line.ptr, 'v', rig->line.len) == NULL;
+    if (moment->is_next && is_it) {
+        moment->is_next = false;
+        return;
+    }
+    if (moment->at_us != 0 || (!is_it && moment->before[1] != 'g') || moment->is_next) {
+        return;
+    }
+    moment->at_us = rig->now_us;
+    if (moment->is_delete) {
+        rig_delete(rig, leader_of(rig, 0), key_of(0));
+        return;
+    }
+    (void)rig_store(rig, leader_of(rig, 0), key_of(0), value_of(0, 1));
+    if (moment->is_on_copy) {
+        (void)rig_store(rig, other_of(rig, 0), key_of(0), value_of(0, 1));
+    }
+}
+
+/* Until the moment has come, and then for PASS_US. */
+static struct rig *strike_one(struct moment *moment, uint32_t how, uint64_t pass_us)
+{
+    struct rig *rig = loaded(1);
+    spoil(rig, 0, how);
+    struct verify_plan plan = plan_of(rig, true);
+    start(rig, &plan);
+    rig->before = strike;
+    rig->argument = moment;
+    for (uint32_t turns = 0; moment->at_us == 0 || rig->now_us < moment->at_us + pass_us; turns++) {
+        ck_assert_uint_lt(turns, 100000);
+        rig_turn(rig);
+    }
+    return rig;
+}
+
+START_TEST(takes_an_old_copy_back_at_once)
+{
+    struct moment moment = {.before = "ms "};
+    struct rig *rig = strike_one(&moment, (uint32_t)_i, 200000);
+    ck_assert_ptr_null(rig_find(rig, other_of(rig, 0), key_of(0)));
+    rig_destroy(rig);
+}
+END_TEST
+
+START_TEST(deletes_only_what_it_saw)
+{
+    struct moment moment = {.before = "md ", .is_on_copy = true};
+    struct rig *rig = strike_one(&moment, 2, 200000);
+    struct rig_item *item = rig_find(rig, other_of(rig, 0), key_of(0));
+    ck_assert_ptr_nonnull(item);
+    ck_assert(slice_is_equal(item->value, value_of(0, 1)));
+    rig_destroy(rig);
+}
+END_TEST
+
+START_TEST(takes_back_what_a_delete_had_passed)
+{
+    struct moment moment = {.before = "mg ", .is_delete = true, .is_next = true};
+    struct rig *rig = strike_one(&moment, 0, 300000);
+    ck_assert_ptr_null(rig_find(rig, other_of(rig, 0), key_of(0)));
+    rig_destroy(rig);
+}
+END_TEST
+
 /* --- Holding, clouds, and ends --- */
 
 static void turn_until(struct rig *rig, uint64_t command)
@@ -836,6 +916,9 @@ int main(void)
     tcase_add_loop_test(tcase, undoes_no_write_at_random, 0, SEEDS);
     tcase_add_test(tcase, believes_only_what_it_saw_twice);
     tcase_add_test(tcase, forgets_what_cannot_be_made_right);
+    tcase_add_loop_test(tcase, takes_an_old_copy_back_at_once, 0, 2);
+    tcase_add_test(tcase, deletes_only_what_it_saw);
+    tcase_add_test(tcase, takes_back_what_a_delete_had_passed);
     tcase_add_loop_test(tcase, rests_when_it_is_held, 0, 4);
     tcase_add_test(tcase, concludes_nothing_under_a_cloud);
     tcase_add_loop_test(tcase, fails_with_any_wire_and_leaves_nothing_wrong, 0, 20);
