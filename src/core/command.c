@@ -126,7 +126,7 @@ size_t command_store_head(const struct dataplane *dp, const struct mc_request *r
     if (request->is_mark) {
         mc_write(&w, SLICE(" I"));
     }
-    if (request->wants_cas) {
+    if (request->wants_cas || txn_wants_cas(dp)) {
         mc_write(&w, SLICE(" c"));
     }
     mc_write(&w, SLICE("\r\n"));

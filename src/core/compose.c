@@ -43,11 +43,19 @@ struct chain compose_bump(struct dataplane *dp, struct slice key)
     return end_short(dp, &w);
 }
 
-struct chain compose_delete(struct dataplane *dp, const struct txn *txn)
+struct chain compose_delete_key(struct dataplane *dp, struct slice key, bool is_base64)
 {
     char text[SHORT_BYTES_MAX];
-    struct mc_writer w = begin_short(text, SLICE("md "), txn);
+    struct mc_writer w = mc_writer_of(text, sizeof(text));
+    mc_write(&w, SLICE("md "));
+    mc_write(&w, key);
+    mc_write(&w, is_base64 ? SLICE(" b") : SLICE(""));
     return end_short(dp, &w);
+}
+
+struct chain compose_delete(struct dataplane *dp, const struct txn *txn)
+{
+    return compose_delete_key(dp, txn_key(txn), txn->is_base64);
 }
 
 struct chain compose_give_back(struct dataplane *dp, const struct txn *txn, uint64_t cas,

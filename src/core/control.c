@@ -71,6 +71,8 @@ struct control *control_init(void *memory, const struct control_options *options
     control->prng.state = options->nonce;
     control->effective.flush_by = VIEW_NO_PROXY;
     control->effective.due_by = VIEW_NO_PROXY;
+    control->effective.alone = VIEW_NO_PROXY;
+    control->last_peer_us = now_us;
     control->scan_next_us = now_us;
     char *rest = (char *)memory + aligned(sizeof *control);
     control->probes = (struct probe *)(void *)rest;

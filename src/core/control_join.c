@@ -221,7 +221,8 @@ static void propose_first(struct control *control)
     struct view view = {.epoch = 1,
                         .proposer = (uint16_t)control->id,
                         .is_young = true,
-                        .alone = VIEW_NO_PROXY,
+                        .alone = control_plan_may_be_alone(control) ? (uint16_t)control->id
+                                                                    : (uint16_t)VIEW_NO_PROXY,
                         .flush_by = VIEW_NO_PROXY,
                         .due_by = (uint16_t)control->id,
                         .node_count = control->node_count};
@@ -338,6 +339,9 @@ struct topology *control_join_topology(struct control *control, const struct vie
     view_topology(view, topology);
     control->serial = serial;
     topology->serial = serial;
+    bool is_alone = view->alone == control->id && control->options.worker_count == 1;
+    topology->is_settling = !is_alone;
+    topology->is_read_only = view->alone != VIEW_NO_PROXY && !is_alone;
     topology->proxy_id = (uint16_t)control->id;
     topology->token_base_ms = control->token_base_ms;
     return topology;

@@ -615,6 +615,9 @@ static void scan_in_turn(struct control *control)
 void control_peers_tick(struct control *control)
 {
     bool is_doubtful = bury(control);
+    if (control_peers_live(control) > 0) {
+        control->last_peer_us = control->now_us;
+    }
     scan_in_turn(control);
     if (is_doubtful && control->now_us >= control->scan_urgent_us) {
         control->scan_urgent_us = control->now_us + control->options.interval_us / 4;

@@ -339,6 +339,32 @@ static void plan_due(struct control *control, struct plan *plan)
     }
 }
 
+/* --- Alone --- */
+
+bool control_plan_may_be_alone(const struct control *control)
+{
+    return control->options.worker_count == 1 && control_peers_live(control) == 0;
+}
+
+/*
+ * Where one worker of one proxy writes, every node sees its writes in the same order, and copies
+ * need not be compared. The view says whose privilege that is: whoever comes finds it there, writes
+ * nothing, and ends it first.
+ */
+static void plan_alone(const struct control *control, struct plan *plan)
+{
+    struct view *next = &plan->next;
+    bool is_ours = next->alone == control->id;
+    if (next->alone != VIEW_NO_PROXY && (!is_ours || !control_plan_may_be_alone(control))) {
+        because(control, plan, TRACE_NO_NODE, SLICE("no longer alone"));
+        next->alone = VIEW_NO_PROXY;
+    } else if (next->alone == VIEW_NO_PROXY && control_plan_may_be_alone(control) &&
+               control->now_us - control->last_peer_us >= 2 * control->options.lease_us) {
+        because(control, plan, TRACE_NO_NODE, SLICE("alone"));
+        next->alone = (uint16_t)control->id;
+    }
+}
+
 /* --- Flush --- */
 
 static void plan_flush(struct control *control, struct plan *plan)
@@ -585,6 +611,7 @@ void control_plan_step(struct control *control)
         plan_entry(control, &plan);
         plan_fills(control, &plan);
         plan_due(control, &plan);
+        plan_alone(control, &plan);
     }
     if (is_quiet) {
         plan_flush(control, &plan);

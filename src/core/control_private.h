@@ -335,6 +335,8 @@ struct wish {
     uint64_t deadline_us;
 };
 
+/* Is there no other proxy to be seen, and one worker here? */
+bool control_plan_may_be_alone(const struct control *control);
 /* May writes under VIEW give all copies the same CAS? */
 bool control_plan_has_tokens(const struct control *control, const struct view *view);
 void control_plan_step(struct control *control);
@@ -447,6 +449,7 @@ struct control {
     uint64_t lapsed_us;
     uint64_t regained_us; /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
     struct peer peers[PROXIES_MAX];
+    uint64_t last_peer_us; /* when another proxy was last live */
     uint64_t scan_next_us;
     uint32_t scan_node;
     uint64_t scan_urgent_us;

@@ -18,6 +18,7 @@ struct layout {
     size_t txns;
     size_t legs;
     size_t inflight;
+    size_t settle;
     size_t scratch;
     size_t chunks;
     size_t end;
@@ -47,7 +48,8 @@ static struct layout layout_of(const struct dataplane_options *options)
     at.txns = at.links + aligned(NODES_MAX * sizeof(struct link));
     at.legs = at.txns + aligned(TXNS_MAX * object_bytes(sizeof(struct txn)));
     at.inflight = at.legs + aligned(LEGS_MAX * object_bytes(sizeof(struct leg)));
-    at.scratch = at.inflight + aligned(INFLIGHT_SLOTS * sizeof(struct txn *));
+    at.settle = at.inflight + aligned(INFLIGHT_SLOTS * sizeof(struct txn *));
+    at.scratch = at.settle + aligned(settle_bytes(options));
     at.chunks = at.scratch + aligned(SCRATCH_BYTES);
     at.end = at.chunks + options->memory_bytes;
     return at;
@@ -71,6 +73,7 @@ struct dataplane *dataplane_init(void *memory, const struct dataplane_options *o
     dp->scratch = base + at.scratch;
     slab_init(&dp->txns, base + at.txns, object_bytes(sizeof(struct txn)), TXNS_MAX);
     slab_init(&dp->legs, base + at.legs, object_bytes(sizeof(struct leg)), LEGS_MAX);
+    settle_init(dp, base + at.settle);
     chunk_pool_init(&dp->chunks, base + at.chunks, options->memory_bytes);
     for (uint32_t i = 0; i < DEADLINE_SLOTS; i++) {
         list_init(&dp->deadlines[i]);
@@ -189,6 +192,7 @@ static void tick(struct dataplane *dp)
     }
     link_tick(dp);
     deadline_pass(dp);
+    settle_tick(dp);
     dp->is_recheck_due = dp->is_recheck_due || !list_is_empty(&dp->held);
     session_resume_waiting(dp);
 }
@@ -198,8 +202,8 @@ uint64_t dataplane_next_deadline_us(const struct dataplane *dp)
     uint64_t deadline_us = UINT64_MAX;
     bool is_cut_off = dp->is_lapsed && dp->stats.clients > 0;
     bool is_starved = dataplane_client_room(dp) == 0;
-    if (is_cut_off || is_starved || dp->pending > 0 || !list_is_empty(&dp->held) ||
-        !list_is_empty(&dp->waiting)) {
+    if (is_cut_off || is_starved || !settle_is_idle(dp) || dp->pending > 0 ||
+        !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
         deadline_us = dp->now_us + 20 * 1000;
     }
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
@@ -235,6 +239,7 @@ static void adopt(struct dataplane *dp, const struct topology *topology)
     dp->is_adopt_due = true;
     dp->is_recheck_due = true;
     link_adopt(dp);
+    settle_on_adopt(dp);
 }
 
 void dataplane_step(struct dataplane *dp, const struct dataplane_event *event)

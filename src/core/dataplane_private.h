@@ -35,6 +35,10 @@
 
 #include "token.h"
 
+#define XXH_INLINE_ALL
+#define XXH_NO_STDLIB
+#include <xxhash.h>
+
 enum {
     /* "ms", key, length, mode, CAS, expiries, flags, CRLF, each at its longest; "ma" has less. */
     COMMAND_HEAD_BYTES_MAX = MC_KEY_BYTES_MAX + 160,
@@ -69,6 +73,7 @@ enum txn_state {
     TXN_SPREADING, /* the leader's result on its way to the other complete replicas */
     TXN_CHAINING,  /* on its way to filling replicas, after all complete ones */
     TXN_STRANDED,  /* a replica did not answer: waits until it is home or out of the view */
+    TXN_SETTLING,  /* no client's: a comparison of copies, or the repair of one */
     TXN_ASKED,     /* control or the shell does it: flush_all, stats */
     TXN_OVER,
 };
@@ -152,6 +157,8 @@ struct txn {
     uint32_t value_bytes; /* of a store */
     uint64_t cas;         /* the condition, as the client wrote it */
     uint64_t ticket;      /* ASKED */
+    struct settle_entry *settle; /* a write's; its copies are compared when it is over */
+    struct settle_check *check;  /* SETTLING */
 };
 
 /* What a leg expects back. */
@@ -162,6 +169,8 @@ enum leg_form {
     FORM_LINE_ITEM,   /* one meta line, then the item (append, prepend) */
     FORM_NUMBER_ITEM, /* VA with a number or a refusal, then the item (incr, decr) */
     FORM_META_GET,    /* one meta line, with a value or without */
+    FORM_ITEM,        /* the item, as a store for another replica; or a miss */
+    FORM_DIGEST,      /* the item, hashed; or a miss */
     FORM_STATS,       /* greeting */
     FORM_VIEW,        /* greeting */
     FORM_BUMP,        /* a key is in use: whatever one meta line says */
@@ -251,6 +260,7 @@ struct link {
     /* The reply that is coming in. */
     uint64_t body_left; /* bytes of a data block, CRLF included */
     bool is_body_kept;
+    XXH64_state_t digest; /* of the data block, where it is hashed */
     uint32_t partial_bytes; /* of a line */
     char partial[MC_REPLY_LINE_BYTES_MAX];
     struct identity greeting;
@@ -367,6 +377,7 @@ struct dataplane {
     struct token_clock token_clock;
     char view_key[POOL_NAME_BYTES_MAX + 32];
     size_t view_key_bytes;
+    struct settle *settle;
     struct txn **inflight; /* INFLIGHT_SLOTS */
     char *scratch;         /* a session's input laid out in one piece, and room behind it */
     struct dataplane_stats stats;
@@ -479,6 +490,11 @@ void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to);
 struct slice txn_key(const struct txn *txn);
 /* The tag of replication.md section 3 that a CAS of NODE is shown with; 0 where it is a token. */
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node);
+/* Delete KEY on all replicas, as soon as all that may still write it has come to its end. False: no
+ * memory. */
+bool txn_invalidate(struct dataplane *dp, struct slice key, bool is_base64, uint64_t key_hash);
+/* Do replies to writes say the CAS of what they left? They do where copies are compared by it. */
+bool txn_wants_cas(const struct dataplane *dp);
 void txn_set_reply(struct dataplane *dp, struct txn *txn, struct chain reply);
 /* `ack: leader`: the answer is known, and goes out before the work is over. */
 void txn_answer_early(struct dataplane *dp, struct txn *txn);
@@ -535,6 +551,7 @@ void reader_bump(struct dataplane *dp, struct slice key, uint32_t node);
 /* Asks for no more than that KEY be noted as used. */
 struct chain compose_bump(struct dataplane *dp, struct slice key);
 struct chain compose_delete(struct dataplane *dp, const struct txn *txn);
+struct chain compose_delete_key(struct dataplane *dp, struct slice key, bool is_base64);
 /* The data of TXN's command (add, replace, cas) under the head of a plain store. */
 struct chain compose_plain_store(struct dataplane *dp, const struct txn *txn);
 /* TXN's item without its value (md x). */
@@ -572,6 +589,33 @@ void deadline_set(struct dataplane *dp, struct txn *txn, uint64_t since_us);
 void deadline_forget(struct dataplane *dp, struct txn *txn);
 /* Expire what is overdue. */
 void deadline_pass(struct dataplane *dp);
+
+/* --- settle.c --- */
+
+size_t settle_bytes(const struct dataplane_options *options);
+/* MEMORY is zeroed. */
+void settle_init(struct dataplane *dp, void *memory);
+/* A write begins: its key's copies will be compared. False: no room, it must wait. */
+bool settle_enter(struct dataplane *dp, struct txn *txn);
+/* It is over. Harmless when it has not entered. */
+void settle_leave(struct dataplane *dp, struct txn *txn);
+#define SETTLE_CAS_UNKNOWN UINT64_MAX
+/* What a write made of NODE's copy; 0: there is none. */
+void settle_note(struct txn *txn, uint32_t node, uint64_t cas);
+void settle_tick(struct dataplane *dp);
+void settle_on_adopt(struct dataplane *dp);
+/* Nothing is due, now or later. */
+bool settle_is_idle(const struct dataplane *dp);
+
+/* --- settle_check.c --- */
+
+void settle_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply);
+void settle_on_leg_lost(struct dataplane *dp, struct leg *leg);
+/* For link_reply.c: the head of an item has come; a digest; what its copy is to be stored under. */
+struct slice settle_key(const struct txn *txn);
+void settle_note_item(struct txn *txn, uint32_t node, const struct mc_reply *reply);
+void settle_note_digest(struct txn *txn, uint32_t node, uint64_t digest);
+void settle_write_condition(const struct txn *txn, struct mc_writer *w);
 
 /* --- inflight.c --- */
 

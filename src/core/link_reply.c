@@ -196,13 +196,20 @@ static size_t take_get(struct dataplane *dp, struct link *link, const struct mc_
 static void keep_item_head(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
 {
     enum { RELATIVE_S_MAX = 60 * 60 * 24 * 30 };
+    struct txn *txn = leg->txn;
     char head[COMMAND_HEAD_BYTES_MAX];
     struct mc_writer w = mc_writer_of(head, sizeof(head));
     mc_write(&w, SLICE("ms "));
-    mc_write(&w, txn_key(leg->txn));
+    mc_write(&w, txn->check != NULL ? settle_key(txn) : txn_key(txn));
     mc_write(&w, SLICE(" "));
     mc_write_u64(&w, reply->value_bytes);
-    mc_write(&w, leg->txn->is_base64 ? SLICE(" b") : SLICE(""));
+    mc_write(&w, txn->is_base64 ? SLICE(" b") : SLICE(""));
+    if (txn->check != NULL) {
+        settle_write_condition(txn, &w);
+    } else {
+        settle_note(txn, leg->node, reply->cas);
+        mc_write(&w, txn_wants_cas(dp) ? SLICE(" c") : SLICE(""));
+    }
     if (reply->flags != 0) {
         mc_write(&w, SLICE(" F"));
         mc_write_u64(&w, reply->flags);
@@ -235,6 +242,9 @@ static size_t take_item(struct dataplane *dp, struct link *link, const struct mc
     if (reply->kind != MC_REPLY_VA || !reply->has_ttl || !reply->has_cas) {
         return 0;
     }
+    if (leg->txn->check != NULL) {
+        settle_note_item(leg->txn, leg->node, reply);
+    }
     leg->has_item = reply->ttl_s != 0 && reply->ttl_s >= -1 && reply->ttl_s <= INT32_MAX &&
                     !reply->is_won && !reply->is_stale && !reply->is_sent;
     leg->item_bytes = reply->value_bytes;
@@ -245,6 +255,22 @@ static size_t take_item(struct dataplane *dp, struct link *link, const struct mc
         keep_item_head(dp, leg, reply);
     }
     expect_body(link, reply->value_bytes, leg->has_item);
+    return reply->line_bytes;
+}
+
+/* The item is not wanted, only what it is. */
+static size_t take_digest(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_EN || reply->kind == MC_REPLY_SERVER_ERROR) {
+        complete(dp, link, reply);
+        return reply->line_bytes;
+    }
+    if (reply->kind != MC_REPLY_VA || !reply->has_ttl || !reply->has_cas) {
+        return 0;
+    }
+    settle_note_item(link->head->txn, link->node, reply);
+    (void)XXH64_reset(&link->digest, 0);
+    expect_body(link, reply->value_bytes, true);
     return reply->line_bytes;
 }
 
@@ -511,6 +537,10 @@ static size_t take_reply(struct dataplane *dp, struct link *link, const struct m
         }
         complete(dp, link, reply);
         return reply->line_bytes;
+    case FORM_ITEM:
+        return take_item(dp, link, reply);
+    case FORM_DIGEST:
+        return take_digest(dp, link, reply);
     case FORM_STATS:
         return take_stats(dp, link, reply);
     case FORM_VIEW:
@@ -533,6 +563,11 @@ static bool body_done(struct dataplane *dp, struct link *link)
         }
         complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
         return true;
+    case FORM_DIGEST:
+        settle_note_digest(leg->txn, link->node, XXH64_digest(&link->digest));
+        complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
+        return true;
+    case FORM_ITEM:
     case FORM_LINE_ITEM:
         complete(dp, link, &(struct mc_reply){.kind = MC_REPLY_VA});
         return true;
@@ -554,6 +589,10 @@ static bool body_done(struct dataplane *dp, struct link *link)
 static void keep_body(struct dataplane *dp, struct link *link, struct slice bytes)
 {
     struct leg *leg = link->head;
+    if (leg->form == FORM_DIGEST) {
+        (void)XXH64_update(&link->digest, bytes.ptr, bytes.len);
+        return;
+    }
     if (leg->form != FORM_VIEW) {
         keep(dp, leg, bytes);
         return;

@@ -33,7 +33,7 @@ enum {
 
 static const uint16_t txn_moves[] = {
     [TXN_NEW] = 1u << TXN_HELD | 1u << TXN_READING | 1u << TXN_WRITING | 1u << TXN_DECIDING |
-                1u << TXN_ASKED | 1u << TXN_OVER,
+                1u << TXN_ASKED | 1u << TXN_SETTLING | 1u << TXN_OVER,
     [TXN_HELD] = 1u << TXN_READING | 1u << TXN_WRITING | 1u << TXN_DECIDING | 1u << TXN_OVER,
     [TXN_READING] = 1u << TXN_NEW | 1u << TXN_OVER,
     [TXN_WRITING] = 1u << TXN_SPREADING | 1u << TXN_CHAINING | 1u << TXN_STRANDED | 1u << TXN_OVER,
@@ -42,6 +42,7 @@ static const uint16_t txn_moves[] = {
     [TXN_CHAINING] = 1u << TXN_STRANDED | 1u << TXN_OVER,
     [TXN_STRANDED] = 1u << TXN_WRITING | 1u << TXN_DECIDING | 1u << TXN_SPREADING |
                      1u << TXN_CHAINING | 1u << TXN_OVER,
+    [TXN_SETTLING] = 1u << TXN_OVER,
     [TXN_ASKED] = 1u << TXN_OVER,
     [TXN_OVER] = 0,
 };
@@ -78,6 +79,9 @@ void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to)
     }
     txn->state = (uint8_t)to;
     note_stalling(dp, txn);
+    if (to == TXN_OVER) {
+        settle_leave(dp, txn);
+    }
 }
 
 /* In the order of creation (I2); what waits is nearly always the youngest. */
@@ -243,7 +247,7 @@ void txn_release(struct dataplane *dp, struct txn *txn)
     chain_drop(&dp->chunks, &txn->command);
     chain_drop(&dp->chunks, &txn->result);
     chain_drop(&dp->chunks, &txn->reply);
-    dp->invalidations -= txn->is_internal;
+    dp->invalidations -= txn->is_internal && txn->check == NULL;
     slab_drop(&dp->txns, txn);
 }
 
@@ -264,8 +268,7 @@ void txn_orphan(struct dataplane *dp, struct txn *txn)
 
 /* --- Invalidation: when in doubt, a miss --- */
 
-/* Delete TXN's key on all replicas, as soon as all that may still write it has come to its end. */
-static void invalidate(struct dataplane *dp, const struct txn *txn)
+bool txn_invalidate(struct dataplane *dp, struct slice key, bool is_base64, uint64_t key_hash)
 {
     struct txn *delete = NULL;
     if (dp->invalidations < INVALIDATIONS_MAX) {
@@ -273,22 +276,23 @@ static void invalidate(struct dataplane *dp, const struct txn *txn)
     }
     if (delete == NULL) {
         dp->stats.shed++;
-        return;
+        return false;
     }
     dp->invalidations++;
-    delete->command = compose_delete(dp, txn);
+    delete->command = compose_delete_key(dp, key, is_base64);
     if (delete->command.head == NULL) {
         dp->stats.shed++;
         txn_move(dp, delete, TXN_OVER);
         txn_release(dp, delete);
-        return;
+        return false;
     }
     delete->places.key_off = 3;
-    delete->key_bytes = txn->key_bytes;
-    delete->is_base64 = txn->is_base64;
-    delete->key_hash = txn->key_hash;
+    delete->key_bytes = (uint8_t)key.len;
+    delete->key_hash = key_hash;
+    delete->is_base64 = is_base64;
     dp->stats.keys_invalidated++;
     txn_begin(dp, delete);
+    return true;
 }
 
 /* --- Writes --- */
@@ -301,7 +305,7 @@ void txn_finish(struct dataplane *dp, struct txn *txn)
         inflight_take(dp, txn);
     }
     if (txn->is_doubtful && !txn->is_internal) {
-        invalidate(dp, txn);
+        (void)txn_invalidate(dp, txn_key(txn), txn->is_base64, txn->key_hash);
     }
     txn_move(dp, txn, TXN_OVER);
     release_answer(dp, txn);
@@ -385,6 +389,11 @@ static void chain_early(struct dataplane *dp, struct txn *txn)
     }
 }
 
+static bool enter_settle(struct dataplane *dp, struct txn *txn)
+{
+    return !dp->topology->is_settling || txn->settle != NULL || settle_enter(dp, txn);
+}
+
 /* Put a new token into the command, also when it is run again: what an earlier run left on some
  * node must not be taken for this one's. False: none is to be had this millisecond. */
 static bool stamp(struct dataplane *dp, struct txn *txn)
@@ -460,7 +469,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
                      (is_alone ? inflight_has_older(dp, txn) : inflight_has_slow_older(dp, txn));
     bool is_full = inflight_is_full(dp) && !txn->is_inflight;
     if (t->complete == 0 || is_behind || is_full || !link_has_room(dp, 2 * NODES_MAX) ||
-        !all_usable(dp, txn, t->complete) || !stamp(dp, txn)) {
+        !all_usable(dp, txn, t->complete) || !enter_settle(dp, txn) || !stamp(dp, txn)) {
         return false;
     }
     uint32_t leader = topology_leader(t, txn->key_hash);
@@ -692,6 +701,23 @@ static void step_done(struct dataplane *dp, struct txn *txn)
     all_have_it(dp, txn);
 }
 
+bool txn_wants_cas(const struct dataplane *dp)
+{
+    return dp->topology != NULL && dp->topology->is_settling && !dp->topology->has_tokens;
+}
+
+/* What the node has of the key now, as far as this reply tells. */
+static void note_cas(struct txn *txn, const struct leg *leg, const struct mc_reply *reply)
+{
+    if (txn->settle == NULL || leg->form != FORM_LINE) {
+        return; /* what has a read-back is noted there */
+    }
+    bool is_delete = leg_verb(leg) == 'd';
+    bool is_done = reply->kind == MC_REPLY_HD || (is_delete && reply->kind == MC_REPLY_NF);
+    uint64_t cas = is_delete ? 0 : reply->has_cas ? reply->cas : SETTLE_CAS_UNKNOWN;
+    settle_note(txn, leg->node, is_done ? cas : SETTLE_CAS_UNKNOWN);
+}
+
 void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
 {
     struct txn *txn = leg->txn;
@@ -699,8 +725,13 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
         multiget_on_leg(dp, txn, leg, reply);
         return;
     }
+    if (txn->state == TXN_SETTLING) {
+        settle_on_leg(dp, leg, reply);
+        return;
+    }
     uint32_t node = leg->node;
     enum mc_reply_kind kind = (enum mc_reply_kind)leg->kind;
+    note_cas(txn, leg, reply);
     txn->legs--;
     txn->waiting &= ~node_set_of(node);
     txn->acked |= node_set_of(node);
@@ -737,6 +768,10 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
     struct txn *txn = leg->txn;
     if (txn->state == TXN_READING) {
         multiget_on_leg_lost(dp, txn, leg);
+        return;
+    }
+    if (txn->state == TXN_SETTLING) {
+        settle_on_leg_lost(dp, leg);
         return;
     }
     uint32_t node = leg->node;

@@ -368,6 +368,7 @@ static enum status init_dataplane(struct worker_pool *pool)
         .client_output_bytes_max = config->client_output_bytes,
         .request_timeout_us = own->request_timeout_us,
         .connect_timeout_us = own->connect_timeout_us,
+        .settle_delay_us = own->settle_delay_us,
         .on_no_replica = own->on_no_replica == CONFIG_NO_REPLICA_MISS ? DATAPLANE_ANSWER_MISS
                                                                       : DATAPLANE_ANSWER_ERROR,
         .read = reads[own->read],

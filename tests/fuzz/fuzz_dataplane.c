@@ -61,6 +61,7 @@ static struct dataplane_options options_of(uint32_t node_count)
         .client_output_bytes_max = 16 << 20,
         .request_timeout_us = 1500 * 1000,
         .connect_timeout_us = 200 * 1000,
+        .settle_delay_us = 20 * 1000,
         .seed = 1,
         .version = SLICE("1.6.38 everwarm/fuzz"),
     };

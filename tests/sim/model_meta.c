@@ -18,6 +18,7 @@ struct model_meta_flags {
     bool has_ttl;
     bool has_cas;
     bool has_value;
+    bool is_our_own; /* u: a read that leaves the LRU alone answers no client */
     bool is_quiet;
 };
 
@@ -67,7 +68,9 @@ static const char *model_meta_flag(const struct store *store, struct slice word,
     case 'f':
     case 'c':
     case 't':
+        return NULL;
     case 'u':
+        out->is_our_own = true;
         return NULL;
     default:
         return "CLIENT_ERROR invalid flag";
@@ -160,7 +163,7 @@ static void model_meta_say(struct model *model, struct bytes *out, const char *w
 static void model_meta_get(struct model *model, struct bytes *out,
                            const struct model_meta_flags *flags)
 {
-    if (model->on_read != NULL && flags->has_value) {
+    if (model->on_read != NULL && flags->has_value && !flags->is_our_own) {
         model->on_read(model->owner, flags->key);
     }
     struct store_item *item = store_find(&model->store, flags->key);

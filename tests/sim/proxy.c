@@ -86,6 +86,7 @@ void proxy_init(struct world *world, uint32_t proxy)
             .client_output_bytes_max = 256 * 1024,
             .request_timeout_us = WORLD_REQUEST_US,
             .connect_timeout_us = 200 * 1000,
+            .settle_delay_us = 20 * 1000,
             .seed = prng_next(&world->prng),
             .on_no_replica = DATAPLANE_ANSWER_ERROR,
             .version = SLICE_INIT("1.6.18"),

@@ -1325,6 +1325,7 @@ static void begin(uint64_t seed)
         .client_output_bytes_max = 1 << 20,
         .request_timeout_us = TIMEOUT_US,
         .connect_timeout_us = 200 * 1000,
+        .settle_delay_us = 20 * 1000,
         .seed = seed,
         .on_no_replica = one_in(2) ? DATAPLANE_ANSWER_MISS : DATAPLANE_ANSWER_ERROR,
         .version = SLICE_INIT("test"),

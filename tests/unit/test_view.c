@@ -521,8 +521,11 @@ START_TEST(makes_topologies)
     ck_assert_uint_eq(t.chained, 1);
     ck_assert(t.is_holding && t.is_young);
 
-    struct view lone = {
-        .epoch = 1, .flush_by = VIEW_NO_PROXY, .due_by = VIEW_NO_PROXY, .node_count = 1};
+    struct view lone = {.epoch = 1,
+                        .alone = VIEW_NO_PROXY,
+                        .flush_by = VIEW_NO_PROXY,
+                        .due_by = VIEW_NO_PROXY,
+                        .node_count = 1};
     view_topology(&lone, &t);
     ck_assert(t.is_lone && !t.is_holding);
     ck_assert_uint_eq(t.leaders, 1);

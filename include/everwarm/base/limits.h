@@ -53,6 +53,14 @@ enum {
     /* Keys to be deleted everywhere because a write of theirs ended in doubt; past it the oldest is
      * left to the comparison of copies. */
     INVALIDATIONS_MAX = 8192,
+    /* Keys of one dataplane that wait for the comparison of their copies: those written within its
+     * delay and a round trip, several times over; past it later writes wait. Touched on demand. */
+    SETTLE_ENTRIES_MAX = 16384,
+    /* Of them those that differ on a filling node only, and wait until it is complete; past it the
+     * key is deleted instead. */
+    SETTLE_PARKED_MAX = 8192,
+    /* Comparisons of one dataplane under way at once. */
+    SETTLE_CHECKS_MAX = 1024,
     /* Times that a read is sent anew before it is answered as unreadable: each try is another
      * connection or another view, so a node that talks nonsense can't keep it going. */
     TXN_TRIES_MAX = 16,

@@ -48,6 +48,7 @@ struct dataplane_options {
     uint64_t client_output_bytes_max; /* unsent to one client; at least one item */
     uint64_t request_timeout_us;
     uint64_t connect_timeout_us;
+    uint64_t settle_delay_us; /* between the last write to a key and the comparison of its copies */
     uint64_t seed; /* for jitter */
     enum dataplane_on_no_replica on_no_replica;
     enum dataplane_read read;

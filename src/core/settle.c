@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Settling: keys that this worker wrote wait here until their copies have been seen to be equal
+ * (replication.md section 5, Settling). Two writers, of two workers or proxies, may reach two nodes
+ * in opposite orders; each of them compares after its own write, so whoever was last finds it.
+ *
+ *   a write begins ─► WRITTEN ─ the last of them is over ─► FRESH ─ delay ─► compared ─► equal: gone
+ *                        ▲                                                      │
+ *                        │        AGAIN ◄─ differ: a write may be under way ────┤
+ *                        │          └─ a request timeout later, compared: the same pair: repaired
+ *                        └─ another write begins, in any state        PARKED ◄──┘ only a filling node
+ *
+ * Whose turn it is stands here; one comparison or repair is settle_check.c's.
+ *
+ * I1. An entry is in one list, or under a write or a comparison and in none.
+ * I2. FRESH and AGAIN are in the order in which they are due, as each has one delay.
+ * I3. A write begins only with an entry for its key: nothing is dropped for want of room.
+ */
+#include "settle.h"
+
+enum {
+    /* One comparison is a request to each node; so many are a few percent of what a node does. */
+    SETTLE_CHECKS_A_TICK = 512,
+    SETTLE_SLOTS = 16384, /* a power of two, about as many as entries */
+};
+
+struct settle {
+    struct slab entries;
+    struct slab checks;
+    struct list fresh;
+    struct list again;
+    struct list parked;
+    uint32_t parked_count;
+    node_set nodes; /* complete or filling in the topology adopted last */
+    struct settle_entry *slots[SETTLE_SLOTS];
+};
+
+static size_t rounded(size_t bytes)
+{
+    return (bytes + 15) & ~(size_t)15;
+}
+
+static size_t entry_bytes(const struct dataplane_options *options)
+{
+    return rounded(sizeof(struct settle_entry) + options->names.node_count * sizeof(uint64_t));
+}
+
+size_t settle_bytes(const struct dataplane_options *options)
+{
+    return rounded(sizeof(struct settle)) + SETTLE_ENTRIES_MAX * entry_bytes(options) +
+           SETTLE_CHECKS_MAX * rounded(sizeof(struct settle_check));
+}
+
+void settle_init(struct dataplane *dp, void *memory)
+{
+    struct settle *settle = memory;
+    char *rest = (char *)memory + rounded(sizeof(*settle));
+    dp->settle = settle;
+    slab_init(&settle->entries, rest, entry_bytes(&dp->options), SETTLE_ENTRIES_MAX);
+    rest += SETTLE_ENTRIES_MAX * entry_bytes(&dp->options);
+    slab_init(&settle->checks, rest, rounded(sizeof(struct settle_check)), SETTLE_CHECKS_MAX);
+    list_init(&settle->fresh);
+    list_init(&settle->again);
+    list_init(&settle->parked);
+}
+
+/* --- Entries --- */
+
+static struct settle_entry **slot_of(struct settle *settle, uint64_t key_hash)
+{
+    return &settle->slots[key_hash & (SETTLE_SLOTS - 1)];
+}
+
+static struct settle_entry *find(struct settle *settle, const struct txn *txn)
+{
+    struct settle_entry *entry = *slot_of(settle, txn->key_hash);
+    while (entry != NULL &&
+           (entry->is_base64 != txn->is_base64 ||
+            !slice_is_equal(slice_of(entry->key, entry->key_bytes), txn_key(txn)))) {
+        entry = entry->next;
+    }
+    return entry;
+}
+
+static void unlist(struct settle *settle, struct settle_entry *entry)
+{
+    settle->parked_count -= entry->is_parked;
+    entry->is_parked = false;
+    list_remove(&entry->due);
+}
+
+void settle_forget(struct dataplane *dp, struct settle_entry *entry)
+{
+    struct settle *settle = dp->settle;
+    struct settle_entry **at = slot_of(settle, entry->key_hash);
+    while (*at != entry) {
+        at = &(*at)->next;
+    }
+    *at = entry->next;
+    unlist(settle, entry);
+    slab_drop(&settle->entries, entry);
+    dp->stats.settle_queue--;
+    dp->is_recheck_due = true;
+}
+
+bool settle_enter(struct dataplane *dp, struct txn *txn)
+{
+    struct settle *settle = dp->settle;
+    struct settle_entry *entry = find(settle, txn);
+    if (entry == NULL) {
+        entry = slab_take(&settle->entries);
+        if (entry == NULL) {
+            return false;
+        }
+        struct settle_entry **slot = slot_of(settle, txn->key_hash);
+        entry->next = *slot;
+        *slot = entry;
+        entry->key_hash = txn->key_hash;
+        entry->key_bytes = txn->key_bytes;
+        entry->is_base64 = txn->is_base64;
+        memcpy(entry->key, txn_key(txn).ptr, txn->key_bytes);
+        for (uint32_t n = 0; n < dp->options.names.node_count; n++) {
+            entry->own_cas[n] = SETTLE_CAS_UNKNOWN;
+        }
+        dp->stats.settle_queue++;
+    }
+    unlist(settle, entry);
+    entry->writes++;
+    entry->seen = 0;
+    entry->tries = 0;
+    if (entry->check != NULL) {
+        entry->check->is_failed = true; /* what it has seen may be older than this write */
+    }
+    txn->settle = entry;
+    return true;
+}
+
+void settle_leave(struct dataplane *dp, struct txn *txn)
+{
+    struct settle_entry *entry = txn->settle;
+    if (entry == NULL) {
+        return;
+    }
+    txn->settle = NULL;
+    entry->writes--;
+    entry->is_marked = txn->is_mark;
+    if (entry->writes == 0 && entry->check == NULL) {
+        settle_put_back(dp, entry, SETTLE_FRESH);
+    }
+}
+
+void settle_note(struct txn *txn, uint32_t node, uint64_t cas)
+{
+    if (txn->settle != NULL) {
+        txn->settle->own_cas[node] = cas;
+    }
+}
+
+void settle_give_up(struct dataplane *dp, struct settle_entry *entry)
+{
+    entry->seen = 0;
+    entry->tries = 0;
+    if (!txn_invalidate(dp, slice_of(entry->key, entry->key_bytes), entry->is_base64,
+                        entry->key_hash)) {
+        settle_put_back(dp, entry, SETTLE_AGAIN);
+    } else if (entry->writes == 0) {
+        settle_forget(dp, entry); /* the delete waits, and will bring its own */
+    }
+}
+
+void settle_put_back(struct dataplane *dp, struct settle_entry *entry, enum settle_when when)
+{
+    struct settle *settle = dp->settle;
+    INVARIANT(entry->check == NULL && !list_is_linked(&entry->due));
+    if (entry->writes > 0) {
+        return; /* the last of them puts it back */
+    }
+    switch (when) {
+    case SETTLE_NOW:
+        entry->due_us = dp->now_us;
+        list_append(settle->fresh.next, &entry->due); /* before the first */
+        return;
+    case SETTLE_FRESH:
+        entry->due_us = dp->now_us + dp->options.settle_delay_us;
+        list_append(&settle->fresh, &entry->due);
+        return;
+    case SETTLE_AGAIN:
+        entry->due_us = dp->now_us + dp->options.request_timeout_us;
+        list_append(&settle->again, &entry->due);
+        return;
+    case SETTLE_PARKED:
+        if (settle->parked_count == SETTLE_PARKED_MAX) {
+            settle_give_up(dp, entry);
+            return;
+        }
+        entry->is_parked = true;
+        settle->parked_count++;
+        list_append(&settle->parked, &entry->due);
+        return;
+    }
+    UNREACHABLE();
+}
+
+/* --- Whose turn it is --- */
+
+bool settle_is_idle(const struct dataplane *dp)
+{
+    const struct settle *settle = dp->settle;
+    return list_is_empty(&settle->fresh) && list_is_empty(&settle->again);
+}
+
+static bool may_compare(const struct dataplane *dp)
+{
+    const struct topology *t = dp->topology;
+    if (t == NULL || dp->next != NULL || t->is_holding || dp->is_lapsed || t->complete == 0) {
+        return false;
+    }
+    for (node_set left = t->complete | t->chained; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        /* What was given up may still be executed: what is seen before its end proves nothing. */
+        if (!link_is_usable(dp, node) || !link_is_proven(dp, node)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Returns false: no more can be begun now. */
+static bool begin_first(struct dataplane *dp, struct list *list)
+{
+    struct settle *settle = dp->settle;
+    if (list_is_empty(list) || !link_has_room(dp, 4 * NODES_MAX)) {
+        return false;
+    }
+    struct settle_entry *entry = LIST_OWNER(list->next, struct settle_entry, due);
+    if (entry->due_us > dp->now_us) {
+        return false;
+    }
+    if (entry->is_marked) {
+        settle_forget(dp, entry); /* a mark lives on the leader alone, and a look may take its win */
+        return true;
+    }
+    struct settle_check *check = slab_take(&settle->checks);
+    if (check == NULL) {
+        return false;
+    }
+    unlist(settle, entry);
+    check->entry = entry;
+    entry->check = check;
+    if (!settle_check_begin(dp, check)) {
+        settle_check_end(dp, check);
+        settle_put_back(dp, entry, SETTLE_AGAIN);
+        return false;
+    }
+    return true;
+}
+
+void settle_check_end(struct dataplane *dp, struct settle_check *check)
+{
+    check->entry->check = NULL;
+    slab_drop(&dp->settle->checks, check);
+}
+
+void settle_tick(struct dataplane *dp)
+{
+    if (!may_compare(dp)) {
+        return;
+    }
+    uint32_t left = SETTLE_CHECKS_A_TICK;
+    while (left > 0 && begin_first(dp, &dp->settle->fresh)) {
+        left--;
+    }
+    while (left > 0 && begin_first(dp, &dp->settle->again)) {
+        left--;
+    }
+}
+
+/* What our writes left on nodes that have gone means nothing when they come back: another run may
+ * give the same CAS to something else. */
+static void forget_nodes(struct settle *settle, node_set gone)
+{
+    for (uint32_t slot = 0; gone != 0 && slot < SETTLE_SLOTS; slot++) {
+        for (struct settle_entry *at = settle->slots[slot]; at != NULL; at = at->next) {
+            for (node_set left = gone; left != 0; left &= left - 1) {
+                at->own_cas[node_set_first(left)] = SETTLE_CAS_UNKNOWN;
+            }
+        }
+    }
+}
+
+void settle_on_adopt(struct dataplane *dp)
+{
+    struct settle *settle = dp->settle;
+    node_set nodes = dp->topology->complete | dp->topology->chained;
+    forget_nodes(settle, settle->nodes & ~nodes);
+    settle->nodes = nodes;
+    while (dp->topology->chained == 0 && !list_is_empty(&settle->parked)) {
+        struct settle_entry *entry = LIST_OWNER(settle->parked.next, struct settle_entry, due);
+        unlist(settle, entry);
+        entry->seen = 0;
+        settle_put_back(dp, entry, SETTLE_NOW);
+    }
+}

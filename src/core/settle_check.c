@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One comparison of the copies of a key, and what follows from it.
+ *
+ *   COMPARE  mg k c t u on all nodes ── equal, or without tokens all as our write left them: done
+ *      └─ without tokens: DIGEST  mg k v f t c u on all nodes ── equal: done
+ *   The same difference a second time, a request timeout after the first:
+ *   READ  the leader's item ─► COPY  ms k C<seen> to the one that differs ─► LOOK at the leader
+ *                │ none                                                         │ changed
+ *                └─► DELETE  md k C<seen> ─► LOOK                               └─► UNDO  md k C<ours>
+ *
+ * A copy names what it replaces, so a write that reached the node since the comparison stays; and
+ * the leader is looked at again, so a write that reached the leader before the copy is seen, and one
+ * that comes later reaches the node later than the copy, or its own writer compares after it. With
+ * look-again and undo it is one write: it is in dp->writes, and a view is not joined before it is
+ * over. Where its connection is lost in between, the key is deleted everywhere.
+ */
+#include "settle.h"
+
+enum {
+    /* Comparisons that find a difference, until the key is deleted: each is a request timeout after
+     * the one before, so this is far beyond what a write under way explains. */
+    SETTLE_TRIES_MAX = 8,
+    EXPIRY_SLACK_S = 2, /* replication.md section 1: expiry is exact to this */
+};
+
+static struct slice key_of(const struct settle_check *check)
+{
+    return slice_of(check->entry->key, check->entry->key_bytes);
+}
+
+/* --- Sending --- */
+
+static struct chain compose(struct dataplane *dp, const struct settle_check *check,
+                            struct slice verb, struct slice flags, const uint64_t *cas)
+{
+    char *to = journal_reserve(&dp->requests, &dp->chunks, COMMAND_HEAD_BYTES_MAX);
+    if (to == NULL) {
+        return (struct chain){0};
+    }
+    struct mc_writer w = mc_writer_of(to, COMMAND_HEAD_BYTES_MAX);
+    mc_write(&w, verb);
+    mc_write(&w, key_of(check));
+    mc_write(&w, check->entry->is_base64 ? SLICE(" b") : SLICE(""));
+    mc_write(&w, flags);
+    if (cas != NULL) {
+        mc_write_u64(&w, *cas);
+    }
+    mc_write(&w, SLICE("\r\n"));
+    INVARIANT(!w.is_full);
+    return journal_commit(&dp->requests, w.len);
+}
+
+static void send_to(struct dataplane *dp, struct settle_check *check, uint32_t node,
+                    enum leg_form form, struct chain request)
+{
+    check->txn->legs++;
+    check->txn->waiting |= node_set_of(node);
+    link_send(dp, node, check->txn, form, request);
+}
+
+static void finish_txn(struct dataplane *dp, struct settle_check *check)
+{
+    struct txn *txn = check->txn;
+    if (txn->is_inflight) {
+        inflight_take(dp, txn);
+    }
+    txn_move(dp, txn, TXN_OVER);
+    txn_release(dp, txn);
+}
+
+/* The check is over; its entry waits for WHEN. */
+static void end(struct dataplane *dp, struct settle_check *check, enum settle_when when)
+{
+    struct settle_entry *entry = check->entry;
+    finish_txn(dp, check);
+    settle_check_end(dp, check);
+    settle_put_back(dp, entry, when);
+}
+
+static void end_equal(struct dataplane *dp, struct settle_check *check)
+{
+    struct settle_entry *entry = check->entry;
+    finish_txn(dp, check);
+    settle_check_end(dp, check);
+    if (entry->writes == 0) {
+        settle_forget(dp, entry);
+    }
+}
+
+static void end_in_doubt(struct dataplane *dp, struct settle_check *check)
+{
+    struct settle_entry *entry = check->entry;
+    finish_txn(dp, check);
+    settle_check_end(dp, check);
+    settle_give_up(dp, entry);
+}
+
+/* A step with one leg; without memory the key is left for later, or deleted once it was touched. */
+static void step_to(struct dataplane *dp, struct settle_check *check, enum settle_step step,
+                    uint32_t node, struct chain request)
+{
+    bool was_writing = check->step >= SETTLE_COPY;
+    check->step = step;
+    if (request.head == NULL || !link_is_usable(dp, node)) {
+        chain_drop(&dp->chunks, &request);
+        if (was_writing) {
+            end_in_doubt(dp, check);
+        } else {
+            end(dp, check, SETTLE_AGAIN);
+        }
+        return;
+    }
+    bool is_item = step == SETTLE_READ;
+    send_to(dp, check, node, is_item ? FORM_ITEM : FORM_LINE, request);
+    chain_drop(&dp->chunks, &request);
+}
+
+static void ask_all(struct dataplane *dp, struct settle_check *check, enum settle_step step)
+{
+    const struct topology *t = dp->topology;
+    bool is_digest = step == SETTLE_DIGEST;
+    struct chain ask =
+        compose(dp, check, SLICE("mg "), is_digest ? SLICE(" v f t c u") : SLICE(" c t u"), NULL);
+    check->step = step;
+    if (ask.head == NULL) {
+        end(dp, check, SETTLE_AGAIN);
+        return;
+    }
+    for (node_set left = t->complete | t->chained; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        check->copies[node] = (struct settle_copy){0};
+        send_to(dp, check, node, is_digest ? FORM_DIGEST : FORM_LINE, ask);
+    }
+    chain_drop(&dp->chunks, &ask);
+}
+
+bool settle_check_begin(struct dataplane *dp, struct settle_check *check)
+{
+    struct settle_entry *entry = check->entry;
+    struct txn *txn = txn_create(dp, NULL, MC_VERSION);
+    if (txn == NULL) {
+        return false;
+    }
+    check->txn = txn;
+    txn->check = check;
+    txn->key_hash = entry->key_hash;
+    txn->is_base64 = entry->is_base64;
+    txn->leader = (uint8_t)topology_leader(dp->topology, entry->key_hash);
+    txn_move(dp, txn, TXN_SETTLING);
+    dp->stats.settle_checks++;
+    ask_all(dp, check, SETTLE_COMPARE);
+    return true;
+}
+
+/* --- What was found --- */
+
+static bool is_expiry_equal(const struct settle_copy *a, const struct settle_copy *b)
+{
+    if (a->ttl_s == -1 || b->ttl_s == -1) {
+        return a->ttl_s == b->ttl_s;
+    }
+    int64_t apart = a->ttl_s - b->ttl_s;
+    return apart <= EXPIRY_SLACK_S && apart >= -EXPIRY_SLACK_S;
+}
+
+static bool is_equal(const struct dataplane *dp, const struct settle_copy *a,
+                     const struct settle_copy *b)
+{
+    if (a->is_there != b->is_there || !a->is_there) {
+        return a->is_there == b->is_there;
+    }
+    if (!is_expiry_equal(a, b)) {
+        return false;
+    }
+    return dp->topology->has_tokens
+               ? a->cas == b->cas
+               : a->digest == b->digest && a->flags == b->flags && a->value_bytes == b->value_bytes;
+}
+
+/* Nodes whose copy is not the leader's. */
+static node_set differing(const struct dataplane *dp, const struct settle_check *check)
+{
+    const struct topology *t = dp->topology;
+    node_set set = 0;
+    for (node_set left = t->complete | t->chained; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        bool is_same = is_equal(dp, &check->copies[check->txn->leader], &check->copies[node]);
+        set |= is_same ? 0 : node_set_of(node);
+    }
+    return set;
+}
+
+/* Without tokens: is each copy what our own write left there? Then nobody wrote since. */
+static bool is_as_left(const struct dataplane *dp, const struct settle_check *check)
+{
+    const struct topology *t = dp->topology;
+    for (node_set left = t->complete | t->chained; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        const struct settle_copy *copy = &check->copies[node];
+        if (check->entry->own_cas[node] != (copy->is_there ? copy->cas : 0) ||
+            !is_expiry_equal(copy, &check->copies[check->txn->leader])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* All copies in one number, by which the same difference is known again; never 0. */
+static uint64_t pair_of(const struct dataplane *dp, const struct settle_check *check)
+{
+    const struct topology *t = dp->topology;
+    uint64_t mix = check->txn->leader;
+    for (node_set left = t->complete | t->chained; left != 0; left &= left - 1) {
+        const struct settle_copy *copy = &check->copies[node_set_first(left)];
+        mix = prng_mix(mix ^ (copy->is_there ? copy->cas : 1)) + copy->is_there;
+    }
+    return mix | 1;
+}
+
+static bool is_any_marked(const struct dataplane *dp, const struct settle_check *check)
+{
+    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
+        if (check->copies[node].is_marked) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- What follows --- */
+
+static void repair(struct dataplane *dp, struct settle_check *check, node_set wrong)
+{
+    check->target = node_set_first(wrong);
+    inflight_put(dp, check->txn); /* our own writes to the key wait until it is over */
+    step_to(dp, check, SETTLE_READ, check->txn->leader,
+            compose(dp, check, SLICE("mg "), SLICE(" v f t c u"), NULL));
+}
+
+static void differ(struct dataplane *dp, struct settle_check *check, node_set wrong)
+{
+    struct settle_entry *entry = check->entry;
+    uint64_t pair = pair_of(dp, check);
+    bool is_second = entry->seen == pair;
+    entry->seen = pair;
+    entry->tries++;
+    if (entry->tries > SETTLE_TRIES_MAX) {
+        end_in_doubt(dp, check);
+    } else if (!is_second) {
+        end(dp, check, SETTLE_AGAIN);
+    } else if ((wrong & dp->topology->complete) == 0) {
+        end(dp, check, SETTLE_PARKED); /* only the filler copies to a node that is being filled */
+    } else if (dp->next != NULL || dp->is_lapsed || entry->writes > 0 || inflight_is_full(dp)) {
+        end(dp, check, SETTLE_AGAIN);
+    } else {
+        dp->stats.divergences++;
+        repair(dp, check, wrong & dp->topology->complete);
+    }
+}
+
+/* A stale item shows its one win to whoever reads it first, and that was us. Without `E` it can't be
+ * given back. */
+static void give_back(struct dataplane *dp, struct settle_check *check)
+{
+    const struct settle_copy *copy = &check->copies[check->txn->leader];
+    if (!copy->is_won || !dp->topology->has_tokens) {
+        end_equal(dp, check);
+        return;
+    }
+    char flags[64];
+    struct mc_writer w = mc_writer_of(flags, sizeof(flags));
+    mc_write(&w, SLICE(" I E"));
+    mc_write_u64(&w, copy->cas);
+    mc_write(&w, SLICE(" C"));
+    step_to(dp, check, SETTLE_UNMARK, check->txn->leader,
+            compose(dp, check, SLICE("md "), slice_of(flags, w.len), &copy->cas));
+}
+
+static void compared(struct dataplane *dp, struct settle_check *check)
+{
+    if (check->is_failed || check->entry->writes > 0 || dp->next != NULL || dp->is_lapsed) {
+        end(dp, check, SETTLE_AGAIN);
+        return;
+    }
+    if (is_any_marked(dp, check)) {
+        /* A mark lives on the leader alone; what was marked has no copies. */
+        give_back(dp, check);
+        return;
+    }
+    if (!dp->topology->has_tokens && check->step == SETTLE_COMPARE) {
+        if (is_as_left(dp, check)) {
+            end_equal(dp, check);
+        } else {
+            ask_all(dp, check, SETTLE_DIGEST);
+        }
+        return;
+    }
+    node_set wrong = differing(dp, check);
+    if (wrong == 0) {
+        end_equal(dp, check);
+    } else {
+        differ(dp, check, wrong);
+    }
+}
+
+static struct settle_copy copy_of(const struct mc_reply *reply)
+{
+    return (struct settle_copy){
+        .is_there = reply->kind == MC_REPLY_HD || reply->kind == MC_REPLY_VA,
+        .is_won = reply->is_won,
+        .is_marked = reply->is_won || reply->is_stale || reply->is_sent,
+        .cas = reply->cas,
+        .ttl_s = reply->ttl_s,
+        .flags = reply->flags,
+        .value_bytes = reply->value_bytes,
+    };
+}
+
+struct slice settle_key(const struct txn *txn)
+{
+    return key_of(txn->check);
+}
+
+void settle_note_item(struct txn *txn, uint32_t node, const struct mc_reply *reply)
+{
+    struct settle_check *check = txn->check;
+    if (check->step == SETTLE_READ) {
+        check->item = copy_of(reply);
+    } else {
+        check->copies[node] = copy_of(reply);
+    }
+}
+
+void settle_note_digest(struct txn *txn, uint32_t node, uint64_t digest)
+{
+    txn->check->copies[node].digest = digest;
+}
+
+/* The store that is being put together is a copy: under what condition? */
+void settle_write_condition(const struct txn *txn, struct mc_writer *w)
+{
+    const struct settle_check *check = txn->check;
+    const struct settle_copy *there = &check->copies[check->target];
+    if (there->is_there) {
+        mc_write(w, SLICE(" C"));
+        mc_write_u64(w, there->cas);
+    } else {
+        mc_write(w, SLICE(" ME"));
+    }
+    mc_write(w, SLICE(" c"));
+}
+
+static void look(struct dataplane *dp, struct settle_check *check)
+{
+    step_to(dp, check, SETTLE_LOOK, check->txn->leader,
+            compose(dp, check, SLICE("mg "), SLICE(" c t u"), NULL));
+}
+
+/* From here on it is a write, to the end of its look-again or undo. */
+static void begin_writing(struct dataplane *dp, struct settle_check *check, enum settle_step step,
+                          struct chain request)
+{
+    list_append(&dp->writes, &check->txn->writes);
+    check->txn->is_begun = true;
+    step_to(dp, check, step, check->target, request);
+}
+
+static void was_read(struct dataplane *dp, struct settle_check *check, struct leg *leg)
+{
+    const struct settle_copy *there = &check->copies[check->target];
+    const struct settle_copy *seen = &check->copies[check->txn->leader];
+    bool is_open = dp->next == NULL && !dp->is_lapsed && check->item.is_there == seen->is_there;
+    bool is_item = check->item.is_there && check->item.cas == seen->cas && leg->has_item &&
+                   !leg->is_out_of_memory;
+    struct chain item = leg->reply.chain;
+    leg->reply = (struct chain_builder){0};
+    if (is_open && is_item) {
+        begin_writing(dp, check, SETTLE_COPY, item);
+        return;
+    }
+    chain_drop(&dp->chunks, &item);
+    if (is_open && !check->item.is_there && there->is_there) {
+        begin_writing(dp, check, SETTLE_DELETE,
+                      compose(dp, check, SLICE("md "), SLICE(" C"), &there->cas));
+    } else {
+        end(dp, check, SETTLE_AGAIN);
+    }
+}
+
+static void was_written(struct dataplane *dp, struct settle_check *check,
+                        const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_HD) {
+        check->our_cas = check->step == SETTLE_COPY ? reply->cas : 0;
+        look(dp, check);
+    } else if (reply->kind == MC_REPLY_NS || reply->kind == MC_REPLY_EX ||
+               reply->kind == MC_REPLY_NF) {
+        end(dp, check, SETTLE_AGAIN); /* somebody wrote there meanwhile */
+    } else {
+        end_in_doubt(dp, check); /* no room for it: the old one is gone too */
+    }
+}
+
+static void was_looked_at(struct dataplane *dp, struct settle_check *check,
+                          const struct mc_reply *reply)
+{
+    struct settle_copy now = copy_of(reply);
+    bool is_same =
+        now.is_there == check->item.is_there && !now.is_marked &&
+        (!now.is_there || (now.cas == check->item.cas && is_expiry_equal(&now, &check->item)));
+    if (is_same) {
+        dp->stats.repairs++;
+        check->entry->seen = 0;
+        end(dp, check, SETTLE_NOW); /* other nodes may differ too */
+    } else if (check->our_cas != 0) {
+        step_to(dp, check, SETTLE_UNDO, check->target,
+                compose(dp, check, SLICE("md "), SLICE(" C"), &check->our_cas));
+    } else {
+        end(dp, check, SETTLE_AGAIN);
+    }
+}
+
+void settle_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
+{
+    struct settle_check *check = leg->txn->check;
+    struct txn *txn = leg->txn;
+    bool is_odd =
+        reply->kind != MC_REPLY_HD && reply->kind != MC_REPLY_EN && reply->kind != MC_REPLY_VA;
+    txn->legs--;
+    txn->waiting &= ~node_set_of(leg->node);
+    switch (check->step) {
+    case SETTLE_COMPARE:
+        check->copies[leg->node] = copy_of(reply);
+        check->is_failed =
+            check->is_failed || is_odd || (reply->kind == MC_REPLY_HD && !reply->has_cas);
+        break;
+    case SETTLE_DIGEST:
+        check->is_failed = check->is_failed || is_odd;
+        break;
+    case SETTLE_READ:
+        was_read(dp, check, leg);
+        leg_drop(dp, leg);
+        return;
+    case SETTLE_COPY:
+    case SETTLE_DELETE:
+        leg_drop(dp, leg);
+        was_written(dp, check, reply);
+        return;
+    case SETTLE_LOOK:
+        leg_drop(dp, leg);
+        if (is_odd) {
+            end_in_doubt(dp, check);
+        } else {
+            was_looked_at(dp, check, reply);
+        }
+        return;
+    case SETTLE_UNMARK:
+        leg_drop(dp, leg);
+        end_equal(dp, check);
+        return;
+    case SETTLE_UNDO:
+        leg_drop(dp, leg);
+        end(dp, check, SETTLE_AGAIN);
+        return;
+    }
+    leg_drop(dp, leg);
+    if (txn->legs == 0) {
+        compared(dp, check);
+    }
+}
+
+void settle_on_leg_lost(struct dataplane *dp, struct leg *leg)
+{
+    struct settle_check *check = leg->txn->check;
+    struct txn *txn = leg->txn;
+    txn->legs--;
+    txn->waiting &= ~node_set_of(leg->node);
+    leg_drop(dp, leg);
+    check->is_failed = true;
+    if (txn->legs > 0) {
+        return;
+    }
+    if (check->step >= SETTLE_COPY) {
+        end_in_doubt(dp, check);
+    } else {
+        end(dp, check, SETTLE_AGAIN);
+    }
+}
