@@ -116,6 +116,16 @@ static void step_to(struct dataplane *dp, struct settle_check *check, enum settl
     chain_drop(&dp->chunks, &request);
 }
 
+static bool are_usable(const struct dataplane *dp, node_set nodes)
+{
+    for (; nodes != 0; nodes &= nodes - 1) {
+        if (!link_is_usable(dp, node_set_first(nodes))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void ask_all(struct dataplane *dp, struct settle_check *check, enum settle_step step)
 {
     const struct topology *t = dp->topology;
@@ -123,7 +133,8 @@ static void ask_all(struct dataplane *dp, struct settle_check *check, enum settl
     struct chain ask =
         compose(dp, check, SLICE("mg "), is_digest ? SLICE(" v f t c u") : SLICE(" c t u"), NULL);
     check->step = step;
-    if (ask.head == NULL) {
+    if (ask.head == NULL || !are_usable(dp, t->complete | t->chained)) {
+        chain_drop(&dp->chunks, &ask);
         end(dp, check, SETTLE_AGAIN);
         return;
     }

@@ -432,9 +432,23 @@ static bool world_has_asked(struct world *world)
     return world->end_us != 0 && world->now_us > world->end_us;
 }
 
+/* No worker has keys whose copies it has still to compare. */
+static bool world_is_settled(const struct world *world)
+{
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        for (uint32_t w = 0; w < world->options.workers; w++) {
+            struct dataplane *dp = world->proxies[i].dp[w];
+            if (dp == NULL || dataplane_stats(dp)->settle_queue > 0) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static bool world_is_calm(struct world *world)
 {
-    if (!fault_is_whole(world)) {
+    if (!fault_is_whole(world) || !world_is_settled(world)) {
         world->rest_us = world->now_us;
     }
     return world->now_us > world->rest_us + WORLD_CALM_US;
