@@ -73,6 +73,7 @@ static struct world {
     uint64_t now_us;
     uint32_t proxies;
     uint32_t nodes;
+    uint32_t workers; /* of each proxy */
     struct proxy proxy[PROXIES];
     struct model model[NODES];
     bool is_node_alive[NODES];
@@ -194,7 +195,7 @@ static inline struct control_options options_of(uint32_t p)
 {
     return (struct control_options){
         .names = {.pool = SLICE("pool"), .node_count = world.nodes, .nodes = node_names},
-        .worker_count = WORKERS,
+        .worker_count = world.workers,
         .nonce = 1000 + p,
         .wall_ms = WALL_S * UINT64_C(1000),
         .config_hash = 77,
@@ -242,7 +243,7 @@ static inline void proxy_kill(uint32_t p)
 
 static inline void world_start(uint32_t nodes)
 {
-    world = (struct world){.nodes = nodes, .now_us = 5000000, .pids = 100, .fill_us = 300000};
+    world = (struct world){.nodes = nodes, .workers = WORKERS, .now_us = 5000000, .pids = 100, .fill_us = 300000};
     stand_in = (struct stand_in){.verify_us = UINT64_MAX / 2};
     for (uint32_t node = 0; node < nodes; node++) {
         node_start(node);
@@ -309,14 +310,14 @@ static inline void take_action(uint32_t p, const struct control_action *action)
     case CONTROL_ACTION_HOLD:
         ck_assert_uint_gt(action->topology->serial, proxy->held_serial);
         proxy->held_serial = action->topology->serial;
-        for (uint32_t w = 0; w < WORKERS && !proxy->is_draining_slowly; w++) {
+        for (uint32_t w = 0; w < world.workers && !proxy->is_draining_slowly; w++) {
             put(EVENT_DRAINED, p, w, action->topology->serial, WORKER_US);
         }
         break;
     case CONTROL_ACTION_ADOPT:
         proxy->adopted = *action->topology;
         proxy->has_adopted = true;
-        for (uint32_t w = 0; w < WORKERS; w++) {
+        for (uint32_t w = 0; w < world.workers; w++) {
             put(EVENT_ADOPTED, p, w, action->topology->serial, WORKER_US);
         }
         break;
@@ -466,6 +467,13 @@ static inline bool is_split(const struct proxy *a, const struct proxy *b)
     return true;
 }
 
+/* Who need not settle writes alone. */
+static void check_alone(const struct proxy *a, const struct proxy *b)
+{
+    bool may_both = !a->adopted.is_read_only && !b->adopted.is_read_only;
+    ck_assert(!may_both || (a->adopted.is_settling && b->adopted.is_settling));
+}
+
 /* What must hold at every moment: whoever may act acts on the same view, or others hold. */
 static inline void check_always(void)
 {
@@ -477,7 +485,11 @@ static inline void check_always(void)
         for (uint32_t q = 0; q < p; q++) {
             const struct proxy *b = &world.proxy[q];
             if (!b->is_alive || control_lease_until_us(b->control) <= world.now_us ||
-                a->adopted.epoch == b->adopted.epoch || is_split(a, b)) {
+                is_split(a, b)) {
+                continue;
+            }
+            if (a->adopted.epoch == b->adopted.epoch) {
+                check_alone(a, b);
                 continue;
             }
             const struct proxy *older = a->adopted.epoch < b->adopted.epoch ? a : b;

@@ -78,6 +78,33 @@ START_TEST(second_proxy_joins)
 }
 END_TEST
 
+/* One worker of one proxy need not compare copies, and the view says so; who comes writes nothing
+ * before that has ended. */
+START_TEST(alone_until_another_comes)
+{
+    world_start(2);
+    world.workers = 1;
+    proxy_start(0);
+    WAIT(is_serving(0), 3 * SECOND);
+    ck_assert(!world.proxy[0].adopted.is_settling && !world.proxy[0].adopted.is_read_only);
+    pass(3 * SECOND);
+    uint64_t epoch = see(0)->epoch;
+    proxy_start(1);
+    WAIT(world.proxy[1].has_adopted, 3 * SECOND);
+    ck_assert(world.proxy[1].adopted.is_read_only);
+    WAIT(is_one_view(2, 3) && see(0)->epoch == epoch + 1, SECOND);
+    for (uint32_t p = 0; p < 2; p++) {
+        ck_assert(world.proxy[p].adopted.is_settling && !world.proxy[p].adopted.is_read_only);
+    }
+    pass(10 * SECOND);
+    ck_assert(world.proxy[0].adopted.is_settling);
+    proxy_kill(1);
+    WAIT(is_serving(0) && !world.proxy[0].adopted.is_settling, 10 * SECOND);
+    ck_assert(!world.proxy[0].adopted.is_read_only);
+    world_end();
+}
+END_TEST
+
 START_TEST(two_proxies_start_at_once)
 {
     world_start(2);
@@ -323,7 +350,7 @@ END_TEST
 static void flush(uint32_t p, uint64_t ticket, int64_t delay_s)
 {
     struct control_report r = {
-        .type = CONTROL_REPORT_FLUSH, .worker = 1, .ticket = ticket, .delay_s = delay_s};
+        .type = CONTROL_REPORT_FLUSH, .worker = world.workers - 1, .ticket = ticket, .delay_s = delay_s};
     control_report(world.proxy[p].control, &r, world.now_us);
     take_actions(p);
 }
@@ -574,7 +601,7 @@ START_TEST(many_views_are_overtaken)
     }
     ck_assert_uint_eq(see(0)->epoch, 1);
     world.proxy[1].is_draining_slowly = false;
-    for (uint32_t w = 0; w < WORKERS; w++) {
+    for (uint32_t w = 0; w < world.workers; w++) {
         report(1, CONTROL_REPORT_DRAINED, w, world.proxy[1].held_serial);
     }
     WAIT(is_one_view(2, 3) && see(0)->epoch > 1, 3 * SECOND);
@@ -780,7 +807,12 @@ START_TEST(chaos)
 {
     struct prng prng = {.state = (uint64_t)_i};
     uint64_t nonce = 5000;
-    start_serving(3, 3);
+    world_start(3);
+    world.workers = 1 + (uint32_t)_i % 2;
+    for (uint32_t p = 0; p < 3; p++) {
+        proxy_start(p);
+        WAIT(is_serving(p), 3 * SECOND);
+    }
     for (uint32_t i = 0; i < 150; i++) {
         pass(prng_below(&prng, 400000));
         chaos_step(&prng, &nonce);
@@ -853,6 +885,7 @@ int main(void)
     tcase_add_test(stories, first_start_kill_and_fill);
     tcase_add_test(stories, first_start_with_one_node_dead);
     tcase_add_test(stories, second_proxy_joins);
+    tcase_add_test(stories, alone_until_another_comes);
     tcase_add_test(stories, two_proxies_start_at_once);
     tcase_add_test(stories, same_id_is_taken_by_one);
     tcase_add_test(stories, node_dies_and_exactly_one_fills);

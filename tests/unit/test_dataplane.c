@@ -1145,6 +1145,266 @@ START_TEST(test_drained_after_a_reset)
 }
 END_TEST
 
+/* --- Settling --- */
+
+static struct topology *settling(node_set complete, node_set chained)
+{
+    struct topology *t = token_topology(complete, chained);
+    t->is_settling = true;
+    return t;
+}
+
+/* Key k0, led by node 0, written and acknowledged; it waits for its comparison. */
+static const char *written(void)
+{
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    ck_assert_uint_eq(dataplane_stats(b.dp)->settle_queue, 1);
+    return k;
+}
+
+/* The copies are compared now, and look so. */
+static void compare(const char *k, const char *first, const char *second)
+{
+    expect_node(0, FORMAT("mg %s c t u\r\n", k));
+    expect_node(1, FORMAT("mg %s c t u\r\n", k));
+    node(0, first);
+    node(1, second);
+}
+
+static void assert_settled(void)
+{
+    ck_assert_uint_eq(dataplane_stats(b.dp)->settle_queue, 0);
+    expect_node(0, "");
+    expect_node(1, "");
+}
+
+/* The same difference twice, a request timeout apart; the leader is being asked for its item. */
+static const char *differing(const char *first, const char *second)
+{
+    adopt_view(settling(3, 0));
+    const char *k = written();
+    pass(20 * 1000);
+    compare(k, first, second);
+    pass(1000 * 1000);
+    expect_node(0, "");
+    pass(500 * 1000);
+    compare(k, first, second);
+    expect_node(0, FORMAT("mg %s v f t c u\r\n", k));
+    expect_node(1, "");
+    return k;
+}
+
+START_TEST(test_equal_copies_are_forgotten)
+{
+    adopt_view(settling(3, 0));
+    const char *k = written();
+    pass(10 * 1000);
+    expect_node(0, "");
+    pass(10 * 1000);
+    compare(k, "HD c5 t100\r\n", "HD c5 t98\r\n");
+    assert_settled();
+    (void)written();
+    pass(20 * 1000);
+    compare(k, "EN\r\n", "EN\r\n");
+    assert_settled();
+}
+END_TEST
+
+START_TEST(test_other_copy_is_mended)
+{
+    const char *k = differing("HD c5 t-1\r\n", "HD c6 t-1\r\n");
+    node(0, "VA 1 f3 t-1 c5\r\nv\r\n");
+    expect_node(1, FORMAT("ms %s 1 C6 c F3 E5\r\nv\r\n", k));
+    /* A write of our own waits until the copy has been looked at again. */
+    client(1, FORMAT("incr %s 1\r\n", k));
+    node(1, "HD c5\r\n");
+    expect_node(0, FORMAT("mg %s c t u\r\n", k));
+    node(0, "HD c5 t-1\r\n");
+    ck_assert_uint_eq(dataplane_stats(b.dp)->repairs, 1);
+    (void)expect_node_token(0, FORMAT("ma %s MI D1 E# v\r\nmg %s v f t c u\r\n", k, k));
+}
+END_TEST
+
+START_TEST(test_missing_copy_is_mended)
+{
+    const char *k = differing("HD c5 t-1\r\n", "EN\r\n");
+    node(0, "VA 1 f0 t9 c5\r\nv\r\n");
+    expect_node(1, FORMAT("ms %s 1 ME c E5 T9\r\nv\r\n", k));
+    node(1, "HD c5\r\n");
+    expect_node(0, FORMAT("mg %s c t u\r\n", k));
+    node(0, "HD c5 t9\r\n");
+    pass(1000);
+    compare(k, "HD c5 t9\r\n", "HD c5 t9\r\n");
+    assert_settled();
+}
+END_TEST
+
+START_TEST(test_mended_copy_is_undone_when_the_leader_changed)
+{
+    const char *k = differing("HD c5 t-1\r\n", "HD c6 t-1\r\n");
+    node(0, "VA 1 f0 t-1 c5\r\nv\r\n");
+    b.to_node_bytes[1] = 0;
+    node(1, "HD c5\r\n");
+    expect_node(0, FORMAT("mg %s c t u\r\n", k));
+    node(0, "HD c7 t-1\r\n");
+    expect_node(1, FORMAT("md %s C5\r\n", k));
+    node(1, "EX\r\n");
+    ck_assert_uint_eq(dataplane_stats(b.dp)->repairs, 0);
+    ck_assert_uint_eq(dataplane_stats(b.dp)->settle_queue, 1);
+}
+END_TEST
+
+START_TEST(test_surplus_copy_is_deleted)
+{
+    const char *k = differing("EN\r\n", "HD c6 t-1\r\n");
+    node(0, "EN\r\n");
+    expect_node(1, FORMAT("md %s C6\r\n", k));
+    node(1, "HD\r\n");
+    expect_node(0, FORMAT("mg %s c t u\r\n", k));
+    node(0, "EN\r\n");
+    ck_assert_uint_eq(dataplane_stats(b.dp)->repairs, 1);
+}
+END_TEST
+
+/* A mending whose end nobody knows: the key is deleted everywhere when the connection is at its
+ * end; and before that no view is joined. */
+START_TEST(test_cut_mending_deletes)
+{
+    const char *k = differing("HD c5 t-1\r\n", "HD c6 t-1\r\n");
+    node(0, "VA 1 f0 t-1 c5\r\nv\r\n");
+    hold_view(settling(3, 0));
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
+    b.to_node_bytes[1] = 0;
+    close_node(1, WIRE_END_EOF);
+    adopt_view(settling(3, 0));
+    greet(1, 101);
+    pass(20 * 1000);
+    expect_node(0, FORMAT("md %s\r\n", k));
+    expect_node(1, FORMAT("md %s\r\n", k));
+}
+END_TEST
+
+/* What was seen before a write of our own says nothing about it. */
+START_TEST(test_comparison_before_a_write_counts_for_nothing)
+{
+    adopt_view(settling(3, 0));
+    const char *k = written();
+    pass(20 * 1000);
+    expect_node(0, FORMAT("mg %s c t u\r\n", k));
+    expect_node(1, FORMAT("mg %s c t u\r\n", k));
+    node(0, "HD c5 t-1\r\n");
+    client(1, FORMAT("delete %s\r\n", k));
+    node(1, "HD c5 t-1\r\n");
+    expect_node(0, FORMAT("md %s\r\n", k));
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    b.to_node_bytes[1] = 0;
+    pass(20 * 1000);
+    compare(k, "EN\r\n", "EN\r\n");
+    assert_settled();
+}
+END_TEST
+
+/* A mark lives on the leader alone. A win that our look took is given back. */
+START_TEST(test_marked_items_are_left_alone)
+{
+    adopt_view(settling(3, 0));
+    const char *k = written();
+    pass(20 * 1000);
+    compare(k, "HD c5 t-1 W X\r\n", "EN\r\n");
+    expect_node(0, FORMAT("md %s I E5 C5\r\n", k));
+    node(0, "HD\r\n");
+    assert_settled();
+}
+END_TEST
+
+/* A filling node is compared, but only its filler copies to it: the key waits until it is there. */
+START_TEST(test_difference_on_a_filling_node_is_parked)
+{
+    adopt_view(settling(1, 2));
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    b.to_node_bytes[0] = 0;
+    node(0, "HD\r\n");
+    b.to_node_bytes[1] = 0;
+    node(1, "HD\r\n");
+    for (uint32_t i = 0; i < 2; i++) {
+        pass(1500 * 1000);
+        compare(k, "HD c5 t-1\r\n", "HD c6 t-1\r\n");
+    }
+    pass(3000 * 1000);
+    expect_node(0, "");
+    adopt_view(settling(3, 0));
+    pass(1000);
+    compare(k, "HD c5 t-1\r\n", "HD c5 t-1\r\n");
+    assert_settled();
+}
+END_TEST
+
+/* Without tokens: what each node called our write; and values where that is not what is there. */
+START_TEST(test_copies_without_tokens)
+{
+    struct topology *t = topology(3, 0);
+    t->is_settling = true;
+    adopt_view(t);
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    expect_node(0, FORMAT("ms %s 1 c\r\nv\r\n", k));
+    expect_node(1, FORMAT("ms %s 1 c\r\nv\r\n", k));
+    node(0, "HD c5\r\n");
+    node(1, "HD c9\r\n");
+    expect_client(0, "STORED\r\n");
+    pass(20 * 1000);
+    compare(k, "HD c5 t-1\r\n", "HD c10 t-1\r\n");
+    expect_node(0, FORMAT("mg %s v f t c u\r\n", k));
+    expect_node(1, FORMAT("mg %s v f t c u\r\n", k));
+    node(0, "VA 1 f0 t-1 c5\r\nv\r\n");
+    node(1, "VA 1 f0 t-1 c10\r\nv\r\n");
+    assert_settled();
+
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    node(0, "HD c6\r\n");
+    node(1, "HD c11\r\n");
+    pass(20 * 1000);
+    compare(k, "HD c6 t-1\r\n", "HD c11 t-1\r\n");
+    assert_settled();
+}
+END_TEST
+
+/* Room for so many keys, and no more: the next write waits, and goes when one has settled. */
+START_TEST(test_settle_queue_is_bounded)
+{
+    adopt_view(settling(3, 0));
+    for (uint32_t i = 0; i < SETTLE_ENTRIES_MAX; i++) {
+        client(0, FORMAT("set key%u 0 0 1\r\nv\r\n", i));
+        node(0, "HD\r\n");
+        node(1, "HD\r\n");
+        b.to_node_bytes[0] = 0;
+        b.to_node_bytes[1] = 0;
+        b.to_client_bytes[0] = 0;
+    }
+    client(0, "set key0 0 0 1\r\nv\r\nset more 0 0 1\r\nv\r\n");
+    (void)expect_node_token(0, "ms key0 1 E#\r\nv\r\n");
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    expect_node(0, "");
+    ck_assert_uint_eq(dataplane_stats(b.dp)->settle_queue, SETTLE_ENTRIES_MAX);
+    pass(20 * 1000);
+    node(0, "HD c5 t-1\r\n");
+    node(1, "HD c5 t-1\r\n");
+    ck_assert_ptr_nonnull(strstr(b.to_node[0], "ms more 1 E"));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("dataplane");
@@ -1201,6 +1461,17 @@ int main(void)
     tcase_add_test(tcase, test_rerun_gets_a_new_token);
     tcase_add_test(tcase, test_cas_is_the_token);
     tcase_add_test(tcase, test_token_is_blanked);
+    tcase_add_test(tcase, test_equal_copies_are_forgotten);
+    tcase_add_test(tcase, test_other_copy_is_mended);
+    tcase_add_test(tcase, test_missing_copy_is_mended);
+    tcase_add_test(tcase, test_mended_copy_is_undone_when_the_leader_changed);
+    tcase_add_test(tcase, test_surplus_copy_is_deleted);
+    tcase_add_test(tcase, test_cut_mending_deletes);
+    tcase_add_test(tcase, test_comparison_before_a_write_counts_for_nothing);
+    tcase_add_test(tcase, test_marked_items_are_left_alone);
+    tcase_add_test(tcase, test_difference_on_a_filling_node_is_parked);
+    tcase_add_test(tcase, test_copies_without_tokens);
+    tcase_add_test(tcase, test_settle_queue_is_bounded);
     tcase_add_test(tcase, test_drained_twice);
     tcase_add_test(tcase, test_drained_after_a_reset);
     tcase_add_test(tcase, test_drained_without_a_complete_node);
