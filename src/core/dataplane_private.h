@@ -154,9 +154,9 @@ struct txn {
     bool is_begun;   /* bytes of it may have been sent */
     int64_t exptime_s;
     uint32_t item_flags;
-    uint32_t value_bytes; /* of a store */
-    uint64_t cas;         /* the condition, as the client wrote it */
-    uint64_t ticket;      /* ASKED */
+    uint32_t value_bytes;        /* of a store */
+    uint64_t cas;                /* the condition, as the client wrote it */
+    uint64_t ticket;             /* ASKED */
     struct settle_entry *settle; /* a write's; its copies are compared when it is over */
     struct settle_check *check;  /* SETTLING */
 };
@@ -260,7 +260,7 @@ struct link {
     /* The reply that is coming in. */
     uint64_t body_left; /* bytes of a data block, CRLF included */
     bool is_body_kept;
-    XXH64_state_t digest; /* of the data block, where it is hashed */
+    XXH64_state_t digest;   /* of the data block, where it is hashed */
     uint32_t partial_bytes; /* of a line */
     char partial[MC_REPLY_LINE_BYTES_MAX];
     struct identity greeting;

@@ -25,6 +25,7 @@ static enum slowlog_phase phase_of(enum txn_state state)
         return SLOWLOG_PHASE_ASKED;
     case TXN_NEW:
     case TXN_HELD:
+    case TXN_SETTLING:
     case TXN_OVER:
         return SLOWLOG_PHASE_HELD;
     }

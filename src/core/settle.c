@@ -237,7 +237,8 @@ static bool begin_first(struct dataplane *dp, struct list *list)
         return false;
     }
     if (entry->is_marked) {
-        settle_forget(dp, entry); /* a mark lives on the leader alone, and a look may take its win */
+        settle_forget(dp,
+                      entry); /* a mark lives on the leader alone, and a look may take its win */
         return true;
     }
     struct settle_check *check = slab_take(&settle->checks);

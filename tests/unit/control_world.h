@@ -243,7 +243,8 @@ static inline void proxy_kill(uint32_t p)
 
 static inline void world_start(uint32_t nodes)
 {
-    world = (struct world){.nodes = nodes, .workers = WORKERS, .now_us = 5000000, .pids = 100, .fill_us = 300000};
+    world = (struct world){
+        .nodes = nodes, .workers = WORKERS, .now_us = 5000000, .pids = 100, .fill_us = 300000};
     stand_in = (struct stand_in){.verify_us = UINT64_MAX / 2};
     for (uint32_t node = 0; node < nodes; node++) {
         node_start(node);

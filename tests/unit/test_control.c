@@ -349,8 +349,10 @@ END_TEST
 
 static void flush(uint32_t p, uint64_t ticket, int64_t delay_s)
 {
-    struct control_report r = {
-        .type = CONTROL_REPORT_FLUSH, .worker = world.workers - 1, .ticket = ticket, .delay_s = delay_s};
+    struct control_report r = {.type = CONTROL_REPORT_FLUSH,
+                               .worker = world.workers - 1,
+                               .ticket = ticket,
+                               .delay_s = delay_s};
     control_report(world.proxy[p].control, &r, world.now_us);
     take_actions(p);
 }
