@@ -3,7 +3,7 @@
  * One comparison of the copies of a key, and what follows from it.
  *
  *   COMPARE  mg k c t u on all nodes ── equal, or without tokens all as our write left them: done
- *      └─ without tokens: DIGEST  mg k v f t c u on all nodes ── equal: done
+ *      └─ where a CAS is no token: DIGEST  mg k v f t c u on all nodes ── equal: done
  *   The same difference a second time, a request timeout after the first:
  *   READ  the leader's item ─► COPY  ms k C<seen> to the one that differs ─► LOOK at the leader
  *                │ none                                                         │ changed
@@ -184,9 +184,21 @@ static bool is_equal(const struct dataplane *dp, const struct settle_copy *a,
     if (!is_expiry_equal(a, b)) {
         return false;
     }
-    return dp->topology->has_tokens
-               ? a->cas == b->cas
-               : a->digest == b->digest && a->flags == b->flags && a->value_bytes == b->value_bytes;
+    if (dp->topology->has_tokens && token_is(a->cas) && token_is(b->cas)) {
+        return a->cas == b->cas;
+    }
+    return a->digest == b->digest && a->flags == b->flags && a->value_bytes == b->value_bytes;
+}
+
+/* Does each copy say by its CAS which version it is? Not what memcached numbered by itself. */
+static bool have_tokens(const struct dataplane *dp, const struct settle_check *check)
+{
+    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
+        if (check->copies[node].is_there && !token_is(check->copies[node].cas)) {
+            return false;
+        }
+    }
+    return dp->topology->has_tokens;
 }
 
 /* Nodes whose copy is not the leader's. */
@@ -275,7 +287,7 @@ static void differ(struct dataplane *dp, struct settle_check *check, node_set wr
 static void give_back(struct dataplane *dp, struct settle_check *check)
 {
     const struct settle_copy *copy = &check->copies[check->txn->leader];
-    if (!copy->is_won || !dp->topology->has_tokens) {
+    if (!copy->is_won || !dp->topology->has_tokens || !token_is(copy->cas)) {
         end_equal(dp, check);
         return;
     }
@@ -299,8 +311,8 @@ static void compared(struct dataplane *dp, struct settle_check *check)
         give_back(dp, check);
         return;
     }
-    if (!dp->topology->has_tokens && check->step == SETTLE_COMPARE) {
-        if (is_as_left(dp, check)) {
+    if (check->step == SETTLE_COMPARE && !have_tokens(dp, check)) {
+        if (!dp->topology->has_tokens && is_as_left(dp, check)) {
             end_equal(dp, check);
         } else {
             ask_all(dp, check, SETTLE_DIGEST);

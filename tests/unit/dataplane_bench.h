@@ -194,6 +194,7 @@ static inline void start(size_t memory_bytes)
         .client_output_bytes_max = 16 << 20,
         .request_timeout_us = 1500 * 1000,
         .connect_timeout_us = 200 * 1000,
+        .settle_delay_us = 20 * 1000,
         .seed = 1,
         .read = unusual.read,
         .miss_fallback = unusual.miss_fallback,

@@ -1207,7 +1207,7 @@ START_TEST(test_equal_copies_are_forgotten)
     pass(10 * 1000);
     expect_node(0, "");
     pass(10 * 1000);
-    compare(k, "HD c5 t100\r\n", "HD c5 t98\r\n");
+    compare(k, "HD c900000000000000005 t100\r\n", "HD c900000000000000005 t98\r\n");
     assert_settled();
     (void)written();
     pass(20 * 1000);
@@ -1218,14 +1218,14 @@ END_TEST
 
 START_TEST(test_other_copy_is_mended)
 {
-    const char *k = differing("HD c5 t-1\r\n", "HD c6 t-1\r\n");
-    node(0, "VA 1 f3 t-1 c5\r\nv\r\n");
-    expect_node(1, FORMAT("ms %s 1 C6 c F3 E5\r\nv\r\n", k));
+    const char *k = differing("HD c900000000000000005 t-1\r\n", "HD c900000000000000006 t-1\r\n");
+    node(0, "VA 1 f3 t-1 c900000000000000005\r\nv\r\n");
+    expect_node(1, FORMAT("ms %s 1 C900000000000000006 c F3 E900000000000000005\r\nv\r\n", k));
     /* A write of our own waits until the copy has been looked at again. */
     client(1, FORMAT("incr %s 1\r\n", k));
-    node(1, "HD c5\r\n");
+    node(1, "HD c900000000000000005\r\n");
     expect_node(0, FORMAT("mg %s c t u\r\n", k));
-    node(0, "HD c5 t-1\r\n");
+    node(0, "HD c900000000000000005 t-1\r\n");
     ck_assert_uint_eq(dataplane_stats(b.dp)->repairs, 1);
     (void)expect_node_token(0, FORMAT("ma %s MI D1 E# v\r\nmg %s v f t c u\r\n", k, k));
 }
@@ -1233,27 +1233,27 @@ END_TEST
 
 START_TEST(test_missing_copy_is_mended)
 {
-    const char *k = differing("HD c5 t-1\r\n", "EN\r\n");
-    node(0, "VA 1 f0 t9 c5\r\nv\r\n");
-    expect_node(1, FORMAT("ms %s 1 ME c E5 T9\r\nv\r\n", k));
-    node(1, "HD c5\r\n");
+    const char *k = differing("HD c900000000000000005 t-1\r\n", "EN\r\n");
+    node(0, "VA 1 f0 t9 c900000000000000005\r\nv\r\n");
+    expect_node(1, FORMAT("ms %s 1 ME c E900000000000000005 T9\r\nv\r\n", k));
+    node(1, "HD c900000000000000005\r\n");
     expect_node(0, FORMAT("mg %s c t u\r\n", k));
-    node(0, "HD c5 t9\r\n");
+    node(0, "HD c900000000000000005 t9\r\n");
     pass(1000);
-    compare(k, "HD c5 t9\r\n", "HD c5 t9\r\n");
+    compare(k, "HD c900000000000000005 t9\r\n", "HD c900000000000000005 t9\r\n");
     assert_settled();
 }
 END_TEST
 
 START_TEST(test_mended_copy_is_undone_when_the_leader_changed)
 {
-    const char *k = differing("HD c5 t-1\r\n", "HD c6 t-1\r\n");
-    node(0, "VA 1 f0 t-1 c5\r\nv\r\n");
+    const char *k = differing("HD c900000000000000005 t-1\r\n", "HD c900000000000000006 t-1\r\n");
+    node(0, "VA 1 f0 t-1 c900000000000000005\r\nv\r\n");
     b.to_node_bytes[1] = 0;
-    node(1, "HD c5\r\n");
+    node(1, "HD c900000000000000005\r\n");
     expect_node(0, FORMAT("mg %s c t u\r\n", k));
-    node(0, "HD c7 t-1\r\n");
-    expect_node(1, FORMAT("md %s C5\r\n", k));
+    node(0, "HD c900000000000000007 t-1\r\n");
+    expect_node(1, FORMAT("md %s C900000000000000005\r\n", k));
     node(1, "EX\r\n");
     ck_assert_uint_eq(dataplane_stats(b.dp)->repairs, 0);
     ck_assert_uint_eq(dataplane_stats(b.dp)->settle_queue, 1);
@@ -1262,9 +1262,9 @@ END_TEST
 
 START_TEST(test_surplus_copy_is_deleted)
 {
-    const char *k = differing("EN\r\n", "HD c6 t-1\r\n");
+    const char *k = differing("EN\r\n", "HD c900000000000000006 t-1\r\n");
     node(0, "EN\r\n");
-    expect_node(1, FORMAT("md %s C6\r\n", k));
+    expect_node(1, FORMAT("md %s C900000000000000006\r\n", k));
     node(1, "HD\r\n");
     expect_node(0, FORMAT("mg %s c t u\r\n", k));
     node(0, "EN\r\n");
@@ -1276,8 +1276,8 @@ END_TEST
  * end; and before that no view is joined. */
 START_TEST(test_cut_mending_deletes)
 {
-    const char *k = differing("HD c5 t-1\r\n", "HD c6 t-1\r\n");
-    node(0, "VA 1 f0 t-1 c5\r\nv\r\n");
+    const char *k = differing("HD c900000000000000005 t-1\r\n", "HD c900000000000000006 t-1\r\n");
+    node(0, "VA 1 f0 t-1 c900000000000000005\r\nv\r\n");
     hold_view(settling(3, 0));
     ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
     b.to_node_bytes[1] = 0;
@@ -1298,9 +1298,9 @@ START_TEST(test_comparison_before_a_write_counts_for_nothing)
     pass(20 * 1000);
     expect_node(0, FORMAT("mg %s c t u\r\n", k));
     expect_node(1, FORMAT("mg %s c t u\r\n", k));
-    node(0, "HD c5 t-1\r\n");
+    node(0, "HD c900000000000000005 t-1\r\n");
     client(1, FORMAT("delete %s\r\n", k));
-    node(1, "HD c5 t-1\r\n");
+    node(1, "HD c900000000000000005 t-1\r\n");
     expect_node(0, FORMAT("md %s\r\n", k));
     node(0, "HD\r\n");
     node(1, "HD\r\n");
@@ -1317,8 +1317,8 @@ START_TEST(test_marked_items_are_left_alone)
     adopt_view(settling(3, 0));
     const char *k = written();
     pass(20 * 1000);
-    compare(k, "HD c5 t-1 W X\r\n", "EN\r\n");
-    expect_node(0, FORMAT("md %s I E5 C5\r\n", k));
+    compare(k, "HD c900000000000000005 t-1 W X\r\n", "EN\r\n");
+    expect_node(0, FORMAT("md %s I E900000000000000005 C900000000000000005\r\n", k));
     node(0, "HD\r\n");
     assert_settled();
 }
@@ -1336,13 +1336,13 @@ START_TEST(test_difference_on_a_filling_node_is_parked)
     node(1, "HD\r\n");
     for (uint32_t i = 0; i < 2; i++) {
         pass(1500 * 1000);
-        compare(k, "HD c5 t-1\r\n", "HD c6 t-1\r\n");
+        compare(k, "HD c900000000000000005 t-1\r\n", "HD c900000000000000006 t-1\r\n");
     }
     pass(3000 * 1000);
     expect_node(0, "");
     adopt_view(settling(3, 0));
     pass(1000);
-    compare(k, "HD c5 t-1\r\n", "HD c5 t-1\r\n");
+    compare(k, "HD c900000000000000005 t-1\r\n", "HD c900000000000000005 t-1\r\n");
     assert_settled();
 }
 END_TEST
@@ -1399,8 +1399,8 @@ START_TEST(test_settle_queue_is_bounded)
     expect_node(0, "");
     ck_assert_uint_eq(dataplane_stats(b.dp)->settle_queue, SETTLE_ENTRIES_MAX);
     pass(20 * 1000);
-    node(0, "HD c5 t-1\r\n");
-    node(1, "HD c5 t-1\r\n");
+    node(0, "HD c900000000000000005 t-1\r\n");
+    node(1, "HD c900000000000000005 t-1\r\n");
     ck_assert_ptr_nonnull(strstr(b.to_node[0], "ms more 1 E"));
 }
 END_TEST
