@@ -4,11 +4,12 @@
  * (replication.md section 5, Settling). Two writers, of two workers or proxies, may reach two nodes
  * in opposite orders; each of them compares after its own write, so whoever was last finds it.
  *
- *   a write begins ─► WRITTEN ─ the last of them is over ─► FRESH ─ delay ─► compared ─► equal: gone
- *                        ▲                                                      │
- *                        │        AGAIN ◄─ differ: a write may be under way ────┤
- *                        │          └─ a request timeout later, compared: the same pair: repaired
- *                        └─ another write begins, in any state        PARKED ◄──┘ only a filling node
+ *   a write begins ─► WRITTEN ─ the last is over ─► FRESH ─ delay ─► compared ─► equal: gone
+ *                        ▲                                              │
+ *                        │      AGAIN ◄─ differ: a write under way? ────┤
+ *                        │        └─ a request timeout later the same: mended
+ *                        └─ another write begins, in any state          └─► PARKED: only a
+ *                                                                           filling node differs
  *
  * Whose turn it is stands here; one comparison or repair is settle_check.c's.
  *

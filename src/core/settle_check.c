@@ -2,16 +2,16 @@
 /*
  * One comparison of the copies of a key, and what follows from it.
  *
- *   COMPARE  mg k c t u on all nodes ── equal, or without tokens all as our write left them: done
+ *   COMPARE  mg k c t u on all nodes ── equal, or without tokens as our write left them: done
  *      └─ where a CAS is no token: DIGEST  mg k v f t c u on all nodes ── equal: done
  *   The same difference a second time, a request timeout after the first:
- *   READ  the leader's item ─► COPY  ms k C<seen> to the one that differs ─► LOOK at the leader
- *                │ none                                                         │ changed
- *                └─► DELETE  md k C<seen> ─► LOOK                               └─► UNDO  md k C<ours>
+ *   READ  the leader's item ─► COPY  ms k C<seen> to what differs ─► LOOK at the leader
+ *                │ none                                                 │ changed
+ *                └─► DELETE  md k C<seen> ─► LOOK                       └─► UNDO  md k C<ours>
  *
  * A copy names what it replaces, so a write that reached the node since the comparison stays; and
- * the leader is looked at again, so a write that reached the leader before the copy is seen, and one
- * that comes later reaches the node later than the copy, or its own writer compares after it. With
+ * the leader is looked at again, so a write that reached it before the copy is seen, and one that
+ * comes later reaches the node later than the copy, or its own writer compares after it. With
  * look-again and undo it is one write: it is in dp->writes, and a view is not joined before it is
  * over. Where its connection is lost in between, the key is deleted everywhere.
  */
@@ -282,8 +282,8 @@ static void differ(struct dataplane *dp, struct settle_check *check, node_set wr
     }
 }
 
-/* A stale item shows its one win to whoever reads it first, and that was us. Without `E` it can't be
- * given back. */
+/* A stale item shows its one win to whoever reads it first, and that was us. Without `E` it can't
+ * be given back. */
 static void give_back(struct dataplane *dp, struct settle_check *check)
 {
     const struct settle_copy *copy = &check->copies[check->txn->leader];
