@@ -33,7 +33,7 @@ everything() {
     stage unit build -s unit
     stage conformance build -s conformance
     stage differential build -s differential
-    stage simulator build -s sim SEEDS=400
+    stage simulator build -s sim SEEDS=2000
     stage mutants build -s mutants-quick
     stage fuzz build -s fuzz FUZZ_SECONDS=20
     stage end-to-end build -s e2e

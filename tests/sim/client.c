@@ -497,12 +497,13 @@ static void client_note_faults(const struct world *world, struct history_op *op)
     }
 }
 
-/* A noreply that is the last of the queue has nothing behind it that proves it was done. */
+/* A noreply that is the last of the queue has nothing behind it that proves it was done. What still
+ * waits behind a request that was not answered may be done as late as that one. */
 static void client_settle_noreply(struct world *world, struct client *c)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < c->pending_count; i++) {
-        if (!c->pending[i].is_noreply) {
+        if (!c->pending[i].is_noreply || kept > 0) {
             c->pending[kept++] = c->pending[i];
             continue;
         }
