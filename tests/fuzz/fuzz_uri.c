@@ -14,14 +14,14 @@ static void try_uri(struct slice text)
     char decoded[DECODED_BYTES];
     char encoded[3 * DECODED_BYTES + 1];
     char again[DECODED_BYTES];
-    if (!uri_decode(text, decoded, sizeof(decoded))) {
+    if (!uri_decode(text, URI_GRAPHIC, decoded, sizeof(decoded))) {
         return;
     }
     for (const char *c = decoded; *c != 0; c++) {
         PROMISE(*c >= ' ' && *c < 0x7f);
     }
     uri_encode(decoded, encoded, sizeof(encoded));
-    PROMISE(uri_decode(slice_of_string(encoded), again, sizeof(again)));
+    PROMISE(uri_decode(slice_of_string(encoded), URI_GRAPHIC, again, sizeof(again)));
     PROMISE(strcmp(decoded, again) == 0);
 }
 
