@@ -121,6 +121,7 @@ static void act(struct bench *b)
         case WIRE_WRITE:
             wire_write(b, action.wire);
             break;
+        case WIRE_FINISH: /* a fill never asks for it */
         case WIRE_CLOSE:
             wire_close(b, action.wire);
             break;
