@@ -288,7 +288,7 @@ enum session_state {
 
 struct session {
     uint32_t slot;
-    uint8_t state; /* enum session_state; session_move alone writes it */
+    uint8_t state;    /* enum session_state; session_move alone writes it */
     uint8_t protocol; /* enum session_protocol */
     uint8_t opcode;   /* binary: of the request that was parsed last, and of its data */
     uint32_t opaque;

@@ -52,7 +52,7 @@ struct history_op {
     uint64_t epoch;   /* of its worker's view when it was asked */
     bool is_optional; /* it may as well never take effect */
     bool is_noreply;
-    bool is_touching; /* GET: it sets the expiry (gat) */
+    bool is_touching;   /* GET: it sets the expiry (gat) */
     bool is_near_fault; /* something failed while it was under way: its reply to the proxy may be
                            lost */
     uint64_t cas_epoch; /* CAS: of the gets that it rests on */

@@ -245,7 +245,7 @@ struct world {
     uint64_t wire_us;       /* what packets of control and fill take longer, at most */
     uint32_t spike_percent; /* packets that take up to 30 ms */
     uint32_t faults_left;
-    bool has_tokens; /* the nodes know E */
+    bool has_tokens;      /* the nodes know E */
     uint32_t fault_kinds; /* bits of those that this seed has */
     uint64_t fault_pause_us;
     bool is_resting;  /* no more faults or requests */

@@ -49,12 +49,12 @@ struct dataplane_options {
     uint64_t request_timeout_us;
     uint64_t connect_timeout_us;
     uint64_t settle_delay_us; /* between the last write to a key and the comparison of its copies */
-    uint64_t seed; /* for jitter */
+    uint64_t seed;            /* for jitter */
     enum dataplane_on_no_replica on_no_replica;
     enum dataplane_read read;
     enum dataplane_fallback miss_fallback;
     enum dataplane_ack ack;
-    uint32_t bump_every; /* one read hit in so many is told the other replicas' LRU; 0: none */
+    uint32_t bump_every;  /* one read hit in so many is told the other replicas' LRU; 0: none */
     struct slice version; /* what "version" answers after "VERSION ", borrowed */
 };
 
