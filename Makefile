@@ -202,7 +202,7 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 
 .DEFAULT_GOAL := all
 .PHONY: all clang run test ci unit unit-tsan conformance differential sim sim-long e2e
-.PHONY: mutants mutants-quick histories bench-quick fuzz fuzz-coverage
+.PHONY: mutants mutants-quick histories bench-quick bench-foreground fuzz fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install deb clean deps help
 
@@ -274,6 +274,11 @@ bench-quick: ## CPU per request beside nutcracker and the null proxy (4 minutes)
 	@$(MAKE) --no-print-directory all $(bench_programs)
 	@scripts/bench-quick.py
 
+bench-foreground: ## what clients feel while a node is filled (2 minutes)
+	@scripts/deps.sh bench
+	@$(MAKE) --no-print-directory all $(bench_programs)
+	@scripts/bench-foreground.py
+
 checks: layers purity headers tidy ## layers, purity, headers and tidy
 
 layers: ## which layer may include what
@@ -325,4 +330,4 @@ deps: ## install all that building, running and testing need (not root: says wha
 	@scripts/deps.sh ci bench
 
 help: ## this text
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

@@ -20,17 +20,15 @@ import pathlib
 import random
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-LG = ROOT / "build/release/bench/lg"
+from benchlib import EVERWARM, LG, ROOT, CannotMeasure, Process, ask, free_ports, start_node
+
 NULLMUX = ROOT / "build/release/bench/nullmux"
-EVERWARM = ROOT / "build/everwarm"
 TRIXIE_MEMCACHED = ROOT / "build/trixie/memcached"
 RESULTS = ROOT / "build/bench/quick.json"
 
@@ -40,7 +38,6 @@ PERIOD_US = 10_000
 STEAL_PERCENT_MAX = 5
 RUNS_WANTED_MIN = 3        # undisturbed ones; with fewer, all count, and the output says so
 BUSY_PERCENT_MIN = 85      # of the quota; below it the proxy was not saturated
-START_SECONDS_MAX = 15
 AGAIN_SECONDS_MAX = 200    # since the start; no disturbed run is made again after it
 KEY_BYTES = 20
 
@@ -61,81 +58,6 @@ WORKLOADS = {
               "null_max": 1.7},
 }
 NUTCRACKER_MAX = 1.0  # cheaper than nutcracker, everywhere
-
-
-class CannotMeasure(Exception):
-    """Something that the benchmark needs is not there or does not work."""
-
-
-def free_ports(count):
-    """COUNT loopback ports that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-
-
-def ask(port, request, until=b"\r\n"):
-    """One exchange with a memcached or proxy; b"" when it does not answer."""
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(request)
-            answer = b""
-            while not answer.endswith(until):
-                more = connection.recv(65536)
-                if not more:
-                    return b""
-                answer += more
-            return answer
-    except OSError:
-        return b""
-
-
-class Process:
-    """A child on one core, ended by its pid when its block is left."""
-
-    def __init__(self, arguments, core, log):
-        cores = {core} if core < len(os.sched_getaffinity(0)) else os.sched_getaffinity(0)
-        self.name = pathlib.Path(arguments[0]).name
-        self.log = log
-        with open(log, "wb") as output:
-            self.child = subprocess.Popen(
-                [str(argument) for argument in arguments], stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output,
-                preexec_fn=lambda: os.sched_setaffinity(0, cores))
-        self.pid = self.child.pid
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.child.terminate()
-        try:
-            self.child.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            self.child.wait()
-
-    def wait_for(self, condition, what):
-        """Until CONDITION() holds; the process must live as long."""
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while not condition():
-            if self.child.poll() is not None or time.monotonic() > deadline:
-                raise CannotMeasure(f"{self.name}: {what} does not come about\n{self.tail()}")
-            time.sleep(0.02)
-
-    def tail(self):
-        """The end of its log, for the message that says it has failed."""
-        return pathlib.Path(self.log).read_text(errors="replace")[-2000:]
-
-    def cpu_ns(self):
-        total = 0
-        for task in os.listdir(f"/proc/{self.pid}/task"):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                text = pathlib.Path(f"/proc/{self.pid}/task/{task}/schedstat").read_text()
-                total += int(text.split()[0])
-        return total
 
 
 class Quota:
@@ -177,15 +99,6 @@ class Quota:
             (self.path / "cgroup.procs").write_text(str(process.pid))
 
 
-def start_node(stack, log):
-    port, = free_ports(1)
-    node = stack.enter_context(Process(
-        ["/usr/bin/memcached", "-u", "nobody", "-l", "127.0.0.1", "-p", port, "-U", "0", "-t", "1",
-         "-m", "256"], LOAD_CORE, log))
-    node.wait_for(lambda: ask(port, b"version\r\n").startswith(b"VERSION"), "an answer")
-    return port
-
-
 def start_proxy(arguments, port, quota, log):
     """The proxy, when it stores what it is given."""
     proxy = Process(arguments, PROXY_CORE, log)
@@ -208,7 +121,8 @@ class Contender:
         self.stack = stack
         self.folder = folder
         self.quota = quota
-        self.nodes = [start_node(stack, f"{folder}/{self.name}-node{i}.log") for i in (0, 1)]
+        self.nodes = [start_node(stack, LOAD_CORE, f"{folder}/{self.name}-node{i}.log")
+                      for i in (0, 1)]
         self.port, self.other_port = free_ports(2)
         self.process = None
         self.loaded = set()
