@@ -149,19 +149,20 @@ static void judge_resources(const struct scene *scene)
 /* How another copy can come about: the node that needs the least. */
 static void fix_copies(const struct scene *scene, struct finding *finding)
 {
-    enum { NONE, START, READY, WAIT } best = NONE;
+    enum way { NONE, START, READY, WAIT };
+    enum way best = NONE;
     const char *key = NULL;
     const json_t *node = NULL;
     const json_t *chosen = NULL;
     json_t *nodes = json_object_get(scene->stats, "nodes");
     json_object_foreach(nodes, key, node)
     {
-        const int way = is_word(node, "oper.state", "down")       ? START
-                        : is_word(node, "data.state", "filling")  ? WAIT
-                        : is_word(node, "data.state", "complete") ? NONE
-                        : is_word(node, "admin.state", "ready")   ? WAIT
-                                                                  : READY;
-        if (way > (int)best) {
+        const enum way way = is_word(node, "oper.state", "down")       ? START
+                             : is_word(node, "data.state", "filling")  ? WAIT
+                             : is_word(node, "data.state", "complete") ? NONE
+                             : is_word(node, "admin.state", "ready")   ? WAIT
+                                                                       : READY;
+        if (way > best) {
             best = way;
             chosen = node;
         }
