@@ -303,12 +303,12 @@ struct session {
     struct list waiting;
     struct txn *head;
     struct txn *tail;
+    uint32_t requests;  /* txns ever made; wraps */
     uint32_t in_flight; /* txns in the queue */
     uint32_t stalled;   /* of them: HELD, STRANDED or ASKED, or about to be: nothing after them may
                            begin */
     uint64_t output_bytes;      /* answered and not yet written */
     size_t offered;             /* bytes gathered last */
-    uint64_t progress_us;       /* when the client last took bytes */
     struct chain_builder input; /* unconsumed */
     uint64_t input_bytes;       /* ever received */
     uint64_t used_bytes;        /* of them consumed, and dropped */
@@ -685,6 +685,8 @@ void session_resume(struct dataplane *dp, struct session *session);
 void session_resume_waiting(struct dataplane *dp);
 /* The txn at the front is answered. */
 void session_on_answer(struct dataplane *dp, struct session *session);
+/* Is the rest of a request the client's to send, with nothing of ours in its way? */
+bool session_is_amid(const struct session *session);
 bool session_next_action(struct dataplane *dp, struct session *session,
                          struct dataplane_action *out);
 

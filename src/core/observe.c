@@ -104,5 +104,7 @@ void dataplane_client_facts(const struct dataplane *dp, uint32_t client,
         .in_flight = session->in_flight,
         .output_bytes = session->output_bytes,
         .is_paused = session->is_paused,
+        .is_amid = session_is_amid(session),
+        .requests = session->requests,
     };
 }

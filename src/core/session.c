@@ -97,6 +97,7 @@ static struct txn *new_txn(struct dataplane *dp, struct session *session, enum m
 {
     struct txn *txn = txn_create(dp, session, command);
     INVARIANT(txn != NULL); /* is_stopped looked */
+    session->requests++;
     if (session->protocol == SESSION_BINARY) {
         txn->dialect = MC_DIALECT_BINARY;
         txn->opcode = session->opcode;
@@ -875,7 +876,6 @@ void dataplane_client_wrote(struct dataplane *dp, uint32_t slot, size_t count)
     session->offered = 0;
     dp->stats.bytes_out += count;
     session->output_bytes -= count;
-    session->progress_us = dp->now_us;
     struct txn *txn = session->head;
     while (txn != NULL && txn->is_answered) {
         size_t left = txn->reply.len + txn->reply_text_bytes - txn->reply_sent;
@@ -909,6 +909,13 @@ static bool has_output(const struct session *session)
 static bool has_more(const struct session *session)
 {
     return session->state == SESSION_KEYS || session->input.chain.len > session->scanned;
+}
+
+bool session_is_amid(const struct session *session)
+{
+    const bool is_begun = session->state == SESSION_DATA || session->state == SESSION_SWALLOW ||
+                          (session->state == SESSION_LINE && session->input.chain.len > 0);
+    return is_begun && !session->is_eof && !has_more(session);
 }
 
 /* What the shell is to do for this session next; the session was touched. */

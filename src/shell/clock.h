@@ -4,6 +4,7 @@
 #define EVERWARM_SHELL_CLOCK_H
 
 #include <stdint.h>
+#include <sys/time.h>
 #include <time.h>
 
 enum { CLOCK_US_PER_MS = 1000, CLOCK_US_PER_S = 1000000 };
@@ -33,6 +34,15 @@ static inline struct timespec clock_timespec(uint64_t us)
     return (struct timespec){
         .tv_sec = (time_t)(us / CLOCK_US_PER_S),
         .tv_nsec = (long)(us % CLOCK_US_PER_S) * 1000,
+    };
+}
+
+/* A time to wait. */
+static inline struct timeval clock_timeval(uint64_t us)
+{
+    return (struct timeval){
+        .tv_sec = (time_t)(us / CLOCK_US_PER_S),
+        .tv_usec = (suseconds_t)(us % CLOCK_US_PER_S),
     };
 }
 

@@ -40,6 +40,7 @@ static void post_limits(struct control_port *port, uint32_t index)
     struct worker_message message = {
         .type = WORKER_LIMITS,
         .pool = index,
+        .client_stall_us = port->config->client_stall_us,
         .limits =
             {
                 .pipeline_max = port->config->client_pipeline_count,

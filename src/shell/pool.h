@@ -38,7 +38,7 @@ enum worker_message_type {
     WORKER_ADOPT,   /* pool, topology */
     WORKER_FLUSHED, /* pool, ticket */
     WORKER_CLIENT,  /* pool, fd: a client accepted by another worker; the fd is the worker's now */
-    WORKER_LIMITS,  /* pool, limits */
+    WORKER_LIMITS,  /* pool, limits, client_stall_us */
     WORKER_ASK,     /* ticket: of a question, see asks.h */
     WORKER_DRAIN,   /* take no new clients and requests, say INBOX_QUIET when all is answered */
     WORKER_STOP,    /* end the thread */
@@ -51,6 +51,7 @@ struct worker_message {
     const struct topology *topology;
     uint64_t ticket;
     struct dataplane_limits limits;
+    uint64_t client_stall_us; /* WORKER_LIMITS, beside limits */
 };
 
 enum inbox_type {

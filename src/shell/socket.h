@@ -95,4 +95,11 @@ enum wire_end socket_end_of(int error_number);
  */
 int64_t socket_write(int fd, const struct slice *slices, size_t count, size_t *total);
 
+/* About how many bytes the kernel holds that the peer of FD has not taken; 0: it can't tell. */
+uint64_t socket_unsent_bytes(int fd);
+
+/* Let the close of FD be a reset that drops what the peer has not taken; else the kernel would keep
+ * it for minutes for one that does not read. */
+void socket_drop_unsent(int fd);
+
 #endif

@@ -83,6 +83,15 @@ static bool report(struct worker_pool *pool, const struct control_report *what)
     return true;
 }
 
+/* Why the dataplane ends a client: all is answered, or it can't be. */
+static enum worker_close reason_of(const struct client_conn *client)
+{
+    if (client->is_blocked) {
+        return WORKER_CLOSE_SLOW; /* memory is out, and it holds most of it */
+    }
+    return client->is_eof ? WORKER_CLOSE_CLIENT : WORKER_CLOSE_PROXY;
+}
+
 static void act(struct worker_pool *pool, const struct dataplane_action *action)
 {
     switch (action->type) {
@@ -90,9 +99,8 @@ static void act(struct worker_pool *pool, const struct dataplane_action *action)
         worker_client_write(&pool->clients[action->client]);
         break;
     case DATAPLANE_CLIENT_CLOSE:
-        worker_client_close(&pool->clients[action->client], pool->clients[action->client].is_eof
-                                                                ? WORKER_CLOSE_CLIENT
-                                                                : WORKER_CLOSE_PROXY);
+        worker_client_close(&pool->clients[action->client],
+                            reason_of(&pool->clients[action->client]));
         break;
     case DATAPLANE_CLIENT_PAUSE:
         pool->clients[action->client].is_paused = true;
@@ -291,6 +299,8 @@ static void on_message(struct worker *worker, const struct worker_message *messa
         break;
     case WORKER_LIMITS:
         dataplane_set_limits(pool->dataplane, &message->limits);
+        pool->output_bytes_max = message->limits.client_output_bytes_max;
+        worker_slow_set(worker, message->client_stall_us);
         break;
     case WORKER_ASK:
         worker_ask(worker, message->ticket);
@@ -399,6 +409,7 @@ static enum status init_pool(struct worker *worker, uint32_t index)
     struct worker_pool *pool = &worker->pools[index];
     pool->worker = worker;
     pool->shared = &worker->options.pools[index];
+    pool->output_bytes_max = worker->options.config->client_output_bytes;
     LIST_INIT(&pool->zombies);
     for (uint32_t i = 0; i < NODES_MAX; i++) {
         pool->nodes[i] = (struct node_conn){.pool = pool, .node = i, .fd = -1};
@@ -472,6 +483,8 @@ enum status worker_create(const struct worker_options *options, struct worker **
     INVARIANT(pthread_mutex_init(&worker->publish, NULL) == 0);
     worker->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     INVARIANT(event_assign(&worker->tick, worker->base, -1, 0, on_tick, worker) == 0);
+    worker->stall_us = options->config->client_stall_us;
+    worker_slow_init(worker);
     struct watch_target target = {worker->base, worker->mailbox.wake_fd, on_mailbox, worker};
     watch_set(&worker->mailbox_watch, &target, EV_READ);
     while (worker->pool_count < pool_count) {
@@ -555,6 +568,7 @@ void worker_destroy(struct worker **handle)
     }
     watch_clear(&worker->mailbox_watch);
     (void)event_del(&worker->tick);
+    worker_slow_fini(worker);
     mailbox_fini(&worker->mailbox);
     event_base_free(worker->base);
     if (worker->reserve_fd >= 0) {

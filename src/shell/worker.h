@@ -50,7 +50,8 @@ MUST_CHECK enum status worker_post(struct worker *worker, const struct worker_me
     X(CLIENT, "client") /* it sent its last, and was answered */                                   \
     X(PROXY, "proxy")   /* it was ended here: quit, nonsense, or what it asked took too long */    \
     X(RESET, "reset")   /* it broke */                                                             \
-    X(KILLED, "killed") /* by an operator */
+    X(KILLED, "killed") /* by an operator */                                                       \
+    X(SLOW, "slow")     /* it took no answers, or did not end its request */
 
 enum worker_close {
 #define X(name, word) WORKER_CLOSE_##name,

@@ -62,6 +62,9 @@ void worker_client_close(struct client_conn *client, enum worker_close reason)
     watch_clear(&client->watch);
     set_starved(client, false);
     set_blocked(client, false);
+    if (reason == WORKER_CLOSE_SLOW) {
+        socket_drop_unsent(client->fd);
+    }
     (void)close(client->fd);
     client->fd = -1;
     client->next_free = pool->free_clients;

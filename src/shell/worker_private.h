@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "mailbox.h"
 #include "pool.h"
+#include "slow.h"
 #include "socket.h"
 #include "watch.h"
 #include "worker.h"
@@ -34,6 +35,7 @@ struct client_conn {
     uint64_t heard_us; /* when bytes last came; 0: never */
     uint64_t received_bytes;
     uint64_t sent_bytes;
+    struct slow_watch slow;
     struct socket_peer peer;
     int fd; /* -1: the slot is free */
     bool is_paused;
@@ -89,6 +91,10 @@ struct worker_pool {
     bool has_written_nodes;
     bool is_stalled; /* the report below does not fit into control's mailbox: actions wait */
     struct control_report stalled_report;
+    uint64_t output_bytes_max; /* limits.client_output */
+    uint64_t slow_seen;        /* clients closed as slow, and those of them that the log knows */
+    uint64_t slow_told;
+    uint64_t slow_told_at_us;
     uint64_t published_at_us;
     uint64_t foreign_told; /* clients that spoke HTTP or TLS, as of the last log line of them */
     uint64_t foreign_told_at_us;
@@ -114,6 +120,9 @@ struct worker {
     struct mailbox mailbox;
     struct watch mailbox_watch;
     struct event tick;
+    struct event slow_timer;
+    uint64_t stall_us;  /* limits.client_stall */
+    uint32_t slow_part; /* of the clients, is looked at next */
     bool is_tick_armed;
     uint64_t tick_due_us;
     uint64_t lag_us;
@@ -172,6 +181,13 @@ void worker_node_fini(struct worker_pool *pool);
 
 /* Answer the question with this ticket. In a callback. */
 void worker_ask(struct worker *worker, uint64_t ticket);
+
+/* --- worker_slow.c --- */
+
+/* Begin to look for slow clients; once the base is there and stall_us is set. */
+void worker_slow_init(struct worker *worker);
+void worker_slow_set(struct worker *worker, uint64_t stall_us);
+void worker_slow_fini(struct worker *worker);
 
 /* --- worker_stats.c --- */
 

@@ -84,7 +84,8 @@ const char *proxy_state_word(enum proxy_state state)
 
 const char *control_port_close_word(size_t reason)
 {
-    static const char *const WORDS[PORT_CLOSES_MAX] = {"client", "proxy", "reset", "killed"};
+    static const char *const WORDS[PORT_CLOSES_MAX] = {"client", "proxy", "reset", "killed",
+                                                       "slow"};
     return WORDS[reason];
 }
 

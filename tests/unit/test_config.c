@@ -80,6 +80,7 @@ static const struct sample SAMPLES[] = {
     {KEY_SCOPE_ROOT, "limits.memory", "\"1gb\"", "true", "\"1kb\""},
     {KEY_SCOPE_ROOT, "limits.client_output", "\"1mb\"", "{}", "\"1b\""},
     {KEY_SCOPE_ROOT, "limits.client_pipeline", "16", "null", "-1"},
+    {KEY_SCOPE_ROOT, "limits.client_stall", "\"10s\"", "10", "\"1ms\""},
     {KEY_SCOPE_ROOT, "state_file", "\"/state\"", "7", "\"\""},
     {KEY_SCOPE_ROOT, "log.format", "\"json\"", "1", "\"xml\""},
     {KEY_SCOPE_ROOT, "log.level", "\"debug\"", "[]", "\"loud\""},
@@ -246,6 +247,7 @@ START_TEST(defaults_are_those_of_the_design)
     ck_assert_uint_eq(config->memory_bytes, 256 << 20);
     ck_assert_uint_eq(config->client_output_bytes, 16 << 20);
     ck_assert_uint_eq(config->client_pipeline_count, 256);
+    ck_assert_uint_eq(config->client_stall_us, 30000000);
     ck_assert_str_eq(config->state_file, "");
     ck_assert_int_eq(config->log_format, CONFIG_LOG_FORMAT_TEXT);
     ck_assert_int_eq(config->log_level, CONFIG_LOG_LEVEL_INFO);

@@ -64,6 +64,9 @@ enum {
     /* Times that a read is sent anew before it is answered as unreadable: each try is another
      * connection or another view, so a node that talks nonsense can't keep it going. */
     TXN_TRIES_MAX = 16,
+    /* A client in the middle of a request must bring so much of it in limits.client_stall, 500
+     * bytes a second by default: less than any line that a cache is of use on. */
+    CLIENT_TRICKLE_BYTES = 16384,
     /* Keys of one multiget that travel as one transaction; longer ones go in several, in order. */
     MULTIGET_KEYS_MAX = 256,
 

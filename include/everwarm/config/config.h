@@ -100,6 +100,7 @@ struct config {
     uint64_t memory_bytes;                  /* all workers together: 4 items each, or more */
     uint64_t client_output_bytes;           /* owed to one client; at least one item */
     uint32_t client_pipeline_count;         /* requests of one client under way */
+    uint64_t client_stall_us;               /* a client that stands still for so long is closed */
     char state_file[CONFIG_PATH_BYTES_MAX]; /* empty: none */
     enum config_log_format log_format;
     enum config_log_level log_level;

@@ -270,6 +270,8 @@ struct dataplane_client {
     uint32_t in_flight;    /* requests */
     uint64_t output_bytes; /* answered and not yet taken */
     bool is_paused;        /* not read for now */
+    bool is_amid;          /* in the middle of a request whose rest it has to send */
+    uint32_t requests;     /* begun so far; wraps */
 };
 void dataplane_client_facts(const struct dataplane *dp, uint32_t client,
                             struct dataplane_client *out);

@@ -43,8 +43,8 @@ enum proxy_state {
 };
 const char *proxy_state_word(enum proxy_state state);
 
-/* Why clients' connections end: "client", "proxy", "reset", "killed". */
-enum { PORT_CLOSES_MAX = 4 };
+/* Why clients' connections end: "client", "proxy", "reset", "killed", "slow". */
+enum { PORT_CLOSES_MAX = 5 };
 const char *control_port_close_word(size_t reason);
 
 /* One node of one pool. */
