@@ -21,6 +21,8 @@ WERROR ?= 0
 SEEDS ?= 1000
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 60
+# Streams of one run of hostile clients in the tests.
+STREAMS ?= 100000
 # Commands of one run of the differential test.
 COMMANDS ?= 100000
 
@@ -49,9 +51,11 @@ UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))
 SOURCES.testing := $(filter-out $(UNIT_TESTS),$(sort $(wildcard tests/unit/*.c)))
 BENCH_TOOLS := $(sort $(wildcard tests/bench/*.c))
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+# A program of its own, which plays streams as a fuzz target does, without libFuzzer.
+SOURCES.hostile := $(sort $(wildcard tests/hostile/*.c)) tests/fuzz/fuzz_dataplane.c
 SOURCES.fuzzing := $(filter-out $(FUZZ_TARGETS),$(sort $(wildcard tests/fuzz/*.c)))
 
-ALL_SOURCES = $(foreach l,$(LAYERS) main ctl ctlmain sim testing fuzzing,$(SOURCES.$(l))) \
+ALL_SOURCES = $(foreach l,$(LAYERS) main ctl ctlmain sim testing fuzzing hostile,$(SOURCES.$(l))) \
     $(UNIT_TESTS) $(BENCH_TOOLS) $(FUZZ_TARGETS)
 
 PACKAGES := libevent_core libevent_pthreads jansson libmicrohttpd libcrypto
@@ -178,6 +182,12 @@ build/$(1)/sim: $$(call objects,$(1),$$(SOURCES.sim)) \
 	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) \
 	    $$(PURE_LIBS)
 
+build/$(1)/hostile: $$(call objects,$(1),$$(SOURCES.hostile)) \
+    $$(call libraries,$(1),core mc base testing fuzzing) build/$(1)/sources
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ -Wl,--start-group \
+	    $$(filter %.o %.a,$$^) -Wl,--end-group $$(PURE_LIBS)
+
 $(foreach t,$(UNIT_TESTS),$(eval $(call unit_rules,$(1),$(notdir $(basename $(t))))))
 
 build/$(1)/fuzz/%: build/$(1)/obj/tests/fuzz/%.o \
@@ -201,7 +211,7 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 # -- targets -------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all clang run test ci unit unit-tsan conformance differential sim sim-long e2e
+.PHONY: all clang run test ci unit unit-tsan conformance differential hostile sim sim-long e2e
 .PHONY: mutants mutants-quick histories bench-quick bench-foreground fuzz fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install deb clean deps help
@@ -237,6 +247,10 @@ conformance: build/asan/everwarm ## the protocol table: on two versions of memca
 
 differential: build/release/everwarm ## random programs to memcached and to us: COMMANDS=n, SEED=s
 	@scripts/differential.sh $< $(COMMANDS) $(SEED)
+
+hostile: build/asan/hostile build/release/hostile ## hostile clients: STREAMS=n, or SEED=s alone
+	@$(if $(SEED),build/asan/hostile --seed $(SEED),build/asan/hostile --streams \
+	    $(shell expr $(STREAMS) / 10) && build/release/hostile --streams $(STREAMS))
 
 sim: build/release/sim build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s alone
 	@$(if $(SEED),build/asan/sim --seed $(SEED),$(sim_all))

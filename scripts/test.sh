@@ -33,6 +33,7 @@ everything() {
     stage unit build -s unit
     stage conformance build -s conformance
     stage differential build -s differential
+    stage hostile build -s hostile STREAMS=100000
     stage simulator build -s sim SEEDS=2000
     stage mutants build -s mutants-quick
     stage fuzz build -s fuzz FUZZ_SECONDS=20

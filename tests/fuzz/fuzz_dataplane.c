@@ -40,6 +40,7 @@ struct world {
     bool is_connecting[NODES_OF_MIRROR];
     bool is_open[NODES_OF_MIRROR];
     uint32_t given_up[NODES_OF_MIRROR];
+    bool is_mistaken[NODES_OF_MIRROR]; /* what it said of itself was nonsense: it is asked anew */
     struct bytes to_client[CLIENTS_OF_RUN];
     bool is_closed[CLIENTS_OF_RUN];
     bool is_paused[CLIENTS_OF_RUN];
@@ -99,6 +100,8 @@ static void on_report(const struct control_report *report)
 {
     if (report->type == CONTROL_REPORT_FLUSH) {
         w.flush_ticket = report->ticket;
+    } else if (report->type == CONTROL_REPORT_IDENTITY || report->type == CONTROL_REPORT_NEWER) {
+        w.is_mistaken[report->node] = true;
     }
 }
 
@@ -178,6 +181,15 @@ static void happen(const struct dataplane_event *event)
     run();
 }
 
+static void close_connection(uint32_t n)
+{
+    if (w.is_open[n]) {
+        forget_connection(n);
+        happen(&(struct dataplane_event){
+            .type = DATAPLANE_NODE_CLOSED, .node = n, .end = WIRE_END_EOF});
+    }
+}
+
 static void give_node_bytes(uint32_t n, struct slice bytes)
 {
     char *copy = fuzz_copy(bytes);
@@ -201,6 +213,10 @@ static void turn_node(uint32_t n)
     for (; w.given_up[n] > 0; w.given_up[n]--) {
         happen(&(struct dataplane_event){
             .type = DATAPLANE_NODE_ENDED, .node = n, .end = WIRE_END_EOF});
+    }
+    if (w.is_mistaken[n]) {
+        w.is_mistaken[n] = false;
+        close_connection(n);
     }
     if (w.is_connecting[n]) {
         w.is_connecting[n] = false;
@@ -475,11 +491,7 @@ static void disturb(void)
     uint32_t n = (uint32_t)below(w.node_count);
     switch (below(12)) {
     case 0:
-        if (w.is_open[n]) {
-            forget_connection(n);
-            happen(&(struct dataplane_event){
-                .type = DATAPLANE_NODE_CLOSED, .node = n, .end = WIRE_END_EOF});
-        }
+        close_connection(n);
         break;
     case 1:
         w.now_us += below(700 * 1000);

@@ -11,6 +11,8 @@ enum {
     VALUE_BYTES_MAX = 4096,
 };
 
+struct slice model_forbidden_key;
+
 void bytes_put(struct bytes *to, struct slice s)
 {
     if (to->len + s.len > to->capacity) {
@@ -144,6 +146,7 @@ static struct slice next_key(struct slice *line)
     struct slice key = next(line);
     PROMISE(key.len <= MC_KEY_BYTES_MAX && memchr(key.ptr, 0, key.len) == NULL);
     PROMISE(!slice_has_prefix(key, SLICE("_everwarm:")));
+    PROMISE(model_forbidden_key.len == 0 || !slice_is_equal(key, model_forbidden_key));
     return key;
 }
 

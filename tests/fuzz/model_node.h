@@ -46,6 +46,9 @@ struct model_node {
     struct bytes log;      /* of clients' commands, as model_log_* writes them */
 };
 
+/* A key that no command may name; empty, as it is at first: there is none. */
+extern struct slice model_forbidden_key;
+
 /* Execute the first command of node->in. Returns false: there is no whole one. */
 bool model_node_execute(struct model_node *node);
 void model_node_flush(struct model_node *node);
