@@ -153,15 +153,15 @@ struct dataplane_stats *facts_traffic_sum(const struct proxy_snapshot *snapshot)
             for (size_t o = 0; o < DATAPLANE_OUTCOME_COUNT; o++) {
                 sum->commands[c][o] += from->commands[c][o];
             }
+            histogram_add(&sum->latency[c], &from->latency[c]);
         }
-        histogram_add(&sum->latency_reads, &from->latency_reads);
-        histogram_add(&sum->latency_writes, &from->latency_writes);
         sum->keys_hit += from->keys_hit;
         sum->keys_missed += from->keys_missed;
         sum->bytes_in += from->bytes_in;
         sum->bytes_out += from->bytes_out;
         sum->protocol_errors_clients += from->protocol_errors_clients;
         sum->protocol_errors_nodes += from->protocol_errors_nodes;
+        sum->foreign_protocols += from->foreign_protocols;
         sum->read_failovers += from->read_failovers;
         sum->writes_brought_home += from->writes_brought_home;
         sum->writes_rerun += from->writes_rerun;

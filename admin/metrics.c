@@ -108,8 +108,12 @@ static void write_commands(FILE *out, const struct dataplane_stats *traffic)
     }
     static const char LATENCY[] = "everwarm_request_duration_seconds";
     exposition_family(out, LATENCY, "histogram", "From a command's last byte to its answer.");
-    exposition_histogram(out, LATENCY, "command=\"read\"", &traffic->latency_reads);
-    exposition_histogram(out, LATENCY, "command=\"write\"", &traffic->latency_writes);
+    for (size_t c = 0; c < MC_COMMAND_COUNT; c++) {
+        char labels[LABELS_BYTES_MAX];
+        (void)exposition_label(labels, sizeof(labels), "command",
+                               mc_command_word((enum mc_command)c));
+        exposition_histogram(out, LATENCY, labels, &traffic->latency[c]);
+    }
 }
 
 static void write_traffic(FILE *out, const struct dataplane_stats *t)
@@ -122,6 +126,8 @@ static void write_traffic(FILE *out, const struct dataplane_stats *t)
          t->bytes_in},
         {"everwarm_client_sent_bytes_total", "counter", "Bytes to clients.", UNIT_COUNT,
          t->bytes_out},
+        {"everwarm_foreign_protocols_total", "counter",
+         "Clients that spoke HTTP or TLS to the data port.", UNIT_COUNT, t->foreign_protocols},
         {"everwarm_read_failovers_total", "counter", "Reads moved to another replica.", UNIT_COUNT,
          t->read_failovers},
         {"everwarm_writes_brought_home_total", "counter",
@@ -237,11 +243,6 @@ static uint64_t fill_last_items(const struct proxy_pool *pool)
     return pool->control.fill_last_items;
 }
 
-static uint64_t fills_started(const struct proxy_pool *pool)
-{
-    return pool->traces[TRACE_FILL_STARTED];
-}
-
 static const struct {
     const char *name;
     const char *type;
@@ -264,7 +265,6 @@ static const struct {
     {"everwarm_leases_lapsed_total", "counter", "Times that it had to stop answering.",
      leases_lapsed, UNIT_COUNT},
     {"everwarm_fill_active", "gauge", "Fills that run in this proxy.", fill_active, UNIT_COUNT},
-    {"everwarm_fills_total", "counter", "Fills begun by this proxy.", fills_started, UNIT_COUNT},
     {"everwarm_fill_bytes_total", "counter", "Bytes of values copied by fills.", fill_bytes_copied,
      UNIT_COUNT},
     {"everwarm_fill_duration_seconds", "gauge", "How long the last finished fill took.",
@@ -302,13 +302,41 @@ static void put_pool_sample(FILE *out, const char *name, const struct proxy_pool
     exposition_count(out, name, labels, value);
 }
 
+static const char FILL_ITEMS[] = "everwarm_fill_items_total";
+
+static void put_fill_items(FILE *out, const struct proxy_pool *pool)
+{
+    const struct control_fill_items *items = &pool->control.fill_items;
+    const struct {
+        const char *word;
+        uint64_t value;
+    } outcomes[] = {
+        {"copied", items->copied},
+        {"equal", items->equal},
+        {"gone", items->gone},
+        {"skipped", items->skipped},
+    };
+    for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
+        put_pool_sample(out, FILL_ITEMS, pool, (const char *const[]){"outcome", outcomes[i].word},
+                        outcomes[i].value);
+    }
+}
+
 static void write_pool_words(FILE *out, const struct proxy_snapshot *snapshot)
 {
-    static const char ITEMS[] = "everwarm_fill_items_total";
-    exposition_family(out, ITEMS, "counter", "Items of fills by what came of them.");
+    exposition_family(out, FILL_ITEMS, "counter",
+                      "Items that fills looked at, by what came of it.");
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
-        put_pool_sample(out, ITEMS, &snapshot->pools[p], (const char *const[]){"outcome", "copied"},
-                        snapshot->pools[p].control.fill_items_copied);
+        put_fill_items(out, &snapshot->pools[p]);
+    }
+    static const char BEGUN[] = "everwarm_fills_total";
+    exposition_family(out, BEGUN, "counter", "Fills begun by this proxy, by why.");
+    for (uint32_t p = 0; p < snapshot->pool_count; p++) {
+        for (size_t t = 0; t < CONTROL_FILL_TRIGGER_COUNT; t++) {
+            const char *word = control_fill_trigger_word((enum control_fill_trigger)t);
+            put_pool_sample(out, BEGUN, &snapshot->pools[p], (const char *const[]){"trigger", word},
+                            snapshot->pools[p].control.fills_begun[t]);
+        }
     }
     static const char ENDED[] = "everwarm_fills_ended_total";
     exposition_family(out, ENDED, "counter", "Fills ended in this proxy, by their result.");

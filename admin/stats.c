@@ -58,6 +58,27 @@ static json_t *latency_json(const struct histogram *latency)
                      facts_seconds(histogram_quantile_us(latency, 999)));
 }
 
+/* All that only looks, all else, and each command by its name. */
+static json_t *latencies_json(const struct dataplane_stats *traffic)
+{
+    json_t *json = json_object();
+    struct histogram *sums = calloc(2, sizeof(*sums));
+    if (sums == NULL) {
+        json_decref(json);
+        return NULL;
+    }
+    for (size_t c = 0; c < MC_COMMAND_COUNT; c++) {
+        const enum mc_command command = (enum mc_command)c;
+        histogram_add(&sums[dataplane_is_read(command) ? 0 : 1], &traffic->latency[c]);
+        (void)json_object_set_new(json, mc_command_word(command),
+                                  latency_json(&traffic->latency[c]));
+    }
+    (void)json_object_set_new(json, "reads", latency_json(&sums[0]));
+    (void)json_object_set_new(json, "writes", latency_json(&sums[1]));
+    free(sums);
+    return json;
+}
+
 static json_t *nodes_section(struct context *context, const struct proxy_snapshot *snapshot)
 {
     json_t *json = json_object();
@@ -114,6 +135,24 @@ static json_t *replication_json(const struct proxy_snapshot *snapshot,
         facts_count(traffic->keys_invalidated), "pools", pools);
 }
 
+static json_t *fills_begun_json(const struct control_snapshot *control)
+{
+    json_t *json = json_object();
+    for (size_t t = 0; t < CONTROL_FILL_TRIGGER_COUNT; t++) {
+        (void)json_object_set_new(json, control_fill_trigger_word((enum control_fill_trigger)t),
+                                  facts_count(control->fills_begun[t]));
+    }
+    return json;
+}
+
+static json_t *fill_items_json(const struct control_snapshot *control)
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "copied", facts_count(control->fill_items.copied),
+                     "equal", facts_count(control->fill_items.equal), "gone",
+                     facts_count(control->fill_items.gone), "skipped",
+                     facts_count(control->fill_items.skipped));
+}
+
 static json_t *pool_fill_json(const struct proxy_pool *pool)
 {
     const struct control_snapshot *control = &pool->control;
@@ -121,10 +160,11 @@ static json_t *pool_fill_json(const struct proxy_pool *pool)
     for (uint32_t i = 0; i < pool->node_count; i++) {
         active += control->nodes[i].is_filled_by_us ? 1 : 0;
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "active", facts_count(active),
-                     "done", facts_count(control->fills_done), "failed",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "active",
+                     facts_count(active), "begun", fills_begun_json(control), "items",
+                     fill_items_json(control), "done", facts_count(control->fills_done), "failed",
                      facts_count(control->fills_failed), "items_copied",
-                     facts_count(control->fill_items_copied), "bytes_copied",
+                     facts_count(control->fill_items.copied), "bytes_copied",
                      facts_count(control->fill_bytes_copied), "last_items",
                      facts_count(control->fill_last_items), "last_s",
                      facts_seconds(control->fill_last_us), "last_items_per_s",
@@ -172,17 +212,15 @@ static json_t *stats_json(struct context *context, const struct proxy_snapshot *
                           const struct dataplane_stats *traffic)
 {
     return json_pack(
-        "{s:s, s:o, s:i, s:o, s:o, s:s, s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o}",
-        "name", "everwarm", "version", facts_text(snapshot->version), "pid", (int)snapshot->pid,
-        "uptime_s", facts_count(snapshot->uptime_us / 1000000), "time",
-        facts_wall_time(snapshot->now_wall_us), "state", proxy_state_word(snapshot->state),
-        "config_epoch", facts_count(snapshot->config_epoch), "clients",
-        clients_json(snapshot, traffic), "commands", commands_json(traffic), "latency", "reads",
-        latency_json(&traffic->latency_reads), "writes", latency_json(&traffic->latency_writes),
-        "nodes", nodes_section(context, snapshot), "replication",
-        replication_json(snapshot, traffic), "fill", fill_json(snapshot), "memory",
-        memory_json(snapshot, traffic), "overload", overload_json(snapshot, traffic), "process",
-        process_json(&snapshot->process));
+        "{s:s, s:o, s:i, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name",
+        "everwarm", "version", facts_text(snapshot->version), "pid", (int)snapshot->pid, "uptime_s",
+        facts_count(snapshot->uptime_us / 1000000), "time", facts_wall_time(snapshot->now_wall_us),
+        "state", proxy_state_word(snapshot->state), "config_epoch",
+        facts_count(snapshot->config_epoch), "clients", clients_json(snapshot, traffic), "commands",
+        commands_json(traffic), "latency", latencies_json(traffic), "nodes",
+        nodes_section(context, snapshot), "replication", replication_json(snapshot, traffic),
+        "fill", fill_json(snapshot), "memory", memory_json(snapshot, traffic), "overload",
+        overload_json(snapshot, traffic), "process", process_json(&snapshot->process));
 }
 
 static json_t *take_stats(const struct request *request)

@@ -501,6 +501,7 @@ void control_snapshot(const struct control *control, struct control_snapshot *ou
 {
     (void)now_us; /* what is shown was true when control was last called */
     *out = control->counts;
+    control_fill_add_work(control, out);
     out->state = control->state;
     out->proxy_id = control->id_state == ID_OURS ? (uint16_t)control->id : VIEW_NO_PROXY;
     out->proxies = control_peers_live(control) + 1;

@@ -33,11 +33,42 @@ static bool is_named(const struct control *control, const struct view *view, uin
            (view->nodes[node].filler == control->id || !RULE(ONE_FILLER));
 }
 
+const char *control_fill_trigger_word(enum control_fill_trigger trigger)
+{
+    static const char *const words[CONTROL_FILL_TRIGGER_COUNT] = {
+#define X(name, word) [CONTROL_FILL_##name] = (word),
+        CONTROL_FILL_TRIGGER_TABLE(X)
+#undef X
+    };
+    REQUIRE(trigger < CONTROL_FILL_TRIGGER_COUNT);
+    return words[trigger];
+}
+
+/* What a fill that ended, or is under way, has done. */
+static void add_work(const struct control *control, struct control_snapshot *counts)
+{
+    const struct fill_progress progress = fill_progress(control->fill, control->now_us);
+    const uint64_t others = progress.items_copied + progress.items_gone + progress.items_skipped;
+    counts->fill_items.copied += progress.items_copied;
+    counts->fill_items.gone += progress.items_gone;
+    counts->fill_items.skipped += progress.items_skipped;
+    counts->fill_items.equal += progress.items_done - others;
+    counts->fill_bytes_copied += progress.bytes_done;
+}
+
+void control_fill_add_work(const struct control *control, struct control_snapshot *counts)
+{
+    if (control->drive != FILL_DRIVE_IDLE && control->drive != FILL_DRIVE_PAUSED) {
+        add_work(control, counts);
+    }
+}
+
 void control_fill_stop(struct control *control)
 {
     if (control->drive == FILL_DRIVE_IDLE) {
         return;
     }
+    control_fill_add_work(control, &control->counts);
     fill_stop(control->fill, control->now_us);
     drive_move(control, FILL_DRIVE_IDLE);
 }
@@ -61,6 +92,7 @@ void control_fill_on_hold(struct control *control)
 
 static void failed(struct control *control, const char *why)
 {
+    add_work(control, &control->counts);
     drive_move(control, FILL_DRIVE_PAUSED);
     control->counts.fills_failed++;
     control_tell(control, TRACE_FILL_FAILED, control->fill_node, why);
@@ -85,9 +117,13 @@ static bool may_start(const struct control *control, uint32_t node)
 
 static void start(struct control *control, uint32_t node)
 {
+    const bool is_retry = control->drive == FILL_DRIVE_PAUSED;
     if (node != control->fill_node) {
         control->fill_pause_us = 0;
     }
+    control->counts
+        .fills_begun[is_retry ? CONTROL_FILL_RETRY : control->nodes[node].fill_trigger]++;
+    control->nodes[node].fill_trigger = CONTROL_FILL_RETURNED;
     control->fill_node = node;
     control->fill_topology =
         control->topologies[control->effective_serial % CONTROL_TOPOLOGIES_MAX];
@@ -141,8 +177,6 @@ static void entered(struct control *control)
     counts->fills_done++;
     counts->fill_last_items = progress.items_done;
     counts->fill_last_us = control->now_us - control->fill_started_us;
-    counts->fill_items_copied += progress.items_copied;
-    counts->fill_bytes_copied += progress.bytes_done;
     control->fill_pause_us = 0;
     struct trace_event event = control_event(control, TRACE_FILL_DONE);
     event.node = control->fill_node;

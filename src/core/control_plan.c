@@ -237,6 +237,7 @@ static void plan_rescue(struct control *control, struct plan *plan)
         return;
     }
     set_filling(control, plan, node, SLICE("last copy lost: begins anew, empty"));
+    control->nodes[node].fill_trigger = CONTROL_FILL_LAST_COPY;
     plan->next.is_young = true;
     control_tell(control, TRACE_LAST_COPY_LOST, node, "begins anew, empty");
 }
@@ -292,6 +293,9 @@ static void plan_fills(struct control *control, struct plan *plan)
         }
         if (control->now_us >= record->fill_after_us) {
             bool is_orphan = plan->next.nodes[node].data == NODE_DATA_FILLING;
+            if (is_orphan) {
+                record->fill_trigger = CONTROL_FILL_ORPHANED;
+            }
             set_filling(control, plan, node,
                         is_orphan ? SLICE("its filler died") : SLICE("to be filled"));
             is_busy = true;
@@ -486,6 +490,9 @@ static void plan_wishes(struct control *control, struct plan *plan)
             answer(wish, CONTROL_RESULT_LAST_COPY);
         } else {
             apply(control, plan, &wish->command);
+            if (wish->command.type == CONTROL_COMMAND_RESYNC) {
+                control->nodes[wish->command.node].fill_trigger = CONTROL_FILL_RESYNC;
+            }
         }
     }
 }

@@ -366,6 +366,8 @@ void control_fill_step(struct control *control);
 /* The target is to be joined: what it does not allow ends. */
 void control_fill_on_hold(struct control *control);
 void control_fill_stop(struct control *control);
+/* Add to COUNTS what the fill under way has done so far. */
+void control_fill_add_work(const struct control *control, struct control_snapshot *counts);
 
 /* --- control_verify.c --- */
 
@@ -417,6 +419,8 @@ struct node_record {
     uint32_t leavings;
     uint64_t hold_down_us; /* the last one's length */
     uint64_t hold_down_until_us;
+    enum control_fill_trigger
+        fill_trigger;       /* of the fill that comes next, should we be its filler */
     uint64_t fill_after_us; /* 0: not wanted; others may be quicker until then */
     uint64_t identity_told_us;
     uint64_t evictions_before; /* of the node, when its data came to be what it is */

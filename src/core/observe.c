@@ -85,6 +85,11 @@ void observe_key(struct dataplane *dp, const struct txn *txn)
 
 /* --- What is seen from outside --- */
 
+bool dataplane_is_read(enum mc_command command)
+{
+    return command_is_read(command);
+}
+
 const struct slowlog *dataplane_slowlog(const struct dataplane *dp)
 {
     return &dp->slow;

@@ -169,11 +169,11 @@ static void count_answer(struct dataplane *dp, struct txn *txn)
         return;
     }
     dp->stats.commands[txn->command_type][txn->outcome]++;
-    bool is_read = txn_is_read(txn);
     uint64_t took_us = dp->now_us - txn->started_us;
-    histogram_record(is_read ? &dp->stats.latency_reads : &dp->stats.latency_writes, took_us);
+    histogram_record(&dp->stats.latency[txn->command_type], took_us);
     observe_answer(dp, txn, took_us);
-    if (!is_read) {
+    bool is_write = txn->command_type >= MC_SET && txn->command_type <= MC_TOUCH;
+    if (is_write || txn->is_decided) {
         bool is_failed = txn->outcome == DATAPLANE_OUTCOME_SERVER_ERROR;
         dp->stats.writes_failed += is_failed;
         dp->stats.writes_ok += !is_failed;

@@ -94,6 +94,7 @@ static void add_stats(struct dataplane_stats *sum, const struct dataplane_stats 
         for (size_t j = 0; j < DATAPLANE_OUTCOME_COUNT; j++) {
             sum->commands[i][j] += one->commands[i][j];
         }
+        histogram_add(&sum->latency[i], &one->latency[i]);
     }
     sum->keys_hit += one->keys_hit;
     sum->keys_missed += one->keys_missed;
@@ -121,8 +122,6 @@ static void add_stats(struct dataplane_stats *sum, const struct dataplane_stats 
     sum->shed += one->shed;
     sum->memory_bytes += one->memory_bytes;
     sum->memory_limit_bytes += one->memory_limit_bytes;
-    histogram_add(&sum->latency_reads, &one->latency_reads);
-    histogram_add(&sum->latency_writes, &one->latency_writes);
 }
 
 void worker_stats_add(struct worker *worker, uint32_t pool, struct dataplane_stats *sum,

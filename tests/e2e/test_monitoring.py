@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 
-from harness import Everwarm, Memcached, Raw, running, say
+from harness import Everwarm, Memcached, Raw, running, say, wait_until
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "admin/monitoring"
 ALERTS = {"NodeDown", "RedundancyLost", "LastCopy", "Flapping", "FillStalled", "ReloadFailed",
@@ -77,6 +77,71 @@ def live_series(proxy):
     return found
 
 
+# All that is promised, each with its labels.
+PROMISED = """
+build_info{version} up ready start_time_seconds commands_total{command,status}
+request_duration_seconds_bucket{command,le} request_duration_seconds_count{command}
+client_connections client_connections_total client_connections_rejected_total{reason}
+client_closes_total{reason} client_received_bytes_total client_sent_bytes_total
+protocol_errors_total{side} foreign_protocols_total
+node_info{node,pool,zone} node_admin_state{node,state} node_oper_state{node,state}
+node_data_state{node,state} node_serving{node,kind} node_transitions_total{node,to}
+node_checks_total{node,result} node_check_duration_seconds{node} node_requests_total{node}
+node_request_duration_seconds_bucket{node,le} node_request_errors_total{node,reason}
+node_connections{node} node_pending_requests{node}
+replication_factor{pool} replication_factor_wanted{pool} replicated_writes_total{result}
+read_failovers_total repairs_total divergences_total settle_checks_total view_changes_total{pool}
+fill_active{pool} fill_items_total{pool,outcome} fill_bytes_total{pool}
+fill_duration_seconds{pool} fills_total{pool,trigger}
+memory_bytes memory_limit_bytes shed_requests_total{reason} config_reloads_total{result}
+admin_requests_total{route,code} log_messages_dropped_total event_loop_lag_seconds
+"""
+OF_PROCESS = ["cpu_seconds_total", "max_fds", "open_fds", "resident_memory_bytes",
+              "start_time_seconds", "virtual_memory_bytes"]
+
+
+def check_promises(series):
+    for word in PROMISED.split():
+        name, labels = re.fullmatch(r"(\w+)(?:\{(.*)\})?", word).groups()
+        assert "everwarm_" + name in series, "there is no everwarm_" + name
+        assert set(series["everwarm_" + name]) == set(labels.split(",") if labels else ()), word
+    for name in OF_PROCESS:
+        assert "process_" + name in series, name
+
+
+def figure(proxy, series):
+    text = proxy.request("GET", "/metrics")[1]
+    return float(re.search("^%s (.*)$" % re.escape(series), text, re.M).group(1))
+
+
+def check_figures(proxy, nodes):
+    """What was done shows, and /stats says the same."""
+    for command in ("get", "set"):
+        series = 'everwarm_request_duration_seconds_count{command="%s"}' % command
+        count = wait_until("it is published", lambda: figure(proxy, series))
+        assert proxy.stats()["latency"][command]["count"] == count
+    assert figure(proxy, 'everwarm_request_duration_seconds_count{command="touch"}') == 0
+    say("a resync and a restart are counted as such")
+    before = proxy.stats()["fill"]["pools"]["main"]
+    assert proxy.request("POST", "/v1/nodes/a/resync")[0] == 202
+    wait_until("it is done", lambda: proxy.stats()["fill"]["pools"]["main"]["done"] == 1, 30)
+    assert figure(proxy, 'everwarm_fills_total{pool="main",trigger="resync"}') == 1
+    nodes[1].restart_at_once()
+    wait_until("it is filled", lambda: proxy.stats()["fill"]["pools"]["main"]["done"] == 2, 30)
+    assert figure(proxy, 'everwarm_fills_total{pool="main",trigger="returned"}') == 1
+    after = proxy.stats()["fill"]["pools"]["main"]
+    assert before["items"]["copied"] == 0 and after["items"]["copied"] == 2, after
+    assert after["begun"] == {"returned": 1, "resync": 1, "orphaned": 0, "last_copy": 0,
+                              "retry": 0}, after
+    assert figure(proxy, 'everwarm_fill_items_total{pool="main",outcome="copied"}') == 2
+    say("HTTP on the data port is counted")
+    conn = Raw(proxy.port)
+    conn.send(b"GET / HTTP/1.1\r\n\r\n")
+    assert conn.file.read() == b""
+    conn.close()
+    wait_until("it is counted", lambda: figure(proxy, "everwarm_foreign_protocols_total") == 1)
+
+
 def check_names(what, expression, series):
     for metric in METRIC.findall(expression):
         assert metric in series, "%s: there is no %s" % (what, metric)
@@ -107,6 +172,12 @@ def main():
         assert conn.set(b"k", b"v") == b"STORED" and conn.get(b"k")
         conn.close()
         series = live_series(proxy)
+        check_promises(series)
+        check_figures(proxy, nodes)
+        said = subprocess.run(["promtool", "check", "metrics"], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=60,
+                              input=proxy.request("GET", "/metrics")[1])
+        assert said.returncode == 0 and said.stdout == "", said.stdout
         for name, expression in alerts().items():
             check_names(name, expression, series)
         for title, expression in queries:

@@ -386,7 +386,7 @@ static inline void make_running(void)
     c->fill = (struct fill_progress){
         .items_done = 52310, .items_total = 180000, .bytes_done = 77, .eta_us = 40100000};
     pool->traffic.commands[MC_GET][DATAPLANE_OUTCOME_HIT] = 5;
-    histogram_record(&pool->traffic.latency_reads, 40);
+    histogram_record(&pool->traffic.latency[MC_GET], 40);
 }
 
 /* A path that a route answers: node "a", task 1, which is under way. */

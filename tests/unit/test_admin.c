@@ -316,7 +316,7 @@ END_TEST
 
 /* --- metrics --- */
 
-enum { SERIES_MAX = 2048 };
+enum { SERIES_MAX = 4096 };
 
 struct series {
     size_t count;
@@ -395,7 +395,7 @@ START_TEST(metrics_have_every_series_from_the_start)
         "everwarm_ready",
         "everwarm_start_time_seconds",
         "everwarm_commands_total{command=\"get\",status=\"hit\"}",
-        "everwarm_request_duration_seconds_count{command=\"read\"}",
+        "everwarm_request_duration_seconds_count{command=\"get\"}",
         "everwarm_client_connections",
         "everwarm_client_connections_total",
         "everwarm_client_connections_rejected_total{reason=\"max_clients\"}",
@@ -428,7 +428,11 @@ START_TEST(metrics_have_every_series_from_the_start)
         "everwarm_fill_items_total{pool=\"main\",outcome=\"copied\"}",
         "everwarm_fill_bytes_total{pool=\"main\"}",
         "everwarm_fill_duration_seconds{pool=\"main\"}",
-        "everwarm_fills_total{pool=\"main\"}",
+        "everwarm_fill_items_total{pool=\"main\",outcome=\"skipped\"}",
+        "everwarm_fills_total{pool=\"main\",trigger=\"resync\"}",
+        "everwarm_client_closes_total{reason=\"slow\"}",
+        "everwarm_foreign_protocols_total",
+        "everwarm_config_reloads_total{result=\"failed\"}",
         "everwarm_memory_bytes",
         "everwarm_memory_limit_bytes",
         "everwarm_shed_requests_total{reason=\"memory\"}",
@@ -470,9 +474,9 @@ START_TEST(metrics_tell_the_figures)
         "\neverwarm_ready 1\n",
         "\neverwarm_start_time_seconds 1767225600.000000\n",
         "\neverwarm_commands_total{command=\"get\",status=\"hit\"} 5\n",
-        "\neverwarm_request_duration_seconds_bucket{command=\"read\",le=\"0.000032\"} 0\n",
-        "\neverwarm_request_duration_seconds_bucket{command=\"read\",le=\"0.000064\"} 1\n",
-        "\neverwarm_request_duration_seconds_sum{command=\"read\"} 0.000040\n",
+        "\neverwarm_request_duration_seconds_bucket{command=\"get\",le=\"0.000032\"} 0\n",
+        "\neverwarm_request_duration_seconds_bucket{command=\"get\",le=\"0.000064\"} 1\n",
+        "\neverwarm_request_duration_seconds_sum{command=\"get\"} 0.000040\n",
         "\neverwarm_node_request_duration_seconds_bucket{node=\"a\",le=\"0.000128\"} 1\n",
         "\neverwarm_node_request_duration_seconds_bucket{node=\"a\",le=\"0.000512\"} 1\n",
         "\neverwarm_node_request_duration_seconds_bucket{node=\"a\",le=\"0.001024\"} 2\n",

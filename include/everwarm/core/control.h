@@ -217,6 +217,30 @@ struct control_verify_snapshot {
     struct verify_progress progress;
 };
 
+/* X(name, word): why a fill begins, for fills_total{trigger}. */
+#define CONTROL_FILL_TRIGGER_TABLE(X)                                                              \
+    X(RETURNED, "returned")   /* the node is there again, or for the first time */                 \
+    X(RESYNC, "resync")       /* an operator asked this proxy for it */                            \
+    X(ORPHANED, "orphaned")   /* another proxy filled it, and died */                              \
+    X(LAST_COPY, "last_copy") /* there is nothing to copy any more: it begins anew, empty */       \
+    X(RETRY, "retry")         /* the fill before it failed */
+
+enum control_fill_trigger {
+#define X(name, word) CONTROL_FILL_##name,
+    CONTROL_FILL_TRIGGER_TABLE(X)
+#undef X
+        CONTROL_FILL_TRIGGER_COUNT
+};
+const char *control_fill_trigger_word(enum control_fill_trigger trigger);
+
+/* What came of the items that fills looked at. */
+struct control_fill_items {
+    uint64_t copied;
+    uint64_t equal;   /* a client's write had brought it already */
+    uint64_t gone;    /* missing, expired or marked at the donor by then */
+    uint64_t skipped; /* changed so often that it was left deleted */
+};
+
 struct control_snapshot {
     enum control_state state;
     uint16_t proxy_id; /* VIEW_NO_PROXY before one is taken */
@@ -232,7 +256,8 @@ struct control_snapshot {
     uint64_t fills_failed;
     uint64_t fill_last_items; /* the last finished fill's figures */
     uint64_t fill_last_us;
-    uint64_t fill_items_copied; /* of all fills of this proxy */
+    uint64_t fills_begun[CONTROL_FILL_TRIGGER_COUNT]; /* by this proxy, as all that follows */
+    struct control_fill_items fill_items;
     uint64_t fill_bytes_copied;
     uint64_t verifies_done;                  /* by this proxy, without those that were asked for */
     uint64_t divergences[VERIFY_KIND_COUNT]; /* found by all verifies of this proxy */

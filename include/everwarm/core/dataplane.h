@@ -204,8 +204,7 @@ struct dataplane_stats {
     uint64_t shed;         /* for want of memory */
     uint64_t memory_bytes; /* buffers in use */
     uint64_t memory_limit_bytes;
-    struct histogram latency_reads;
-    struct histogram latency_writes;
+    struct histogram latency[MC_COMMAND_COUNT];
     struct dataplane_node_stats nodes[NODES_MAX];
 };
 
@@ -254,6 +253,8 @@ struct dataplane_totals {
     uint64_t node_connections[NODES_MAX]; /* open now */
 };
 
+/* Does a command only look? */
+bool dataplane_is_read(enum mc_command command);
 /* Add STATS' counters to TOTALS. */
 void dataplane_add_totals(struct dataplane_totals *totals, const struct dataplane_stats *stats);
 /* What all OTHER dataplanes of the process have counted, as of lately, and the process' own facts.
