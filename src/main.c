@@ -16,6 +16,7 @@
 #include "everwarm/shell/proxy.h"
 #include "everwarm/shell/signals.h"
 #include "everwarm/shell/user.h"
+#include "everwarm/shell/watchdog.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,6 +43,7 @@ struct parts {
     struct config *config;
     struct proxy *proxy;
     struct admin *admin;
+    struct watchdog watchdog;
 };
 
 _Noreturn void invariant_failed(const char *kind, const char *what, const char *file, int line)
@@ -240,7 +242,7 @@ static int start(struct parts *parts)
 static void reload(struct parts *parts)
 {
     char error[ERROR_BYTES];
-    notify_send("RELOADING=1");
+    notify_reloading();
     if (parts->admin != NULL && admin_reload(parts->admin, error, sizeof(error)) != STATUS_OK) {
         log_line(LOG_LEVEL_ERROR, "tokens", LOG_TEXT("error", error));
     }
@@ -257,6 +259,8 @@ static enum signals_word supervise(struct parts *parts)
 {
     for (;;) {
         uint32_t wait_ms = parts->local != NULL ? local_mend(parts->local) : IDLE_MS;
+        const uint32_t watchdog_ms = watchdog_turn(&parts->watchdog, parts->proxy);
+        wait_ms = wait_ms < watchdog_ms ? wait_ms : watchdog_ms;
         enum signals_word word = signals_wait(wait_ms < IDLE_MS ? wait_ms : IDLE_MS);
         switch (word) {
         case SIGNALS_DRAIN:
@@ -306,8 +310,10 @@ static int run(const struct options *options)
         print_banner(&parts);
         user_tell_started();
         notify_send("READY=1");
+        watchdog_init(&parts.watchdog);
         enum signals_word word = supervise(&parts);
-        notify_send("STOPPING=1");
+        notify_send(word == SIGNALS_DRAIN ? "STOPPING=1\nSTATUS=answering what is under way"
+                                          : "STOPPING=1\nSTATUS=ending now");
         log_line(LOG_LEVEL_NOTICE, "stopping",
                  LOG_TEXT("how", word == SIGNALS_DRAIN ? "drain" : "now"));
         if (word == SIGNALS_DRAIN) {

@@ -62,7 +62,8 @@ struct control_thread {
     bool is_leaving;
     bool is_stopping;
     _Atomic bool is_gone;
-    char *scratch; /* WIRE_CONN_READ_BYTES */
+    _Atomic uint64_t answered; /* serial of the last ping */
+    char *scratch;             /* WIRE_CONN_READ_BYTES */
     pthread_t thread;
     bool is_started;
     struct control_pool pools[];
@@ -307,6 +308,9 @@ static void on_message(struct control_thread *thread, const struct inbox_message
     case INBOX_QUIET:
         leave_if_quiet(thread);
         break;
+    case INBOX_PING:
+        atomic_store(&thread->answered, message->serial);
+        break;
     case INBOX_STOP:
         thread->is_stopping = true;
         break;
@@ -480,6 +484,7 @@ free_thread:
 static void *run(void *arg)
 {
     struct control_thread *thread = arg;
+    (void)pthread_setname_np(pthread_self(), "control");
     on_timer(-1, EV_TIMEOUT, thread);
     flush(thread);
     while (!thread->is_stopping) {
@@ -497,6 +502,11 @@ enum status control_thread_start(struct control_thread *thread)
     }
     thread->is_started = true;
     return STATUS_OK;
+}
+
+uint64_t control_thread_answered(const struct control_thread *thread)
+{
+    return atomic_load(&thread->answered);
 }
 
 bool control_thread_is_gone(const struct control_thread *thread)

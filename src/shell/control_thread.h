@@ -29,6 +29,9 @@ MUST_CHECK enum status control_thread_start(struct control_thread *thread);
 /* Whether all workers were quiet and the farewell is written. Thread: any. */
 bool control_thread_is_gone(const struct control_thread *thread);
 
+/* The serial of the last INBOX_PING that it has taken; 0: none. Thread: any. */
+uint64_t control_thread_answered(const struct control_thread *thread);
+
 /* Stop the thread if it runs. */
 void control_thread_stop(struct control_thread *thread);
 /* Close everything, free *THREAD, which may be NULL and is stopped, and null it. */

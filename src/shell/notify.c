@@ -2,7 +2,11 @@
 /* sd_notify(3)'s protocol; a library for one datagram would be a dependency for nothing. */
 #include "everwarm/shell/notify.h"
 
+#include "clock.h"
+
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -29,4 +33,24 @@ void notify_send(const char *state)
                           (const struct sockaddr *)&to, length);
     (void)sent; /* who does not listen is not told */
     (void)close(fd);
+}
+
+void notify_reloading(void)
+{
+    char state[64];
+    (void)snprintf(state, sizeof(state), "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_mono_us());
+    notify_send(state);
+}
+
+bool notify_is_wanted(void)
+{
+    return getenv("NOTIFY_SOCKET") != NULL;
+}
+
+uint64_t notify_watchdog_us(void)
+{
+    const char *us = getenv("WATCHDOG_USEC");
+    const char *pid = getenv("WATCHDOG_PID"); /* whom it is meant for, if not for all */
+    const bool is_ours = pid == NULL || strtoll(pid, NULL, 10) == (long long)getpid();
+    return us == NULL || !is_ours ? 0 : strtoull(us, NULL, 10);
 }

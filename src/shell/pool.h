@@ -40,6 +40,7 @@ enum worker_message_type {
     WORKER_CLIENT,  /* pool, fd: a client accepted by another worker; the fd is the worker's now */
     WORKER_LIMITS,  /* pool, limits, client_stall_us */
     WORKER_ASK,     /* ticket: of a question, see asks.h */
+    WORKER_PING,    /* ticket: to be answered by worker_answered */
     WORKER_DRAIN,   /* take no new clients and requests, say INBOX_QUIET when all is answered */
     WORKER_STOP,    /* end the thread */
 };
@@ -59,6 +60,7 @@ enum inbox_type {
     INBOX_COMMAND, /* pool, command */
     INBOX_LIMITS,  /* pool, limits */
     INBOX_QUIET,   /* a worker has answered everything, after WORKER_DRAIN */
+    INBOX_PING,    /* serial: to be answered by control_thread_answered */
     INBOX_STOP,    /* end the control thread */
 };
 
@@ -69,6 +71,7 @@ struct inbox_message {
     struct control_report report;
     struct control_command command;
     struct control_limits limits;
+    uint64_t serial;
 };
 
 enum {

@@ -241,6 +241,28 @@ struct control_port *proxy_port(struct proxy *proxy)
     return proxy->port;
 }
 
+/* A mailbox that is full has not been looked into for long: that is what is asked. */
+void proxy_ping(struct proxy *proxy, uint64_t serial)
+{
+    const struct worker_message message = {.type = WORKER_PING, .ticket = serial};
+    const struct inbox_message to_control = {.type = INBOX_PING, .serial = serial};
+    for (uint32_t i = 0; i < proxy->config->threads_count; i++) {
+        const enum status unused = worker_post(proxy->workers[i], &message);
+        (void)unused;
+    }
+    const enum status unused = mailbox_post(&proxy->inbox, &to_control, INBOX_KEEP_FREE);
+    (void)unused;
+}
+
+bool proxy_has_answered(const struct proxy *proxy, uint64_t serial)
+{
+    bool has_answered = control_thread_answered(proxy->control) >= serial;
+    for (uint32_t i = 0; i < proxy->config->threads_count; i++) {
+        has_answered = has_answered && worker_answered(proxy->workers[i]) >= serial;
+    }
+    return has_answered;
+}
+
 void proxy_drain(struct proxy *proxy)
 {
     control_port_drain(proxy->port);

@@ -26,6 +26,7 @@
 #include "worker_private.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/random.h>
@@ -45,6 +46,7 @@ enum {
     MESSAGES_KEEP_FREE = 2048,
     /* Items that a dataplane can hold at the least, however the memory is split. */
     ITEMS_MIN = 4,
+    THREAD_NAME_BYTES = 16, /* of the kernel */
 };
 
 /* --- Turns --- */
@@ -305,6 +307,9 @@ static void on_message(struct worker *worker, const struct worker_message *messa
     case WORKER_ASK:
         worker_ask(worker, message->ticket);
         break;
+    case WORKER_PING:
+        atomic_store(&worker->answered, message->ticket);
+        break;
     case WORKER_DRAIN:
         drain(worker);
         break;
@@ -328,10 +333,16 @@ static void on_mailbox(evutil_socket_t fd, short what, void *arg)
 
 enum status worker_post(struct worker *worker, const struct worker_message *message)
 {
-    bool may_fail = message->type == WORKER_CLIENT || message->type == WORKER_ASK;
+    bool may_fail = message->type == WORKER_CLIENT || message->type == WORKER_ASK ||
+                    message->type == WORKER_PING;
     enum status status = mailbox_post(&worker->mailbox, message, may_fail ? MESSAGES_KEEP_FREE : 0);
     INVARIANT(status == STATUS_OK || may_fail);
     return status;
+}
+
+uint64_t worker_answered(const struct worker *worker)
+{
+    return atomic_load(&worker->answered);
 }
 
 /* --- Life --- */
@@ -520,6 +531,9 @@ void worker_listen(struct worker *worker, uint32_t pool, int fd, enum worker_acc
 static void *run(void *arg)
 {
     struct worker *worker = arg;
+    char name[THREAD_NAME_BYTES];
+    (void)snprintf(name, sizeof(name), "worker %u", (unsigned)worker->options.index);
+    (void)pthread_setname_np(pthread_self(), name);
     while (!worker->is_stopping) {
         int result = event_base_loop(worker->base, EVLOOP_ONCE);
         INVARIANT(result == 0); /* epoll itself failed, or nothing is watched: both are bugs */

@@ -40,10 +40,14 @@ MUST_CHECK enum status worker_start(struct worker *worker);
 /*
  * Post a message; what control posts always fits (see WORKER_MESSAGES_MAX).
  *
- * Errors  STATUS_FULL: for WORKER_CLIENT, whose fd stays the caller's, and WORKER_ASK alone.
+ * Errors  STATUS_FULL: for WORKER_CLIENT, whose fd stays the caller's, WORKER_ASK and WORKER_PING
+ *         alone.
  * Thread  any.
  */
 MUST_CHECK enum status worker_post(struct worker *worker, const struct worker_message *message);
+
+/* The ticket of the last WORKER_PING that it has taken; 0: none. Thread: any. */
+uint64_t worker_answered(const struct worker *worker);
 
 /* X(name, word): why a client's connection ended, for client_closes_total{reason}. */
 #define WORKER_CLOSE_TABLE(X)                                                                      \

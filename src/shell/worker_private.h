@@ -15,6 +15,7 @@
 #include "worker.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
@@ -134,6 +135,7 @@ struct worker {
     bool is_draining;
     bool is_quiet_told;
     bool is_stopping;
+    _Atomic uint64_t answered; /* ticket of the last ping */
     int reserve_fd; /* given back when no descriptor is left, to take a client and turn it away */
     uint32_t next_peer;
     char *scratch; /* WORKER_READ_BYTES */

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct control_port;
 struct proxy;
@@ -32,6 +33,10 @@ MUST_CHECK enum status proxy_start(struct proxy *proxy);
 
 /* What admin talks to; lives until proxy_destroy. */
 struct control_port *proxy_port(struct proxy *proxy);
+
+/* Ask every loop to answer with SERIAL, which only grows; and whether all have. */
+void proxy_ping(struct proxy *proxy, uint64_t serial);
+bool proxy_has_answered(const struct proxy *proxy, uint64_t serial);
 
 /* Take no new clients and requests, answer what was asked, then say farewell to the nodes. */
 void proxy_drain(struct proxy *proxy);
