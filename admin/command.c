@@ -33,7 +33,7 @@ enum {
 #define FOR_US_MIN UINT64_C(1000000)
 #define FOR_US_MAX (UINT64_C(31) * 24 * UINT64_C(3600000000))
 
-static bool read_force(const struct request *request, struct reply *reply, bool *out)
+bool command_read_force(const struct request *request, struct reply *reply, bool *out)
 {
     const char *force = route_query(request, "force");
     *out = force != NULL && strcmp(force, "false") != 0;
@@ -55,6 +55,10 @@ static const char *gerund(enum control_command_type command)
         return "Shutting out";
     case CONTROL_COMMAND_RESYNC:
         return "Emptying";
+    case CONTROL_COMMAND_ADD:
+        return "Moving";
+    case CONTROL_COMMAND_REMOVE:
+        return "Removing";
     case CONTROL_COMMAND_VERIFY:
     case CONTROL_COMMAND_VERIFY_STOP:
         break; /* never refused for want of a copy */
@@ -99,7 +103,7 @@ static void suggest_copy(const struct request *request, const struct proxy_pool 
     uint32_t other = node;
     for (uint32_t i = 0; i < pool->node_count; i++) {
         const enum way way = way_of(&pool->control.nodes[i]);
-        if (i != node && way > best) {
+        if (i != node && facts_is_member(pool, i) && way > best) {
             best = way;
             other = i;
         }
@@ -109,8 +113,9 @@ static void suggest_copy(const struct request *request, const struct proxy_pool 
     switch (best) {
     case WAY_NONE:
         (void)snprintf(fix, bytes, "%s, or repeat with ?force=true",
-                       pool->node_count == 1 ? "add a second node"
-                                             : "wait until GET /v1/nodes shows a second copy");
+                       facts_node_count(pool) == 1
+                           ? "add a second node"
+                           : "wait until GET /v1/nodes shows a second copy");
         break;
     case WAY_START:
         (void)snprintf(fix, bytes, "start %s again and let it fill, or repeat with ?force=true",
@@ -144,7 +149,7 @@ static void refuse_last_copy(const struct request *request, const struct proxy_p
     const enum control_command_type command = request->route->command;
     char others[FACTS_LIST_BYTES_MAX];
     char fix[FACTS_LIST_BYTES_MAX];
-    facts_describe_all(pool, node_set_all(pool->node_count) & ~node_set_of(node), others);
+    facts_describe_all(pool, pool->control.members & ~node_set_of(node), others);
     suggest_copy(request, pool, asked, fix, sizeof(fix));
     reply_problem_about(reply, PROBLEM_LAST_COPY, fix, "%s. %s %s %s.", others, gerund(command),
                         request->name, consequence(command, pool, node));
@@ -160,6 +165,53 @@ static void reply_last_copy(const struct request *request, const struct control_
     }
     refuse_last_copy(request, &snapshot->pools[asked->pool], asked, reply);
     proxy_snapshot_destroy(&snapshot);
+}
+
+/* Why a node does not come or go. */
+static void refuse_member(const struct control_port_request *asked, enum control_result result,
+                          struct reply *reply)
+{
+    switch (result) {
+    case CONTROL_RESULT_TAKEN:
+        reply_problem_about(reply, PROBLEM_NODE_EXISTS, "GET /v1/nodes shows names and addresses",
+                            "Another node of the pool is at %.*s.", (int)sizeof(asked->address),
+                            asked->address);
+        break;
+    case CONTROL_RESULT_SILENT:
+        reply_problem_about(reply, PROBLEM_NODE_SILENT,
+                            "start memcached there, or repeat with ?force=true",
+                            "Nothing that speaks as memcached does answers at %.*s.",
+                            (int)sizeof(asked->address), asked->address);
+        break;
+    case CONTROL_RESULT_FOREIGN:
+        reply_problem_about(
+            reply, PROBLEM_OTHER_POOL,
+            "if that pool is no more: flush_all there, or repeat with ?force=true",
+            "The memcached at %.*s holds the view of another pool; it would be emptied.",
+            (int)sizeof(asked->address), asked->address);
+        break;
+    case CONTROL_RESULT_FULL:
+        reply_problem_about(
+            reply, PROBLEM_POOL_SIZE, "remove a node, and repeat the call some seconds later",
+            "A pool has at most %d nodes, those that just left included.", (int)NODES_MAX);
+        break;
+    case CONTROL_RESULT_LONE:
+        reply_problem(reply, PROBLEM_POOL_SIZE,
+                      "A pool that began with one node stays so while it runs.",
+                      "write two nodes into the configuration, and restart the pool's proxies");
+        break;
+    case CONTROL_RESULT_LAST_TWO:
+        reply_problem(reply, PROBLEM_POOL_SIZE, "A pool keeps two nodes while it runs.",
+                      "add another node first");
+        break;
+    case CONTROL_RESULT_OK:
+    case CONTROL_RESULT_UNCHANGED:
+    case CONTROL_RESULT_BUSY:
+    case CONTROL_RESULT_LAST_COPY:
+    case CONTROL_RESULT_TIMEOUT:
+    case CONTROL_RESULT_STARTING:
+        UNREACHABLE();
+    }
 }
 
 static void refuse(const struct request *request, const struct control_port_request *asked,
@@ -184,6 +236,14 @@ static void refuse(const struct request *request, const struct control_port_requ
         reply_problem(reply, PROBLEM_STARTING, "It has not joined a view of the pool yet.",
                       "repeat the call when GET /readyz answers 200");
         break;
+    case CONTROL_RESULT_FULL:
+    case CONTROL_RESULT_TAKEN:
+    case CONTROL_RESULT_FOREIGN:
+    case CONTROL_RESULT_SILENT:
+    case CONTROL_RESULT_LONE:
+    case CONTROL_RESULT_LAST_TWO:
+        refuse_member(asked, result, reply);
+        break;
     }
 }
 
@@ -198,9 +258,8 @@ static uint32_t command_timeout_ms(const struct request *request, uint32_t pool)
     return (uint32_t)(timeout_ms < COMMAND_TIMEOUT_MS_MAX ? timeout_ms : COMMAND_TIMEOUT_MS_MAX);
 }
 
-/* Ask control; true: it holds now (OUT says whether it did before), false: REPLY says why not. */
-static bool command(const struct request *request, struct control_port_request *asked,
-                    enum control_result *out, struct reply *reply)
+bool command_ask(const struct request *request, struct control_port_request *asked,
+                 enum control_result *out, struct reply *reply)
 {
     asked->type = request->route->command;
     asked->timeout_ms = command_timeout_ms(request, asked->pool);
@@ -228,6 +287,8 @@ static enum node_admin admin_of(enum control_command_type type)
     case CONTROL_COMMAND_MAINT:
         return NODE_ADMIN_MAINT;
     case CONTROL_COMMAND_RESYNC:
+    case CONTROL_COMMAND_ADD:
+    case CONTROL_COMMAND_REMOVE:
     case CONTROL_COMMAND_VERIFY:
     case CONTROL_COMMAND_VERIFY_STOP:
         break;
@@ -324,8 +385,8 @@ void command_word(const struct request *request, struct reply *reply)
     struct word word = {.admin = admin_of(request->route->command)};
     enum control_result result = CONTROL_RESULT_TIMEOUT;
     if (!nodes_find(request, reply, &asked.pool, &asked.node) ||
-        !read_force(request, reply, &asked.is_forced) || !read_word(request, &word, reply) ||
-        !command(request, &asked, &result, reply)) {
+        !command_read_force(request, reply, &asked.is_forced) ||
+        !read_word(request, &word, reply) || !command_ask(request, &asked, &result, reply)) {
         return;
     }
     (void)snprintf(word.node, sizeof(word.node), "%s", request->name);
@@ -371,7 +432,7 @@ void command_resync(const struct request *request, struct reply *reply)
     struct control_port_request asked = {.is_forced = false};
     enum control_result result = CONTROL_RESULT_TIMEOUT;
     if (!nodes_find(request, reply, &asked.pool, &asked.node) ||
-        !read_force(request, reply, &asked.is_forced)) {
+        !command_read_force(request, reply, &asked.is_forced)) {
         return;
     }
     struct task task = {.kind = TASK_RESYNC, .pool = asked.pool, .node = asked.node};
@@ -380,7 +441,8 @@ void command_resync(const struct request *request, struct reply *reply)
         return;
     }
     task = (struct task){.kind = TASK_RESYNC, .pool = asked.pool, .node = asked.node};
-    if (read_clock(request, &task.asked_us, reply) && command(request, &asked, &result, reply)) {
+    if (read_clock(request, &task.asked_us, reply) &&
+        command_ask(request, &asked, &result, reply)) {
         begin_task(request, &task, reply);
     }
 }

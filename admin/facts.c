@@ -30,7 +30,7 @@ static node_set nodes_up(const struct proxy_pool *pool)
 {
     node_set up = 0;
     for (uint32_t i = 0; i < pool->node_count; i++) {
-        if (pool->control.nodes[i].oper == NODE_OPER_UP) {
+        if (facts_is_member(pool, i) && pool->control.nodes[i].oper == NODE_OPER_UP) {
             up |= node_set_of(i);
         }
     }
@@ -41,7 +41,7 @@ node_set facts_complete(const struct proxy_pool *pool)
 {
     node_set complete = 0;
     for (uint32_t i = 0; i < pool->node_count; i++) {
-        if (pool->control.nodes[i].data == NODE_DATA_COMPLETE) {
+        if (facts_is_member(pool, i) && pool->control.nodes[i].data == NODE_DATA_COMPLETE) {
             complete |= node_set_of(i);
         }
     }
@@ -54,7 +54,7 @@ node_set facts_readers(const struct proxy_pool *pool)
     const node_set complete = facts_complete(pool);
     node_set leaders = 0;
     for (uint32_t i = 0; i < pool->node_count; i++) {
-        if (pool->control.nodes[i].admin == NODE_ADMIN_READY) {
+        if (facts_is_member(pool, i) && pool->control.nodes[i].admin == NODE_ADMIN_READY) {
             leaders |= node_set_of(i);
         }
     }
@@ -66,7 +66,7 @@ node_set facts_writers(const struct proxy_pool *pool)
 {
     node_set writers = 0;
     for (uint32_t i = 0; i < pool->node_count; i++) {
-        if (pool->control.nodes[i].data != NODE_DATA_OUT) {
+        if (facts_is_member(pool, i) && pool->control.nodes[i].data != NODE_DATA_OUT) {
             writers |= node_set_of(i);
         }
     }

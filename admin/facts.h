@@ -14,6 +14,17 @@ enum {
     FACTS_LIST_BYTES_MAX = 512,
 };
 
+/* Does a node stand at that place? */
+static inline bool facts_is_member(const struct proxy_pool *pool, uint32_t node)
+{
+    return node < NODES_MAX && (pool->control.members & node_set_of(node)) != 0;
+}
+
+static inline uint32_t facts_node_count(const struct proxy_pool *pool)
+{
+    return node_set_count(pool->control.members);
+}
+
 /* Nodes of POOL that are asked for reads, by the view and by their health. */
 node_set facts_readers(const struct proxy_pool *pool);
 /* Nodes of POOL that writes reach. */

@@ -51,11 +51,11 @@ static void check_process(const struct proxy_snapshot *snapshot, struct checks *
 static void check_pool(const struct proxy_pool *pool, struct checks *checks)
 {
     struct check *check = add_check(checks, pool->is_readable);
-    const node_set all = node_set_all(pool->node_count);
+    const node_set all = pool->control.members;
     (void)snprintf(check->name, sizeof(check->name), "pool %s", pool->name);
     if (pool->is_readable) {
         (void)snprintf(check->text, sizeof(check->text), "%u of %u nodes serve reads",
-                       node_set_count(facts_readers(pool)), pool->node_count);
+                       node_set_count(facts_readers(pool)), facts_node_count(pool));
     } else {
         char nodes[FACTS_LIST_BYTES_MAX];
         facts_describe_all(pool, all, nodes);

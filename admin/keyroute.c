@@ -30,7 +30,7 @@ static node_set nodes_ready(const struct proxy_pool *pool)
 {
     node_set ready = 0;
     for (uint32_t i = 0; i < pool->node_count; i++) {
-        if (pool->control.nodes[i].admin == NODE_ADMIN_READY) {
+        if (facts_is_member(pool, i) && pool->control.nodes[i].admin == NODE_ADMIN_READY) {
             ready |= node_set_of(i);
         }
     }
@@ -67,7 +67,7 @@ static json_t *replicas_json(const struct proxy_pool *pool, uint64_t hash, const
     }
     const node_set leading = nodes_leading(pool);
     json_t *list = json_array();
-    for (node_set left = node_set_all(pool->node_count); left != 0;) {
+    for (node_set left = pool->control.members; left != 0;) {
         const uint32_t node = topology_first(&order, hash, left);
         left &= ~node_set_of(node);
         if (*leader == NULL && (leading & node_set_of(node)) != 0) {

@@ -176,7 +176,7 @@ static uint64_t factor(const struct proxy_pool *pool)
 
 static uint64_t factor_wanted(const struct proxy_pool *pool)
 {
-    return pool->node_count;
+    return facts_node_count(pool);
 }
 
 static uint64_t epoch(const struct proxy_pool *pool)

@@ -315,8 +315,10 @@ void metrics_nodes_write(FILE *out, const struct proxy_snapshot *snapshot)
     struct scrape scrape = {.out = out, .snapshot = snapshot};
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
         for (uint32_t i = 0; i < snapshot->pools[p].node_count; i++) {
-            scrape.nodes[scrape.count++] =
-                (struct node_ref){.pool = &snapshot->pools[p], .index = i};
+            if (facts_is_member(&snapshot->pools[p], i)) {
+                scrape.nodes[scrape.count++] =
+                    (struct node_ref){.pool = &snapshot->pools[p], .index = i};
+            }
         }
     }
     write_info(&scrape);

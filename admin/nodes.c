@@ -142,7 +142,9 @@ void nodes_list(const struct request *request, struct reply *reply)
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
         const struct proxy_pool *pool = &snapshot->pools[p];
         for (uint32_t i = 0; i < pool->node_count; i++) {
-            (void)json_array_append_new(nodes, nodes_json(request->context, snapshot, pool, i));
+            if (facts_is_member(pool, i)) {
+                (void)json_array_append_new(nodes, nodes_json(request->context, snapshot, pool, i));
+            }
         }
     }
     reply_json(reply, 200,
@@ -150,13 +152,18 @@ void nodes_list(const struct request *request, struct reply *reply)
     proxy_snapshot_destroy(&snapshot);
 }
 
+static void refuse_unknown(const struct request *request, struct reply *reply)
+{
+    reply_problem_about(reply, PROBLEM_NO_NODE, "GET /v1/nodes lists the names",
+                        "There is no node \"%s\".", request->name);
+}
+
 bool nodes_find(const struct request *request, struct reply *reply, uint32_t *pool, uint32_t *node)
 {
     if (control_port_find_node(request->port, request->name, pool, node)) {
         return true;
     }
-    reply_problem_about(reply, PROBLEM_NO_NODE, "GET /v1/nodes lists the names",
-                        "There is no node \"%s\".", request->name);
+    refuse_unknown(request, reply);
     return false;
 }
 
@@ -172,7 +179,12 @@ void nodes_show(const struct request *request, struct reply *reply)
         reply_json(reply, 200, NULL);
         return;
     }
-    REQUIRE(pool < snapshot->pool_count && node < snapshot->pools[pool].node_count);
-    reply_json(reply, 200, nodes_json(request->context, snapshot, &snapshot->pools[pool], node));
+    REQUIRE(pool < snapshot->pool_count);
+    if (facts_is_member(&snapshot->pools[pool], node)) {
+        reply_json(reply, 200,
+                   nodes_json(request->context, snapshot, &snapshot->pools[pool], node));
+    } else {
+        refuse_unknown(request, reply); /* removed just now */
+    }
     proxy_snapshot_destroy(&snapshot);
 }

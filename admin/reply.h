@@ -24,6 +24,10 @@
     X(NO_TASK, "no-such-task", 404, "No task has this number")                                     \
     X(METHOD, "method-not-allowed", 405, "This path does not take this method")                    \
     X(LAST_COPY, "last-copy", 409, "This would leave no readable copy")                            \
+    X(NODE_EXISTS, "node-exists", 409, "Another node has this name or address")                    \
+    X(NODE_SILENT, "node-silent", 409, "The node does not answer")                                 \
+    X(OTHER_POOL, "other-pool", 409, "The node serves another pool")                               \
+    X(POOL_SIZE, "pool-size", 409, "The pool can't have so many or so few nodes")                  \
     X(VERIFYING, "verify-under-way", 409, "Another verify is under way")                           \
     X(NOT_CANCELLABLE, "not-cancellable", 409, "This task can't be cancelled")                     \
     X(LENGTH, "length-required", 411, "A body needs a Content-Length")                             \

@@ -25,7 +25,7 @@ static json_t *slow_json(const struct proxy_snapshot *snapshot, const struct pro
     const struct slow_request *request = &slow->request;
     const struct proxy_pool *pool =
         slow->pool < snapshot->pool_count ? &snapshot->pools[slow->pool] : NULL;
-    const bool has_node = pool != NULL && request->node < pool->node_count;
+    const bool has_node = pool != NULL && facts_is_member(pool, request->node);
     char key[3 * SLOWLOG_KEY_BYTES_MAX + 1];
     uri_show(slice_of(request->key, request->key_bytes), key, sizeof(key));
     return json_pack(

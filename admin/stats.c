@@ -85,8 +85,10 @@ static json_t *nodes_section(struct context *context, const struct proxy_snapsho
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
         const struct proxy_pool *pool = &snapshot->pools[p];
         for (uint32_t i = 0; i < pool->node_count; i++) {
-            (void)json_object_set_new(json, pool->nodes[i].name,
-                                      nodes_json(context, snapshot, pool, i));
+            if (facts_is_member(pool, i)) {
+                (void)json_object_set_new(json, pool->nodes[i].name,
+                                          nodes_json(context, snapshot, pool, i));
+            }
         }
     }
     return json;
@@ -98,8 +100,8 @@ static json_t *pool_replication_json(const struct proxy_pool *pool)
     json_t *json = json_pack(
         "{s:s, s:b, s:o, s:i, s:i, s:b, s:o, s:o}", "state", control_state_word(control->state),
         "readable", pool->is_readable, "epoch", facts_count(control->epoch), "factor",
-        (int)node_set_count(facts_complete(pool)), "factor_wanted", (int)pool->node_count, "young",
-        control->is_young, "proxies", facts_count(control->proxies), "proxy_id",
+        (int)node_set_count(facts_complete(pool)), "factor_wanted", (int)facts_node_count(pool),
+        "young", control->is_young, "proxies", facts_count(control->proxies), "proxy_id",
         control->proxy_id == VIEW_NO_PROXY ? json_null() : facts_count(control->proxy_id));
     json_t *changes = json_pack(
         "{s:{s:o, s:o, s:o, s:o}, s:o, s:o}", "view_changes", "count",

@@ -39,7 +39,7 @@ static json_t *task_json(const struct proxy_snapshot *snapshot, const struct tas
 {
     const struct proxy_pool *pool =
         task->pool < snapshot->pool_count ? &snapshot->pools[task->pool] : NULL;
-    const bool has_node = pool != NULL && task->node < pool->node_count;
+    const bool has_node = pool != NULL && facts_is_member(pool, task->node);
     return json_pack(
         "{s:o, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:b}", "id",
         facts_count(task->id), "kind", task_kind_word(task->kind), "pool",

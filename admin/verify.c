@@ -164,7 +164,7 @@ static json_t *run_json(const struct proxy_snapshot *snapshot, const struct prox
     for (uint32_t i = 0; i < progress->example_count; i++) {
         (void)json_array_append_new(examples, example_json(pool, &progress->examples[i]));
     }
-    const bool has_node = run->node < pool->node_count;
+    const bool has_node = facts_is_member(pool, run->node);
     return json_pack(
         "{s:s, s:s, s:o, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "why",
         control_verify_why_word(run->why), "state", verify_state_word(run->phase), "node",

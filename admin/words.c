@@ -13,6 +13,7 @@
  */
 #include "words.h"
 
+#include "facts.h"
 #include "state.h"
 
 #include "everwarm/base/invariant.h"
@@ -131,7 +132,7 @@ static void restore(struct words *words, const struct proxy_pool *pool, uint32_t
     for (size_t i = 0; i < words->restored_count; i++) {
         const struct word *word = &words->restored[i];
         for (uint32_t node = 0; node < pool->node_count; node++) {
-            if (strcmp(pool->nodes[node].name, word->node) != 0) {
+            if (!facts_is_member(pool, node) || strcmp(pool->nodes[node].name, word->node) != 0) {
                 continue;
             }
             if (pool->control.nodes[node].admin == word->admin) {
@@ -155,7 +156,7 @@ static void on_event(struct words *words, const struct port_event *event)
         event->pool < snapshot->pool_count ? &snapshot->pools[event->pool] : NULL;
     if (pool != NULL && type == TRACE_SERVING) {
         restore(words, pool, event->pool);
-    } else if (pool != NULL && event->trace.node < pool->node_count) {
+    } else if (pool != NULL && facts_is_member(pool, event->trace.node)) {
         look_at_node(words, pool, &event->trace);
     }
     proxy_snapshot_destroy(&snapshot);
@@ -171,6 +172,9 @@ static size_t collect(struct words *words, const struct proxy_snapshot *snapshot
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
         const struct proxy_pool *pool = &snapshot->pools[p];
         for (uint32_t i = 0; i < pool->node_count; i++) {
+            if (!facts_is_member(pool, i)) {
+                continue;
+            }
             struct word *word = &out[count];
             const enum node_admin admin = pool->control.nodes[i].admin;
             if (!words_find(words, pool->nodes[i].name, admin, word)) {

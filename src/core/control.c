@@ -14,6 +14,7 @@ static size_t aligned(size_t bytes)
 static void check_options(const struct control_options *options)
 {
     REQUIRE(options->names.node_count >= 1 && options->names.node_count <= NODES_MAX);
+    REQUIRE(options->names.nodes[0].len > 0);
     REQUIRE(options->worker_count >= 1 && options->worker_count <= WORKERS_MAX);
     REQUIRE(options->nonce != 0);
     REQUIRE(options->timeout_us > 0 && options->timeout_us <= options->interval_us / 2);
@@ -31,27 +32,16 @@ size_t control_bytes(const struct control_options *options)
            aligned(verify_bytes(&options->verify));
 }
 
-static void init_topologies(struct control *control)
-{
-    for (uint32_t i = 0; i < CONTROL_TOPOLOGIES_MAX; i++) {
-        for (uint32_t node = 0; node < control->node_count; node++) {
-            control->topologies[i].node_seed[node] =
-                topology_hash(control->options.names.nodes[node]);
-        }
-    }
-}
-
 /* A pool of one node: all that it needs to be served is there at once. */
 static void init_lone(struct control *control)
 {
     control->serial = 1;
     control->effective_serial = 1;
-    struct topology *topology = &control->topologies[1];
-    topology->serial = 1;
-    topology->node_count = 1;
-    topology->complete = 1;
-    topology->leaders = 1;
-    topology->is_lone = true;
+    struct view view = {.members = 1, .nodes = {{.data = NODE_DATA_COMPLETE}}};
+    view.flush_by = VIEW_NO_PROXY;
+    control_place_name(control, &view, 0);
+    view_topology(&view, &control->topologies[1]);
+    control->topologies[1].serial = 1;
     control->wants_adopt = true;
     control_move(control, CONTROL_SERVING);
 }
@@ -67,7 +57,8 @@ struct control *control_init(void *memory, const struct control_options *options
     control->begin_us = now_us;
     control->start_us = now_us;
     control->round_next_us = now_us;
-    control->is_lone = control->node_count == 1;
+    control_place_init(control);
+    control->is_lone = control->configured_count == 1;
     control->prng.state = options->nonce;
     control->effective.flush_by = VIEW_NO_PROXY;
     control->effective.due_by = VIEW_NO_PROXY;
@@ -86,7 +77,6 @@ struct control *control_init(void *memory, const struct control_options *options
     control->fill = fill_init(rest, &options->fill);
     rest += aligned(fill_bytes(&options->fill));
     control->verify = verify_init(rest, &options->verify);
-    init_topologies(control);
     control_peers_init(control);
     if (control->is_lone) {
         init_lone(control);
@@ -154,7 +144,12 @@ void control_trace(struct control *control, const struct trace_event *event)
 {
     if (control->traces_count < CONTROL_TRACES_MAX) {
         uint32_t at = (control->traces_head + control->traces_count++) % CONTROL_TRACES_MAX;
-        control->traces[at] = *event;
+        struct trace_event *kept = &control->traces[at];
+        *kept = *event;
+        /* Somebody else may stand there when it is read. */
+        if (event->node < control->node_count) {
+            control_copy_text(kept->name, sizeof kept->name, control->place_names[event->node]);
+        }
     }
 }
 
@@ -180,6 +175,7 @@ static void control_advance(struct control *control)
         control_plan_step(control);
         control_fill_step(control);
         control_verify_step(control);
+        control_place_step(control);
         control_join_offer(control);
     }
     control_flush_step(control);
@@ -379,6 +375,9 @@ bool control_next_action(struct control *control, struct control_action *out)
         control->traces_count--;
         return true;
     }
+    if (control_place_next_action(control, out)) {
+        return true;
+    }
     if (control_probe_next_action(control, &out->wire)) {
         out->type = CONTROL_ACTION_WIRE;
         return true;
@@ -468,6 +467,8 @@ static void snapshot_node(const struct control *control, uint32_t node,
     const struct view_node *at = &control->effective.nodes[node];
     bool has_view = control->effective.epoch > 0;
     *out = (struct control_node_snapshot){
+        .is_member = true,
+        .is_told = has_view && at->is_told,
         .admin = has_view ? at->admin : NODE_ADMIN_READY,
         .oper = probe->health.oper,
         .data = has_view           ? at->data
@@ -491,6 +492,10 @@ static void snapshot_node(const struct control *control, uint32_t node,
         .round_bytes = probe->bytes,
     };
     memcpy(out->check_text, probe->check_text, sizeof out->check_text);
+    const struct place *place = &control->places[node];
+    control_copy_text(out->name, sizeof out->name, control->place_names[node]);
+    control_copy_text(out->address, sizeof out->address,
+                      slice_of(place->address, place->address_bytes));
     if (out->is_filled_by_us) {
         out->fill_state = fill_state(control->fill);
         out->fill = fill_progress(control->fill, control->now_us);
@@ -512,7 +517,14 @@ void control_snapshot(const struct control *control, struct control_snapshot *ou
     out->verify = control->verify_run;
     out->verify_asked = control->verify_asked;
     out->node_count = control->node_count;
+    out->members =
+        control->effective.epoch > 0 ? control->effective.members : control_place_in(control);
     for (uint32_t node = 0; node < control->node_count; node++) {
-        snapshot_node(control, node, &out->nodes[node]);
+        if ((out->members & node_set_of(node)) != 0) {
+            snapshot_node(control, node, &out->nodes[node]);
+        } else {
+            out->nodes[node] =
+                (struct control_node_snapshot){.data = NODE_DATA_OUT, .filler = VIEW_NO_PROXY};
+        }
     }
 }

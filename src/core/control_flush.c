@@ -165,6 +165,9 @@ void control_flush_step(struct control *control)
     for (uint32_t node = 0; node < control->node_count; node++) {
         struct probe *probe = &control->probes[node];
         bool is_ok = (control->flush_ok & node_set_of(node)) != 0;
+        if (control->places[node].state != PLACE_IN) {
+            continue;
+        }
         if (!probe->is_greeted && !is_ok) {
             control->flush_sent &= ~node_set_of(node); /* again, on its next connection */
         } else if (probe->is_greeted && (control->flush_sent & node_set_of(node)) == 0) {

@@ -23,7 +23,8 @@ static int order(const struct view *a, const struct view *b)
 node_set control_join_nodes(const struct view *view, enum node_data data)
 {
     node_set set = 0;
-    for (uint32_t node = 0; view->epoch > 0 && node < view->node_count; node++) {
+    for (node_set left = view->epoch > 0 ? view->members : 0; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
         set |= view->nodes[node].data == data ? node_set_of(node) : 0;
     }
     return set;
@@ -35,7 +36,7 @@ static void put(struct control *control, struct probe *probe, const struct view 
 {
     char body[VIEW_BYTES_MAX];
     struct mc_writer b = mc_writer_of(body, sizeof body);
-    view_emit(view, &control->options.names, &b);
+    view_emit(view, &b);
     INVARIANT(!b.is_full);
     char text[VIEW_BYTES_MAX + MC_KEY_BYTES_MAX + 64];
     struct mc_writer w = mc_writer_of(text, sizeof text);
@@ -103,11 +104,15 @@ static void accepted(struct control *control)
     rise(control, &control->proposal);
 }
 
-void control_join_see(struct control *control, const struct view *view)
+bool control_join_see(struct control *control, struct view *view, uint32_t from)
 {
     if (order(view, &control->top) > 0) {
+        if (!control_place_view(control, view, from)) {
+            return false;
+        }
         rise(control, view);
     }
+    return true;
 }
 
 void control_join_on_put(struct control *control, struct probe *probe,
@@ -145,8 +150,8 @@ void control_join_offer(struct control *control)
         struct probe *probe = &control->probes[node];
         bool is_anchor = control->is_proposing && node == control->anchor;
         const struct view *view = is_anchor ? &control->proposal : &control->top;
-        if (probe->is_greeted && probe->is_looked && !probe->is_put_owed &&
-            probe->puts < CONTROL_PUTS_MAX && view->epoch > 0 &&
+        if (control_place_takes_views(control, node) && probe->is_greeted && probe->is_looked &&
+            !probe->is_put_owed && probe->puts < CONTROL_PUTS_MAX && view->epoch > 0 &&
             (probe->held_epoch != view->epoch || probe->held_hash != view->hash)) {
             put(control, probe, view);
         }
@@ -220,22 +225,26 @@ static void propose_first(struct control *control)
 {
     struct view view = {.epoch = 1,
                         .proposer = (uint16_t)control->id,
+                        .origin = control->options.nonce,
                         .is_young = true,
                         .alone = control_plan_may_be_alone(control) ? (uint16_t)control->id
                                                                     : (uint16_t)VIEW_NO_PROXY,
                         .flush_by = VIEW_NO_PROXY,
                         .due_by = (uint16_t)control->id,
-                        .node_count = control->node_count};
+                        .members = control_place_in(control)};
     node_set heard = control_probe_heard(control);
-    for (uint32_t node = 0; node < control->node_count; node++) {
+    for (node_set left = view.members; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
         bool is_there = (heard & node_set_of(node)) != 0;
         view.nodes[node] = (struct view_node){.data = is_there ? NODE_DATA_COMPLETE : NODE_DATA_OUT,
                                               .admin = NODE_ADMIN_READY,
                                               .identity = control->probes[node].identity,
                                               .filler = VIEW_NO_PROXY};
+        control_place_name(control, &view, node);
     }
+    view_clear_others(&view);
     view.has_tokens = control_plan_has_tokens(control, &view);
-    view_seal(&view, &control->options.names);
+    view_seal(&view);
     if (control_join_propose(control, &view, SLICE("first start"))) {
         struct trace_event event = control_event(control, TRACE_FIRST_START);
         event.a = node_set_count(heard);
@@ -263,7 +272,7 @@ static bool is_other_first(const struct control *control)
 static void start_on_read(struct control *control)
 {
     bool is_second = control->is_found_before;
-    bool have_all = control_probe_heard(control) == node_set_all(control->node_count) ||
+    bool have_all = control_probe_heard(control) == control_place_in(control) ||
                     control->now_us - control->begin_us >= control->options.lease_us;
     start_move(control, START_PAUSE);
     control->is_found_before = true;
@@ -380,8 +389,7 @@ static void begin(struct control *control)
 
 static bool is_drained(struct control *control)
 {
-    node_set in =
-        node_set_all(control->node_count) & ~control_join_nodes(&control->target, NODE_DATA_OUT);
+    node_set in = control->target.members & ~control_join_nodes(&control->target, NODE_DATA_OUT);
     node_set ending = control_peers_own_given_up(control) & in;
     if (ending != 0 &&
         control->now_us - control->hold_us >= control->options.request_timeout_us / 4) {

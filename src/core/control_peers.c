@@ -82,7 +82,8 @@ static void send_id(struct control *control, struct probe *probe, enum probe_for
 
 void control_peers_claim(struct control *control, struct probe *probe)
 {
-    if (control->id_state == ID_OURS && !control->is_lone) {
+    if (control->id_state == ID_OURS && !control->is_lone &&
+        control->places[probe->node].state == PLACE_IN) {
         send_id(control, probe, PROBE_FORM_ID_ADD);
     }
 }
@@ -128,7 +129,8 @@ static bool is_every_node_tried(const struct control *control)
 {
     for (uint32_t node = 0; node < control->node_count; node++) {
         const struct probe *probe = &control->probes[node];
-        if (!probe->is_greeted && probe->checks_failed == 0) {
+        if (control->places[node].state == PLACE_IN && !probe->is_greeted &&
+            probe->checks_failed == 0) {
             return false;
         }
     }
@@ -232,15 +234,14 @@ void control_peers_beat(struct control *control)
     control->beat.clock_ceiling = ceiling(control);
     control->sent_us[control->beat.sequence % CONTROL_SENT_MAX] = control->now_us;
     for (uint32_t node = 0; node < control->node_count; node++) {
-        if (control->probes[node].is_greeted) {
-            send_beat(control, &control->probes[node], ttl_s(control));
-        }
+        control_peers_beat_on(control, &control->probes[node]);
     }
 }
 
 void control_peers_beat_on(struct control *control, struct probe *probe)
 {
-    if (control->beat.sequence > 0 && control->state != CONTROL_LEAVING) {
+    if (control->beat.sequence > 0 && control->state != CONTROL_LEAVING && probe->is_greeted &&
+        control->places[probe->node].state == PLACE_IN) {
         send_beat(control, probe, ttl_s(control));
     }
 }
@@ -281,7 +282,7 @@ void control_peers_farewell(struct control *control)
     control->beat.view_hash = 0;
     control->beat.given_up = 0;
     for (uint32_t node = 0; node < control->node_count; node++) {
-        if (control->probes[node].is_greeted) {
+        if (control->probes[node].is_greeted && control->places[node].state == PLACE_IN) {
             control->farewells |= node_set_of(node);
             send_beat(control, &control->probes[node], CONTROL_FAREWELL_TTL_S);
         }

@@ -137,7 +137,8 @@ static bool find_rescue(const struct control *control, const struct plan *plan, 
         bool is_open =
             probe->state == PROBE_OPEN && probe->is_greeted && identity_is_known(&probe->identity);
         bool is_there = is_open && !is_down(control, node);
-        if (plan->next.nodes[node].admin == NODE_ADMIN_MAINT) {
+        if ((plan->next.members & node_set_of(node)) == 0 ||
+            plan->next.nodes[node].admin == NODE_ADMIN_MAINT) {
             continue;
         }
         if (!is_there && (is_open || !is_long_down(control, node))) {
@@ -246,7 +247,7 @@ static void plan_rescue(struct control *control, struct plan *plan)
 
 static bool is_filled_by(const struct plan *plan, uint32_t id)
 {
-    for (uint32_t node = 0; node < plan->next.node_count; node++) {
+    for (uint32_t node = 0; node < NODES_MAX; node++) {
         if (plan->next.nodes[node].data == NODE_DATA_FILLING &&
             plan->next.nodes[node].filler == id) {
             return true;
@@ -258,8 +259,8 @@ static bool is_filled_by(const struct plan *plan, uint32_t id)
 static bool may_fill(const struct control *control, const struct plan *plan, uint32_t node)
 {
     const struct view_node *wanted = &plan->next.nodes[node];
-    if (!control_probe_is_heard(control, node) || wanted->admin == NODE_ADMIN_MAINT ||
-        !identity_is_known(&control->probes[node].identity)) {
+    if ((plan->next.members & node_set_of(node)) == 0 || !control_probe_is_heard(control, node) ||
+        wanted->admin == NODE_ADMIN_MAINT || !identity_is_known(&control->probes[node].identity)) {
         return false;
     }
     if (wanted->data == NODE_DATA_FILLING) {
@@ -315,10 +316,9 @@ static void plan_entry(struct control *control, struct plan *plan)
     if (node_set_count(control_join_nodes(&plan->next, NODE_DATA_COMPLETE)) == 1) {
         plan->next.is_young = false; /* all that is on the new one came from the other */
     }
-    *wanted = (struct view_node){.data = NODE_DATA_COMPLETE,
-                                 .admin = wanted->admin,
-                                 .identity = fill_identity(control->fill),
-                                 .filler = VIEW_NO_PROXY};
+    wanted->data = NODE_DATA_COMPLETE;
+    wanted->identity = fill_identity(control->fill);
+    wanted->filler = VIEW_NO_PROXY;
 }
 
 /* --- What is due --- */
@@ -413,7 +413,7 @@ static void plan_flush(struct control *control, struct plan *plan)
 static bool is_spare(const struct control *control, const struct view *view, uint32_t node,
                      enum control_command_type type)
 {
-    for (uint32_t other = 0; other < view->node_count; other++) {
+    for (uint32_t other = 0; other < NODES_MAX; other++) {
         const struct view_node *at = &view->nodes[other];
         bool is_ready = type == CONTROL_COMMAND_DRAIN ? at->admin == NODE_ADMIN_READY
                                                       : at->admin != NODE_ADMIN_MAINT;
@@ -428,9 +428,12 @@ static bool is_spare(const struct control *control, const struct view *view, uin
 static bool is_refused(const struct control *control, const struct view *view,
                        const struct control_command *command)
 {
-    return command->type != CONTROL_COMMAND_READY && !command->is_forced &&
-           view->nodes[command->node].data == NODE_DATA_COMPLETE &&
-           !is_spare(control, view, command->node, command->type);
+    uint32_t loser = command->type == CONTROL_COMMAND_ADD
+                         ? control_member_moving(control, view, command->node)
+                         : command->node;
+    return command->type != CONTROL_COMMAND_READY && !command->is_forced && loser < NODES_MAX &&
+           view->nodes[loser].data == NODE_DATA_COMPLETE &&
+           !is_spare(control, view, loser, command->type);
 }
 
 static bool is_fulfilled(const struct view *view, const struct control_command *command)
@@ -445,6 +448,10 @@ static bool is_fulfilled(const struct view *view, const struct control_command *
         return node->admin == NODE_ADMIN_MAINT && node->data == NODE_DATA_OUT;
     case CONTROL_COMMAND_RESYNC:
         return node->data == NODE_DATA_OUT;
+    case CONTROL_COMMAND_ADD:
+        return (view->members & node_set_of(command->node)) != 0;
+    case CONTROL_COMMAND_REMOVE:
+        return (view->members & node_set_of(command->node)) == 0;
     case CONTROL_COMMAND_VERIFY:
     case CONTROL_COMMAND_VERIFY_STOP:
         break; /* control_verify.c */
@@ -469,6 +476,16 @@ static void apply(const struct control *control, struct plan *plan,
     if (is_fulfilled(&plan->next, command)) {
         return;
     }
+    if (command->type == CONTROL_COMMAND_ADD) {
+        because(control, plan, command->node, SLICE("added"));
+        control_member_add(control, &plan->next, command->node);
+        return;
+    }
+    if (command->type == CONTROL_COMMAND_REMOVE) {
+        because(control, plan, command->node, SLICE("removed"));
+        control_member_remove(&plan->next, command->node);
+        return;
+    }
     if (command->type != CONTROL_COMMAND_RESYNC) {
         because(control, plan, command->node,
                 slice_of_string(node_admin_word(admins[command->type])));
@@ -486,9 +503,12 @@ static void plan_wishes(struct control *control, struct plan *plan)
         if (!wish->is_used || wish->is_over) {
             continue;
         }
+        enum control_result result = CONTROL_RESULT_OK;
         if (is_refused(control, &plan->next, &wish->command)) {
             answer(wish, CONTROL_RESULT_LAST_COPY);
-        } else {
+        } else if (control_member_is_refused(control, &plan->next, &wish->command, &result)) {
+            answer(wish, result);
+        } else if (control_member_is_seen(control, &wish->command)) {
             apply(control, plan, &wish->command);
             if (wish->command.type == CONTROL_COMMAND_RESYNC) {
                 control->nodes[wish->command.node].fill_trigger = CONTROL_FILL_RESYNC;
@@ -535,17 +555,43 @@ void control_plan_answer(struct control *control, const struct control_command *
     answer(take_wish(control, command), result);
 }
 
-void control_plan_command(struct control *control, const struct control_command *command)
+static enum control_result refusal_of_lone(const struct control_command *command)
 {
+    switch (command->type) {
+    case CONTROL_COMMAND_READY:
+        return CONTROL_RESULT_UNCHANGED;
+    case CONTROL_COMMAND_ADD:
+    case CONTROL_COMMAND_REMOVE:
+        return CONTROL_RESULT_LONE;
+    case CONTROL_COMMAND_DRAIN:
+    case CONTROL_COMMAND_MAINT:
+    case CONTROL_COMMAND_RESYNC:
+    case CONTROL_COMMAND_VERIFY:
+    case CONTROL_COMMAND_VERIFY_STOP:
+        break;
+    }
+    return CONTROL_RESULT_LAST_COPY;
+}
+
+void control_plan_command(struct control *control, const struct control_command *asked)
+{
+    struct control_command placed = *asked;
+    const struct control_command *command = &placed;
+    bool is_add = asked->type == CONTROL_COMMAND_ADD;
+    if (control->is_lone || control->effective.epoch == 0) {
+        control_plan_answer(control, command,
+                            control->is_lone ? refusal_of_lone(command) : CONTROL_RESULT_STARTING);
+        return;
+    }
+    placed.node = is_add ? control_place_candidate(control, command) : asked->node;
+    if (is_add && placed.node == NODES_MAX) {
+        control_plan_answer(control, command, CONTROL_RESULT_FULL);
+        return;
+    }
     REQUIRE(command->node < control->node_count);
     supersede(control, command);
     struct wish *wish = take_wish(control, command);
-    if (control->is_lone) {
-        bool is_ready = command->type == CONTROL_COMMAND_READY;
-        answer(wish, is_ready ? CONTROL_RESULT_UNCHANGED : CONTROL_RESULT_LAST_COPY);
-    } else if (control->effective.epoch == 0) {
-        answer(wish, CONTROL_RESULT_STARTING);
-    } else if (is_fulfilled(&control->effective, command) && is_fulfilled(&control->top, command)) {
+    if (is_fulfilled(&control->effective, command) && is_fulfilled(&control->top, command)) {
         answer(wish, CONTROL_RESULT_UNCHANGED);
     } else if (is_refused(control, &control->effective, command)) {
         answer(wish, CONTROL_RESULT_LAST_COPY);
@@ -587,7 +633,7 @@ static void name_ancestors(const struct control *control, struct view *next)
 bool control_plan_has_tokens(const struct control *control, const struct view *view)
 {
     bool is_known = true;
-    for (uint32_t node = 0; node < view->node_count; node++) {
+    for (uint32_t node = 0; node < control->node_count; node++) {
         enum probe_tokens tokens = control->probes[node].tokens;
         if (view->nodes[node].data == NODE_DATA_OUT) {
             continue;
@@ -631,7 +677,7 @@ void control_plan_step(struct control *control)
     plan.next.proposer = (uint16_t)control->id;
     plan.next.has_tokens = control_plan_has_tokens(control, &plan.next);
     name_ancestors(control, &plan.next);
-    view_seal(&plan.next, &control->options.names);
+    view_seal(&plan.next);
     (void)control_join_propose(control, &plan.next, slice_of(plan.text, plan.reason.len));
 }
 
@@ -658,6 +704,9 @@ static void on_node_effective(struct control *control, uint32_t node, const stru
     enum node_data data_before = is_first ? NODE_DATA_OUT : before->nodes[node].data;
     enum node_admin admin_before = is_first ? NODE_ADMIN_READY : before->nodes[node].admin;
     record->fill_after_us = 0;
+    if (!control_member_on_effective(control, node, before)) {
+        return;
+    }
     if (now->data == NODE_DATA_OUT || now->data != data_before) {
         record->missed_us = 0; /* it was missed as what it was before */
     }

@@ -3,7 +3,8 @@
  * Control's inside, shared by its files only: control.c (public face, moves, actions, snapshot),
  * control_probe.c (wires and replies), control_peers.c (id, heartbeats, lease), control_join.c
  * (start, proposals, joining), control_plan.c (what the next view should be, commands),
- * control_fill.c and control_verify.c (driving fill and verify), control_flush.c (flushes).
+ * control_fill.c and control_verify.c (driving fill and verify), control_flush.c (flushes),
+ * control_place.c (where nodes stand), control_member.c (who comes and goes).
  *
  *   wires ──► probe ──► views, identities, heartbeats ──► join ──► HOLD, ADOPT ──► dataplanes
  *                                    │                     ▲
@@ -33,8 +34,9 @@
 
 enum {
     CONTROL_ALIGN = 16,
-    /* A scan of PROXIES_MAX heartbeats with the longest pool name is 25 KB, a view below 8 KB. */
-    CONTROL_RING_BYTES = 65536,
+    /* A scan of PROXIES_MAX heartbeats with the longest pool name is 25 KB, a view below 24 KB; a
+     * few of each. Touched on demand. */
+    CONTROL_RING_BYTES = 131072,
     /* Commands of one wire that may wait for answers: a round is three, a join and its polls as
      * many; more means that the node does not answer. */
     CONTROL_WANTS_MAX = 32,
@@ -176,6 +178,7 @@ struct probe {
     uint64_t looked_us; /* when that was asked for */
     uint64_t held_epoch;
     uint64_t held_hash;
+    bool is_foreign; /* of another pool */
     bool is_put_owed;
     uint64_t put_epoch; /* the view in the store under way */
     uint64_t put_hash;
@@ -222,6 +225,49 @@ void control_probe_fail(struct control *control, struct probe *probe, enum wire_
 bool control_probe_is_asked(const struct probe *probe, enum probe_form form, uint64_t since_us);
 /* When the earliest of its timers is due. */
 uint64_t control_probe_deadline_us(const struct control *control);
+
+/* The wire is not wanted any more: close it, and tell nobody of a failure. */
+void control_probe_close(struct control *control, struct probe *probe);
+
+/* --- control_place.c --- */
+
+/*
+ * FREE ─► CANDIDATE ◄─► IN ─► LEAVING ─► FREE, and back from LEAVING, and at once from FREE to IN
+ */
+enum place_state {
+    PLACE_FREE,
+    PLACE_CANDIDATE, /* somebody wants it added here: it is looked at */
+    PLACE_IN,        /* some view that matters names it; before the first, the configuration does */
+    PLACE_LEAVING,   /* no view names it any more; what was given up there is not at its end */
+};
+
+struct place {
+    enum place_state state;
+    bool is_told_off;   /* LEAVING: it is to hold the view that names it no more */
+    bool is_action_due; /* PLACE */
+    uint8_t name_bytes;
+    uint8_t address_bytes;
+    char name[NODE_NAME_BYTES_MAX];
+    char address[VIEW_ADDRESS_BYTES_MAX]; /* that is connected to */
+    uint64_t since_us;
+    uint64_t since_serial;
+};
+
+void control_place_init(struct control *control);
+/* Those that are IN. */
+node_set control_place_in(const struct control *control);
+/* May views be stored on it? */
+bool control_place_takes_views(const struct control *control, uint32_t node);
+/* Put each node of a view that was read at FROM where it stands, or may stand. False, VIEW as it
+ * was: there is no room now. */
+bool control_place_view(struct control *control, struct view *view, uint32_t from);
+/* Where a node stands or may stand that is to be added; NODES_MAX: there is no room now. */
+uint32_t control_place_candidate(struct control *control, const struct control_command *command);
+/* Who is named, who leaves, what is free. */
+void control_place_step(struct control *control);
+bool control_place_next_action(struct control *control, struct control_action *out);
+/* A node of the first view: as the configuration has it. */
+void control_place_name(const struct control *control, struct view *view, uint32_t node);
 
 /* --- control_peers.c --- */
 
@@ -308,8 +354,8 @@ enum join_step {
     JOIN_ADOPT, /* workers take it */
 };
 
-/* A view was read from a node. */
-void control_join_see(struct control *control, const struct view *view);
+/* A view was read from the node at FROM. False: there is no place for its nodes yet. */
+bool control_join_see(struct control *control, struct view *view, uint32_t from);
 void control_join_on_put(struct control *control, struct probe *probe,
                          const struct probe_want *want, const struct mc_reply *reply);
 /* VIEW is above `top`; REASON is for the trace. False: no node to write it to. */
@@ -350,6 +396,21 @@ void control_plan_tick(struct control *control);
 uint64_t control_plan_deadline_us(const struct control *control);
 bool control_plan_next_done(struct control *control, struct control_action *out);
 bool control_plan_is_missed(const struct control *control, uint32_t node);
+
+/* --- control_member.c --- */
+
+/* The member of VIEW with the name of the node at PLACE, and another address; NODES_MAX: none. */
+uint32_t control_member_moving(const struct control *control, const struct view *view,
+                               uint32_t place);
+void control_member_add(const struct control *control, struct view *view, uint32_t place);
+void control_member_remove(struct view *view, uint32_t place);
+/* Is there a reason against an ADD or REMOVE, in *result? */
+bool control_member_is_refused(const struct control *control, const struct view *view,
+                               const struct control_command *command, enum control_result *result);
+/* An ADD waits until the node has been looked at. */
+bool control_member_is_seen(const struct control *control, const struct control_command *command);
+/* The view in effect is another: tell who came and who went. False: NODE is no member now. */
+bool control_member_on_effective(struct control *control, uint32_t node, const struct view *before);
 
 /* --- control_fill.c --- */
 
@@ -411,6 +472,7 @@ bool control_flush_next_action(struct control *control, struct control_action *o
 /* --- control.c --- */
 
 struct node_record {
+    bool was_member;    /* of a view in effect */
     uint64_t missed_us; /* 0: never */
     enum wire_end missed_end;
     uint64_t answered_us; /* a dataplane had an answer from it; 0: never */
@@ -428,7 +490,11 @@ struct node_record {
 
 struct control {
     struct control_options options;
-    uint32_t node_count;
+    uint32_t node_count; /* places */
+    struct place places[NODES_MAX];
+    struct slice place_names[NODES_MAX]; /* options.names.nodes: "" where it is free */
+    uint32_t configured_count;
+    struct view_node configured[NODES_MAX]; /* names and addresses of the configuration */
     uint64_t now_us;
     uint64_t begin_us;
     enum control_state state;

@@ -58,6 +58,7 @@ static void round_over(struct control *control, struct probe *probe, const char 
     if (failure == NULL) {
         probe->checks_ok++;
         probe->failures = 0;
+        probe->failures = 0;
     } else {
         probe->checks_failed++;
         control_copy_text(probe->check_text, sizeof probe->check_text, slice_of_string(failure));
@@ -113,6 +114,19 @@ void control_probe_fail(struct control *control, struct probe *probe, enum wire_
     }
     probe->wants_close = probe->state != PROBE_WANTED;
     lost(control, probe, end);
+}
+
+void control_probe_close(struct control *control, struct probe *probe)
+{
+    if (probe->state == PROBE_CLOSED) {
+        probe->is_round_open = false;
+        return;
+    }
+    probe->wants_close = probe->wants_close || probe->state != PROBE_WANTED;
+    reset_wire(probe);
+    probe->is_round_open = false;
+    probe->round_left = 0;
+    probe->retry_us = control->now_us;
 }
 
 bool control_probe_send(struct control *control, struct probe *probe, enum probe_form form,
@@ -204,8 +218,9 @@ void control_probe_round(struct control *control)
 {
     for (uint32_t node = 0; node < control->node_count; node++) {
         struct probe *probe = &control->probes[node];
-        if (probe->is_round_open) {
-            continue; /* its time is not over yet */
+        enum place_state place = control->places[node].state;
+        if (probe->is_round_open || place == PLACE_FREE || place == PLACE_LEAVING) {
+            continue; /* its time is not over yet, or there is nobody to ask */
         }
         begin_round(control, probe);
         if (probe->state == PROBE_CLOSED) {
@@ -301,7 +316,8 @@ bool control_probe_is_heard(const struct control *control, uint32_t node)
     /* That another run misses writes says nothing of what it answers here; and if it is all that is
      * left, the view that begins anew has to be stored on it. */
     const struct probe *probe = &control->probes[node];
-    return probe->state == PROBE_OPEN && probe->is_greeted && probe->health.oper == NODE_OPER_UP &&
+    return control->places[node].state == PLACE_IN && probe->state == PROBE_OPEN &&
+           probe->is_greeted && probe->health.oper == NODE_OPER_UP &&
            (!control_plan_is_missed(control, node) || is_other_run(control, node));
 }
 
@@ -424,6 +440,28 @@ static void damaged(struct control *control, struct probe *probe)
     control_tell(control, TRACE_VIEW_DAMAGED, probe->node, "");
 }
 
+/*
+ * The view of another pool, which served from this node before or does so now. Only before our
+ * first view it can't be told from ours. Two first views of one pool, made on the two sides of a
+ * split, name the same nodes.
+ */
+static bool is_foreign(const struct control *control, const struct view *view)
+{
+    const struct view *ours = &control->effective;
+    return ours->epoch > 0 && view->origin != ours->origin && !view_has_same_names(view, ours);
+}
+
+static void foreign(struct control *control, struct probe *probe)
+{
+    probe->held_epoch = 0;
+    probe->held_hash = 0;
+    probe->is_foreign = true;
+    if (control->places[probe->node].state == PLACE_IN) {
+        control->counts.views_foreign++;
+        control_tell(control, TRACE_VIEW_FOREIGN, probe->node, "");
+    }
+}
+
 static void take_view(struct control *control, struct probe *probe, const struct probe_want *want)
 {
     probe->has_view_item = true;
@@ -431,15 +469,21 @@ static void take_view(struct control *control, struct probe *probe, const struct
     looked(probe, want->sent_us);
     static const uint64_t leap = CONTROL_EPOCH_LEAP_MAX;
     struct view view;
-    if (probe->is_value_dropped ||
-        !view_parse(slice_of(probe->value, probe->value_bytes), &control->options.names, &view) ||
+    if (probe->is_value_dropped || !view_parse(slice_of(probe->value, probe->value_bytes), &view) ||
         view.epoch > control->top.epoch + leap) {
         damaged(control, probe);
         return;
     }
+    if (is_foreign(control, &view)) {
+        foreign(control, probe);
+        return;
+    }
     probe->held_epoch = view.epoch;
     probe->held_hash = view.hash;
-    control_join_see(control, &view);
+    if (control->places[probe->node].state == PLACE_IN &&
+        !control_join_see(control, &view, probe->node)) {
+        probe->is_looked = false; /* there is no room for its nodes yet: again in the next round */
+    }
 }
 
 /* A value has come whole. */

@@ -264,6 +264,7 @@ struct link {
     uint32_t partial_bytes; /* of a line */
     char partial[MC_REPLY_LINE_BYTES_MAX];
     struct identity greeting;
+    uint64_t name_seed; /* of the node that was there last; 0: none yet */
     uint32_t greeting_bytes;
     uint64_t greeting_time_s;
     uint64_t greeting_uptime_s;

@@ -35,10 +35,14 @@ void heartbeat_emit(const struct heartbeat *heartbeat, const struct view_names *
     REQUIRE((heartbeat->given_up & ~node_set_all(names->node_count)) == 0);
     write_head(heartbeat, w);
     uint32_t order[NODES_MAX];
-    text_sort_nodes(names, order);
-    for (uint32_t i = 0; i < names->node_count; i++) {
-        if ((heartbeat->given_up & node_set_of(order[i])) != 0) {
-            write_given_up(names->nodes[order[i]], w);
+    uint32_t count = text_sort_nodes(names, order);
+    struct slice last = {0};
+    for (uint32_t i = 0; i < count; i++) {
+        struct slice name = names->nodes[order[i]];
+        /* One that moves stands at two places for a while. */
+        if ((heartbeat->given_up & node_set_of(order[i])) != 0 && !slice_is_equal(name, last)) {
+            write_given_up(name, w);
+            last = name;
         }
     }
     mc_write(w, SLICE("end\n"));
@@ -72,14 +76,11 @@ bool heartbeat_parse(struct slice text, const struct view_names *names, struct h
     for (uint32_t turn = 0; slice_has_prefix(rest, SLICE("given-up ")); turn ^= 1) {
         struct slice value = text_next_value(&rest);
         struct slice name;
-        if (!text_read_name(mc_next_word(&value), bytes[turn], &name) ||
+        if (!text_read_name(mc_next_word(&value), bytes[turn], sizeof bytes[turn], &name) ||
             text_compare(last, name) >= 0) {
             return false;
         }
-        uint32_t node = text_find_node(names, name);
-        if (node != TEXT_NO_NODE) {
-            out->given_up |= node_set_of(node);
-        }
+        out->given_up |= text_find_nodes(names, name);
         write_given_up(name, &w);
         last = name;
     }

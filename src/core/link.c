@@ -394,8 +394,8 @@ void link_greeted(struct dataplane *dp, struct link *link)
 {
     struct view view;
     link->identity = link->greeting;
-    if (link->greeting_bytes > 0 && view_parse(slice_of(link->greeting_view, link->greeting_bytes),
-                                               &dp->options.names, &view)) {
+    if (link->greeting_bytes > 0 &&
+        view_parse(slice_of(link->greeting_view, link->greeting_bytes), &view)) {
         link->seen_epoch = view.epoch;
     }
     link->has_failed = false;
@@ -414,9 +414,15 @@ void link_greeted(struct dataplane *dp, struct link *link)
 void link_adopt(struct dataplane *dp)
 {
     const struct topology *t = dp->topology;
-    for (uint32_t node = 0; node < t->node_count; node++) {
+    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
         struct link *link = &dp->links[node];
         bool was_wanted = link->is_wanted;
+        if (t->name_bytes[node] > 0 && link->name_seed != t->node_seed[node]) {
+            if (link->name_seed != 0) { /* another node, in a place that was free */
+                dp->stats.nodes[node] = (struct dataplane_node_stats){.requests = 0};
+            }
+            link->name_seed = t->node_seed[node];
+        }
         link->is_wanted = ((t->complete | t->chained) & node_set_of(node)) != 0;
         if (link->is_wanted && !was_wanted) {
             /* What failed before it left the view says nothing: control has reached it since. */

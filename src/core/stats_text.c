@@ -196,7 +196,7 @@ static void begin_node(const struct dataplane *dp, uint32_t node, struct slice w
                        struct mc_writer *w)
 {
     mc_write(w, SLICE("STAT "));
-    mc_write(w, dp->options.names.nodes[node]);
+    mc_write(w, slice_of(dp->topology->name[node], dp->topology->name_bytes[node]));
     mc_write(w, SLICE(":"));
     mc_write(w, what);
     mc_write(w, SLICE(" "));
@@ -214,7 +214,11 @@ static struct slice node_state(const struct topology *t, uint32_t node)
 static void write_nodes(const struct dataplane *dp, struct mc_writer *w)
 {
     const struct dataplane_totals t = totals_of(dp);
-    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
+    uint32_t count = dp->topology == NULL ? 0 : dp->topology->node_count;
+    for (uint32_t node = 0; node < count; node++) {
+        if (dp->topology->name_bytes[node] == 0) {
+            continue;
+        }
         begin_node(dp, node, SLICE("state"), w);
         mc_write(w, node_state(dp->topology, node));
         mc_write(w, SLICE("\r\n"));

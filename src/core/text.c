@@ -120,11 +120,11 @@ static unsigned hex_value(char digit)
     return value;
 }
 
-bool text_read_name(struct slice word, char bytes[NODE_NAME_BYTES_MAX], struct slice *out)
+bool text_read_name(struct slice word, char *bytes, size_t capacity, struct slice *out)
 {
     size_t len = 0;
     for (size_t i = 0; i < word.len; i++) {
-        if (len == NODE_NAME_BYTES_MAX) {
+        if (len == capacity) {
             return false;
         }
         char byte = word.ptr[i];
@@ -143,14 +143,13 @@ bool text_read_name(struct slice word, char bytes[NODE_NAME_BYTES_MAX], struct s
     return len > 0;
 }
 
-uint32_t text_find_node(const struct view_names *names, struct slice name)
+node_set text_find_nodes(const struct view_names *names, struct slice name)
 {
+    node_set found = 0;
     for (uint32_t i = 0; i < names->node_count; i++) {
-        if (slice_is_equal(names->nodes[i], name)) {
-            return i;
-        }
+        found |= slice_is_equal(names->nodes[i], name) ? node_set_of(i) : 0;
     }
-    return TEXT_NO_NODE;
+    return found;
 }
 
 int text_compare(struct slice a, struct slice b)
@@ -163,14 +162,19 @@ int text_compare(struct slice a, struct slice b)
     return (a.len > b.len) - (a.len < b.len);
 }
 
-void text_sort_nodes(const struct view_names *names, uint32_t order[NODES_MAX])
+uint32_t text_sort_nodes(const struct view_names *names, uint32_t order[NODES_MAX])
 {
     REQUIRE(names->node_count <= NODES_MAX);
+    uint32_t count = 0;
     for (uint32_t i = 0; i < names->node_count; i++) {
-        uint32_t at = i;
+        if (names->nodes[i].len == 0) {
+            continue;
+        }
+        uint32_t at = count++;
         for (; at > 0 && text_compare(names->nodes[order[at - 1]], names->nodes[i]) > 0; at--) {
             order[at] = order[at - 1];
         }
         order[at] = i;
     }
+    return count;
 }

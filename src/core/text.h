@@ -8,8 +8,6 @@
 
 #include "everwarm/core/view.h"
 
-enum { TEXT_NO_NODE = NODES_MAX };
-
 /* A string that ends with a zero, such as one of node_data_word. */
 void text_write_word(struct mc_writer *w, const char *word);
 /* A node's name with %XX for each byte that is '%' or not graphic ASCII. */
@@ -28,19 +26,19 @@ bool text_read_hex(struct slice *text, uint64_t *out);
 
 bool text_is_word(struct slice s, const char *word);
 bool text_read_id(struct slice word, uint16_t *out);
-/* Decode a name; false when it is empty, longer than a name may be, or has a bad %XX. */
-bool text_read_name(struct slice word, char bytes[NODE_NAME_BYTES_MAX], struct slice *out);
+/* Decode a name, or an address; false when it is empty, longer than CAPACITY, or has a bad %XX. */
+bool text_read_name(struct slice word, char *bytes, size_t capacity, struct slice *out);
 
-/* The node of that name, or TEXT_NO_NODE. */
-uint32_t text_find_node(const struct view_names *names, struct slice name);
+/* All places with that name: none or one, but while a node moves to another address. */
+node_set text_find_nodes(const struct view_names *names, struct slice name);
 
 /* Names in the order of their bytes: negative when A comes before B. */
 int text_compare(struct slice a, struct slice b);
 
 /*
- * Nodes are written in the order of their names, so that the text stays the same when a
- * configuration lists them otherwise.
+ * Nodes are written in the order of their names, so that the text stays the same wherever they
+ * stand. Returns the number of places used.
  */
-void text_sort_nodes(const struct view_names *names, uint32_t order[NODES_MAX]);
+uint32_t text_sort_nodes(const struct view_names *names, uint32_t order[NODES_MAX]);
 
 #endif

@@ -75,7 +75,7 @@ bool txn_is_drained(const struct dataplane *dp)
         return true;
     }
     node_set stay = txn_staying(dp);
-    for (uint32_t node = 0; node < dp->next->node_count; node++) {
+    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
         if ((stay & node_set_of(node)) != 0 && !link_is_proven(dp, node)) {
             return false;
         }

@@ -7,7 +7,7 @@
  * can't be read too generously.
  *
  * I1. A text is accepted only if view_emit gives it back byte for byte, its hash included.
- * I2. Equal views have equal texts and so equal hashes, in whatever order a pool lists its nodes.
+ * I2. Equal views have equal texts and so equal hashes, at whatever places their nodes stand.
  */
 #include "everwarm/core/view.h"
 
@@ -26,14 +26,66 @@ int view_compare(const struct view *a, const struct view *b)
     return (a->proposer > b->proposer) - (a->proposer < b->proposer);
 }
 
-static void write_node(struct mc_writer *w, struct slice name, const struct view_node *node)
+void view_name_node(struct view_node *node, struct slice name, struct slice address)
+{
+    size_t name_bytes = name.len < sizeof node->name ? name.len : sizeof node->name;
+    size_t address_bytes = address.len < sizeof node->address ? address.len : sizeof node->address;
+    memset(node->name, 0, sizeof node->name);
+    memset(node->address, 0, sizeof node->address);
+    memcpy(node->name, name.ptr, name_bytes);
+    memcpy(node->address, address.ptr, address_bytes);
+    node->name_bytes = (uint8_t)name_bytes;
+    node->address_bytes = (uint8_t)address_bytes;
+}
+
+void view_clear_others(struct view *view)
+{
+    for (node_set left = ~view->members; left != 0; left &= left - 1) {
+        view->nodes[node_set_first(left)] =
+            (struct view_node){.data = NODE_DATA_OUT, .filler = VIEW_NO_PROXY};
+    }
+}
+
+/* The members in the order of their names. Returns their number. */
+static uint32_t sort_members(const struct view *view, uint32_t order[NODES_MAX])
+{
+    uint32_t count = 0;
+    for (node_set left = view->members; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        uint32_t at = count++;
+        for (; at > 0 && text_compare(view_name(&view->nodes[order[at - 1]]),
+                                      view_name(&view->nodes[node])) > 0;
+             at--) {
+            order[at] = order[at - 1];
+        }
+        order[at] = node;
+    }
+    return count;
+}
+
+bool view_has_same_names(const struct view *a, const struct view *b)
+{
+    uint32_t order_a[NODES_MAX];
+    uint32_t order_b[NODES_MAX];
+    uint32_t count = sort_members(a, order_a);
+    bool is_same = count == sort_members(b, order_b);
+    for (uint32_t i = 0; is_same && i < count; i++) {
+        is_same =
+            slice_is_equal(view_name(&a->nodes[order_a[i]]), view_name(&b->nodes[order_b[i]]));
+    }
+    return is_same;
+}
+
+static void write_node(struct mc_writer *w, const struct view_node *node)
 {
     REQUIRE(node->data == NODE_DATA_FILLING || node->filler == VIEW_NO_PROXY);
     const uint64_t identity[] = {node->identity.pid, node->identity.started_s,
                                  node->identity.flushes};
     mc_write(w, SLICE("node "));
-    text_write_name(w, name);
+    text_write_name(w, view_name(node));
     mc_write(w, SLICE(" "));
+    text_write_name(w, view_address(node));
+    mc_write(w, node->is_told ? SLICE(" told ") : SLICE(" own "));
     text_write_word(w, node_data_word(node->data));
     mc_write(w, SLICE(" "));
     text_write_word(w, node_admin_word(node->admin));
@@ -47,14 +99,16 @@ static void write_node(struct mc_writer *w, struct slice name, const struct view
 }
 
 /* All that stands above the hash, and is hashed. */
-static void write_body(const struct view *view, const struct view_names *names, struct mc_writer *w)
+static void write_body(const struct view *view, struct mc_writer *w)
 {
-    REQUIRE(view->node_count == names->node_count && view->ancestor_count <= VIEW_ANCESTORS_MAX);
+    REQUIRE(view->members != 0 && view->ancestor_count <= VIEW_ANCESTORS_MAX);
     mc_write(w, SLICE("everwarm-view 1\n"));
     text_write_number(w, SLICE("epoch"), view->epoch);
     mc_write(w, SLICE("proposer "));
     text_write_id(w, view->proposer);
-    mc_write(w, view->is_young ? SLICE("\nyoung yes\n") : SLICE("\nyoung no\n"));
+    mc_write(w, SLICE("\n"));
+    text_write_hex(w, SLICE("origin"), view->origin);
+    mc_write(w, view->is_young ? SLICE("young yes\n") : SLICE("young no\n"));
     mc_write(w, view->has_tokens ? SLICE("tokens yes\nalone ") : SLICE("tokens no\nalone "));
     text_write_id(w, view->alone);
     mc_write(w, SLICE("\nflush "));
@@ -70,25 +124,25 @@ static void write_body(const struct view *view, const struct view_names *names, 
         text_write_hex(w, SLICE("ancestor"), view->ancestors[i]);
     }
     uint32_t order[NODES_MAX];
-    text_sort_nodes(names, order);
-    for (uint32_t i = 0; i < view->node_count; i++) {
-        write_node(w, names->nodes[order[i]], &view->nodes[order[i]]);
+    uint32_t count = sort_members(view, order);
+    for (uint32_t i = 0; i < count; i++) {
+        write_node(w, &view->nodes[order[i]]);
     }
 }
 
-void view_seal(struct view *view, const struct view_names *names)
+void view_seal(struct view *view)
 {
     char text[VIEW_BYTES_MAX];
     struct mc_writer w = mc_writer_of(text, sizeof(text));
-    write_body(view, names, &w);
+    write_body(view, &w);
     REQUIRE(!w.is_full);
     view->hash = XXH3_64bits(text, w.len);
 }
 
-void view_emit(const struct view *view, const struct view_names *names, struct mc_writer *w)
+void view_emit(const struct view *view, struct mc_writer *w)
 {
     size_t start = w->len;
-    write_body(view, names, w);
+    write_body(view, w);
     if (w->is_full) {
         return;
     }
@@ -120,18 +174,24 @@ static bool read_admin(struct slice word, enum node_admin *out)
     return false;
 }
 
-static bool read_node(struct slice value, const struct view_names *names, struct view *out)
+/* The next node; names come in order, and so none comes twice. */
+static bool read_node(struct slice value, struct view *out)
 {
-    char bytes[NODE_NAME_BYTES_MAX];
+    char name_bytes[NODE_NAME_BYTES_MAX];
+    char address_bytes[VIEW_ADDRESS_BYTES_MAX];
     struct slice name;
-    if (!text_read_name(mc_next_word(&value), bytes, &name)) {
+    struct slice address;
+    uint32_t at = node_set_count(out->members);
+    if (at == NODES_MAX ||
+        !text_read_name(mc_next_word(&value), name_bytes, sizeof name_bytes, &name) ||
+        !text_read_name(mc_next_word(&value), address_bytes, sizeof address_bytes, &address) ||
+        (at > 0 && text_compare(view_name(&out->nodes[at - 1]), name) >= 0)) {
         return false;
     }
-    uint32_t index = text_find_node(names, name);
-    if (index == TEXT_NO_NODE) {
-        return false;
-    }
-    struct view_node *node = &out->nodes[index];
+    struct view_node *node = &out->nodes[at];
+    view_name_node(node, name, address);
+    out->members |= node_set_of(at);
+    node->is_told = text_is_word(mc_next_word(&value), "told");
     return read_data(mc_next_word(&value), &node->data) &&
            read_admin(mc_next_word(&value), &node->admin) &&
            mc_read_u64(mc_next_word(&value), &node->identity.pid) &&
@@ -156,7 +216,7 @@ static bool read_flush(struct slice value, struct view *out)
 }
 
 /* Read what write_body wrote. Spaces, digits, order and missing lines are left to I1. */
-static bool read_body(struct slice *text, const struct view_names *names, struct view *out)
+static bool read_body(struct slice *text, struct view *out)
 {
     (void)text_next_value(text);
     if (!text_read_number(text, &out->epoch) || out->epoch == 0) {
@@ -164,6 +224,9 @@ static bool read_body(struct slice *text, const struct view_names *names, struct
     }
     struct slice value = text_next_value(text);
     if (!text_read_id(mc_next_word(&value), &out->proposer) || out->proposer == VIEW_NO_PROXY) {
+        return false;
+    }
+    if (!text_read_hex(text, &out->origin)) {
         return false;
     }
     value = text_next_value(text);
@@ -188,35 +251,48 @@ static bool read_body(struct slice *text, const struct view_names *names, struct
         }
     }
     while (slice_has_prefix(*text, SLICE("node "))) {
-        if (!read_node(text_next_value(text), names, out)) {
+        if (!read_node(text_next_value(text), out)) {
             return false;
         }
     }
-    return true;
+    return out->members != 0;
 }
 
-bool view_parse(struct slice text, const struct view_names *names, struct view *out)
+bool view_parse(struct slice text, struct view *out)
 {
     if (text.len > VIEW_BYTES_MAX) {
         return false;
     }
-    *out = (struct view){.node_count = names->node_count};
-    for (uint32_t i = 0; i < names->node_count; i++) {
-        out->nodes[i].filler = VIEW_NO_PROXY;
-    }
+    *out = (struct view){.epoch = 0};
+    view_clear_others(out);
     struct slice rest = text;
     uint64_t hash;
-    if (!read_body(&rest, names, out) || !text_read_hex(&rest, &hash)) {
+    if (!read_body(&rest, out) || !text_read_hex(&rest, &hash)) {
         return false;
     }
-    view_seal(out, names);
+    view_seal(out);
     if (out->hash != hash) {
         return false;
     }
     char again[VIEW_BYTES_MAX];
     struct mc_writer w = mc_writer_of(again, sizeof(again));
-    view_emit(out, names, &w);
+    view_emit(out, &w);
     return !w.is_full && slice_is_equal(text, slice_of(again, w.len));
+}
+
+void view_place(struct view *view, const uint32_t place[NODES_MAX])
+{
+    struct view_node nodes[NODES_MAX];
+    node_set left = view->members;
+    memcpy(nodes, view->nodes, sizeof nodes);
+    view->members = 0;
+    for (; left != 0; left &= left - 1) {
+        uint32_t from = node_set_first(left);
+        REQUIRE(place[from] < NODES_MAX && (view->members & node_set_of(place[from])) == 0);
+        view->nodes[place[from]] = nodes[from];
+        view->members |= node_set_of(place[from]);
+    }
+    view_clear_others(view);
 }
 
 void view_topology(const struct view *view, struct topology *out)
@@ -224,7 +300,10 @@ void view_topology(const struct view *view, struct topology *out)
     node_set complete = 0;
     node_set ready = 0;
     node_set chained = 0;
-    for (uint32_t i = 0; i < view->node_count; i++) {
+    memset(out->name_bytes, 0, sizeof out->name_bytes);
+    out->node_count = 0;
+    for (node_set left = view->members; left != 0; left &= left - 1) {
+        uint32_t i = node_set_first(left);
         const struct view_node *node = &view->nodes[i];
         switch (node->data) {
         case NODE_DATA_COMPLETE:
@@ -241,14 +320,17 @@ void view_topology(const struct view *view, struct topology *out)
             ready |= node_set_of(i);
         }
         out->identity[i] = node->identity;
+        out->node_seed[i] = topology_hash(view_name(node));
+        memcpy(out->name[i], node->name, sizeof out->name[i]);
+        out->name_bytes[i] = node->name_bytes;
+        out->node_count = i + 1;
     }
     out->epoch = view->epoch;
     out->view_hash = view->hash;
-    out->node_count = view->node_count;
     out->complete = complete;
     out->leaders = (complete & ready) != 0 ? complete & ready : complete;
     out->chained = chained;
-    out->is_lone = view->node_count == 1;
+    out->is_lone = node_set_count(view->members) == 1;
     out->is_holding = view->flush_by != VIEW_NO_PROXY;
     out->is_young = view->is_young;
     out->has_tokens = view->has_tokens;

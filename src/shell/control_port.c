@@ -48,6 +48,19 @@ const char *control_port_close_word(size_t reason)
     return words[reason];
 }
 
+/* Until control says who is there. */
+static void name_configured(const struct pool *pool, struct control_snapshot *out)
+{
+    for (uint32_t i = 0; i < pool->config->node_count; i++) {
+        struct control_node_snapshot *node = &out->nodes[i];
+        *node = (struct control_node_snapshot){
+            .is_member = true, .data = NODE_DATA_OUT, .filler = VIEW_NO_PROXY};
+        (void)snprintf(node->name, sizeof(node->name), "%s", pool->config->nodes[i].name);
+        (void)snprintf(node->address, sizeof(node->address), "%s", pool->addresses[i]);
+        out->members |= node_set_of(i);
+    }
+}
+
 enum status control_port_create(const struct control_port_parts *parts, struct control_port **out)
 {
     struct control_port *port = calloc(1, sizeof(*port));
@@ -72,6 +85,7 @@ enum status control_port_create(const struct control_port_parts *parts, struct c
     for (uint32_t i = 0; i < parts->config->pool_count; i++) {
         port->pools[i].control.proxy_id = VIEW_NO_PROXY;
         port->pools[i].control.node_count = parts->pools[i].node_count;
+        name_configured(&parts->pools[i], &port->pools[i].control);
     }
     pthread_condattr_t monotonic;
     INVARIANT(pthread_condattr_init(&monotonic) == 0);
@@ -130,6 +144,10 @@ void control_port_trace(struct control_port *port, uint32_t pool, const struct t
         if (event->node < NODES_MAX) {
             own->went_up[event->node] += event->type == TRACE_NODE_UP;
             own->went_down[event->node] += event->type == TRACE_NODE_DOWN;
+            if (event->type == TRACE_NODE_REMOVED) { /* its place may become another's */
+                own->went_up[event->node] = 0;
+                own->went_down[event->node] = 0;
+            }
         }
         (void)pthread_mutex_unlock(&port->mutex);
     }
@@ -179,7 +197,7 @@ static bool is_readable(const struct control_snapshot *control)
     }
     for (uint32_t i = 0; i < control->node_count; i++) {
         const struct control_node_snapshot *node = &control->nodes[i];
-        if (node->data == NODE_DATA_COMPLETE && node->oper == NODE_OPER_UP) {
+        if (node->is_member && node->data == NODE_DATA_COMPLETE && node->oper == NODE_OPER_UP) {
             return true;
         }
     }
@@ -197,18 +215,43 @@ bool control_port_is_ready(struct control_port *port)
     return is_ready;
 }
 
-/* What does not change. */
+static const struct config_node *find_configured(const struct config_pool *config, const char *name)
+{
+    for (size_t i = 0; i < config->node_count; i++) {
+        if (strcmp(config->nodes[i].name, name) == 0) {
+            return &config->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+/* Names and addresses are control's; what it does not know the configuration does. */
+static void describe_node(const struct config_pool *config,
+                          const struct control_node_snapshot *from, struct proxy_node *out)
+{
+    const struct config_node *configured = find_configured(config, from->name);
+    out->name = from->name;
+    out->zone = "";
+    out->weight = 1;
+    _Static_assert(sizeof(out->address) >= sizeof(from->address), "it is copied whole");
+    memcpy(out->address, from->address, sizeof(from->address));
+    if (configured != NULL) {
+        out->zone = configured->zone;
+        out->weight = configured->weight;
+        if (!from->is_told) {
+            address_format(&configured->address, out->address);
+        }
+    }
+}
+
+/* After what is published was copied. */
 static void describe_pool(const struct pool *from, struct proxy_pool *out)
 {
     out->name = from->config->name;
     out->config = from->config;
     out->node_count = from->node_count;
     for (uint32_t i = 0; i < from->node_count; i++) {
-        const struct config_node *node = &from->config->nodes[i];
-        out->nodes[i].name = node->name;
-        out->nodes[i].address = from->addresses[i];
-        out->nodes[i].zone = node->zone;
-        out->nodes[i].weight = node->weight;
+        describe_node(from->config, &out->control.nodes[i], &out->nodes[i]);
     }
 }
 
@@ -253,7 +296,7 @@ static void copy_published(struct control_port *port, struct proxy_snapshot *out
         pool->control = from->control;
         pool->is_readable = is_readable(&from->control);
         memcpy(pool->traces, from->traces, sizeof(pool->traces));
-        for (uint32_t j = 0; j < pool->node_count; j++) {
+        for (uint32_t j = 0; j < NODES_MAX; j++) {
             pool->nodes[j].went_up = from->went_up[j];
             pool->nodes[j].went_down = from->went_down[j];
         }
@@ -284,11 +327,11 @@ enum status control_port_snapshot(struct control_port *port, struct proxy_snapsh
         .log_dropped = log_dropped(),
         .pool_count = (uint32_t)pool_count,
     };
+    copy_published(port, snapshot);
     for (uint32_t i = 0; i < pool_count; i++) {
         describe_pool(&parts->pools[i], &snapshot->pools[i]);
     }
     add_workers(parts, snapshot);
-    copy_published(port, snapshot);
     control_port_look_at_process(&snapshot->process);
     snapshot->now_wall_us = clock_wall_us();
     snapshot->now_mono_us = clock_mono_us();
@@ -302,20 +345,39 @@ void proxy_snapshot_destroy(struct proxy_snapshot **snapshot)
     *snapshot = NULL;
 }
 
-bool control_port_find_node(const struct control_port *port, const char *name, uint32_t *pool,
+bool control_port_find_node(struct control_port *port, const char *name, uint32_t *pool,
                             uint32_t *node)
 {
+    bool is_found = false;
+    (void)pthread_mutex_lock(&port->mutex);
     for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
-        const struct pool *from = &port->parts.pools[i];
-        for (uint32_t j = 0; j < from->node_count; j++) {
-            if (strcmp(from->config->nodes[j].name, name) == 0) {
+        const struct control_snapshot *control = &port->pools[i].control;
+        for (node_set left = control->members; left != 0 && !is_found; left &= left - 1) {
+            const uint32_t j = node_set_first(left);
+            if (strcmp(control->nodes[j].name, name) == 0) {
                 *pool = i;
                 *node = j;
-                return true;
+                is_found = true;
             }
         }
     }
-    return false;
+    (void)pthread_mutex_unlock(&port->mutex);
+    return is_found;
+}
+
+enum status control_port_resolve(const struct address *address,
+                                 char out[VIEW_ADDRESS_BYTES_MAX + 1], char *wrong,
+                                 size_t wrong_bytes)
+{
+    struct socket_address resolved;
+    struct socket_error error;
+    const enum status status = socket_resolve(address, &resolved, &error);
+    if (status == STATUS_OK) {
+        socket_address_format(&resolved, out);
+    } else {
+        (void)snprintf(wrong, wrong_bytes, "%s", error.text);
+    }
+    return status;
 }
 
 static struct wait *take_wait(struct control_port *port)
@@ -349,7 +411,8 @@ enum status control_port_command(struct control_port *port,
 {
     const bool is_verify =
         request->type == CONTROL_COMMAND_VERIFY || request->type == CONTROL_COMMAND_VERIFY_STOP;
-    const bool is_all = is_verify && request->node == VERIFY_ALL_NODES;
+    const bool is_all =
+        (is_verify && request->node == VERIFY_ALL_NODES) || request->type == CONTROL_COMMAND_ADD;
     if (request->pool >= port->parts.config->pool_count ||
         (!is_all && request->node >= port->parts.pools[request->pool].node_count)) {
         return STATUS_NOT_FOUND;
@@ -369,8 +432,12 @@ enum status control_port_command(struct control_port *port,
                     .is_forced = request->is_forced,
                     .is_mending = request->is_mending,
                     .tag = request->tag,
+                    .name_bytes = (uint8_t)strlen(request->name),
+                    .address_bytes = (uint8_t)strlen(request->address),
                 },
         };
+        memcpy(message.command.name, request->name, message.command.name_bytes);
+        memcpy(message.command.address, request->address, message.command.address_bytes);
         status = mailbox_post(port->parts.inbox, &message, 0);
         if (status == STATUS_OK) {
             *result = await(port, wait, request->timeout_ms);

@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "everwarm/base/invariant.h"
+#include "everwarm/shell/log.h"
 #include "port.h"
 #include "trace_log.h"
 #include "watch.h"
@@ -167,6 +168,12 @@ static void act(struct control_pool *pool, const struct control_action *action)
     switch (action->type) {
     case CONTROL_ACTION_WIRE:
         act_on_wire(pool, &action->wire);
+        break;
+    case CONTROL_ACTION_PLACE:
+        if (!socket_address_parse(action->address, &pool->shared->nodes[action->node])) {
+            log_line(LOG_LEVEL_ERROR, "node-address", LOG_TEXT("pool", pool->shared->config->name),
+                     LOG_TEXT("note", "a view names an address that is none"));
+        }
         break;
     case CONTROL_ACTION_HOLD:
         message.type = WORKER_HOLD;
@@ -331,19 +338,11 @@ static void on_inbox(evutil_socket_t fd, short what, void *arg)
 
 /* --- Life --- */
 
-/* What all proxies of a pool must have alike (replication.md section 4, Heartbeat). */
-static uint64_t hash_config(const struct config_pool *config)
+/* What all proxies of a pool must have alike and no view says (replication.md section 4,
+ * Heartbeat): nothing that can be configured in this release. */
+static uint64_t hash_config(void)
 {
-    char text[NODES_MAX * (NODE_NAME_BYTES_MAX + CONFIG_ZONE_BYTES_MAX + 32) + 64];
-    size_t length = 0;
-    for (size_t i = 0; i < config->node_count; i++) {
-        const struct config_node *node = &config->nodes[i];
-        length += (size_t)snprintf(text + length, sizeof(text) - length, "%s %u %s\n", node->name,
-                                   (unsigned)node->weight, node->zone);
-    }
-    length += (size_t)snprintf(text + length, sizeof(text) - length,
-                               "replicas all, distribution rendezvous, hash xxh3\n");
-    return topology_hash(slice_of(text, length));
+    return topology_hash(SLICE("replicas all, distribution rendezvous, hash xxh3\n"));
 }
 
 static enum status init_control(struct control_pool *pool)
@@ -358,10 +357,11 @@ static enum status init_control(struct control_pool *pool)
     }
     struct control_options options = {
         .names = pool->shared->names,
+        .addresses = pool->shared->node_addresses,
         .worker_count = config->threads_count,
         .nonce = nonce,
         .wall_ms = clock_wall_us() / CLOCK_US_PER_MS,
-        .config_hash = hash_config(own),
+        .config_hash = hash_config(),
         .interval_us = own->health_interval_us,
         .timeout_us = own->health_timeout_us,
         .lease_us = own->lease_us,

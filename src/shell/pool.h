@@ -12,15 +12,19 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Unchanged once the threads run, but for the atomic. */
+/* Unchanged once the threads run, but for the nodes and the atomic. */
 struct pool {
     const struct config_pool *config;
     uint32_t index;
-    uint32_t node_count;
-    struct slice node_names[NODES_MAX];
+    uint32_t node_count;                /* places: NODES_MAX */
+    struct slice node_names[NODES_MAX]; /* at the start, as are these: */
+    struct slice node_addresses[NODES_MAX];
+    char addresses[NODES_MAX][VIEW_ADDRESS_BYTES_MAX + 1];
     struct view_names names;
-    struct socket_address nodes[NODES_MAX]; /* resolved at start; a changed name needs a restart */
-    char addresses[NODES_MAX][ADDRESS_TEXT_BYTES_MAX];
+    /* Who stands at each place. The configuration's are resolved at the start. The control thread
+     * alone writes one, while nobody has a link there; workers connect to it only once a topology
+     * names it, which comes behind it through their mailboxes. */
+    struct socket_address nodes[NODES_MAX];
     /* control_lease_until_us(); written by the control thread, read by workers once a turn. */
     _Atomic uint64_t lease_until_us;
 };

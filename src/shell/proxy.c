@@ -53,11 +53,9 @@ static enum status init_pool(struct pool *pool, const struct config_pool *config
 {
     pool->config = config;
     pool->index = index;
-    pool->node_count = (uint32_t)config->node_count;
-    for (uint32_t i = 0; i < pool->node_count; i++) {
+    pool->node_count = NODES_MAX;
+    for (uint32_t i = 0; i < config->node_count; i++) {
         const struct config_node *node = &config->nodes[i];
-        pool->node_names[i] = slice_of_string(node->name);
-        address_format(&node->address, pool->addresses[i]);
         struct socket_error why;
         enum status status = socket_resolve(&node->address, &pool->nodes[i], &why);
         if (status != STATUS_OK) {
@@ -65,6 +63,9 @@ static enum status init_pool(struct pool *pool, const struct config_pool *config
                            why.text);
             return status;
         }
+        socket_address_format(&pool->nodes[i], pool->addresses[i]);
+        pool->node_names[i] = slice_of_string(node->name);
+        pool->node_addresses[i] = slice_of_string(pool->addresses[i]);
     }
     pool->names = (struct view_names){
         .pool = slice_of_string(config->name),

@@ -41,7 +41,7 @@ static enum status resolve_unix(const struct address *address, struct socket_add
     return STATUS_OK;
 }
 
-enum status socket_resolve(const struct address *address, struct socket_address *out,
+static enum status resolve(const struct address *address, int flags, struct socket_address *out,
                            struct socket_error *error)
 {
     *out = (struct socket_address){.length = 0};
@@ -50,7 +50,7 @@ enum status socket_resolve(const struct address *address, struct socket_address 
     }
     char port[8];
     (void)snprintf(port, sizeof(port), "%u", (unsigned)address->port);
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | flags};
     struct addrinfo *found = NULL;
     int failure = getaddrinfo(address->host, port, &hints, &found);
     if (failure != 0) {
@@ -71,6 +71,47 @@ enum status socket_resolve(const struct address *address, struct socket_address 
     out->length = chosen->ai_addrlen;
     freeaddrinfo(found);
     return STATUS_OK;
+}
+
+enum status socket_resolve(const struct address *address, struct socket_address *out,
+                           struct socket_error *error)
+{
+    return resolve(address, 0, out, error);
+}
+
+void socket_address_format(const struct socket_address *address,
+                           char out[VIEW_ADDRESS_BYTES_MAX + 1])
+{
+    const size_t bytes = VIEW_ADDRESS_BYTES_MAX + 1;
+    char host[NI_MAXHOST];
+    char port[NI_MAXSERV];
+    if (address->storage.ss_family == AF_UNIX) {
+        const struct sockaddr_un *un = (const struct sockaddr_un *)&address->storage;
+        (void)snprintf(out, bytes, "unix:%.*s", (int)sizeof(un->sun_path), un->sun_path);
+        return;
+    }
+    if (getnameinfo((const struct sockaddr *)&address->storage, address->length, host, sizeof(host),
+                    port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+        (void)snprintf(out, bytes, "none");
+        return;
+    }
+    const bool is_v6 = address->storage.ss_family == AF_INET6;
+    (void)snprintf(out, bytes, "%s%.100s%s:%.5s", is_v6 ? "[" : "", host, is_v6 ? "]" : "", port);
+}
+
+bool socket_address_parse(struct slice text, struct socket_address *out)
+{
+    char copy[VIEW_ADDRESS_BYTES_MAX + 1];
+    struct address address;
+    struct socket_error error;
+    *out = (struct socket_address){.length = 0};
+    if (text.len >= sizeof(copy)) {
+        return false;
+    }
+    memcpy(copy, text.ptr, text.len);
+    copy[text.len] = '\0';
+    return address_parse(copy, 0, &address) == NULL &&
+           resolve(&address, AI_NUMERICHOST, out, &error) == STATUS_OK;
 }
 
 static int open_bound(const struct socket_address *to, int is_shared)

@@ -9,6 +9,7 @@
 #include "everwarm/config/address.h"
 #include "everwarm/core/wire.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -38,6 +39,12 @@ struct socket_error {
  */
 MUST_CHECK enum status socket_resolve(const struct address *address, struct socket_address *out,
                                       struct socket_error *error);
+
+/* Write ADDRESS as views name it: "10.0.0.1:11211", "[::1]:11211", "unix:/path". */
+void socket_address_format(const struct socket_address *address,
+                           char out[VIEW_ADDRESS_BYTES_MAX + 1]);
+/* Read what socket_address_format writes, and ask no resolver. False: it is something else. */
+bool socket_address_parse(struct slice text, struct socket_address *out);
 
 /*
  * Open COUNT listening sockets on one address; TCP ones share it by SO_REUSEPORT. Port 0 becomes a

@@ -339,7 +339,7 @@ static void follow(struct task *task, const struct control_snapshot *control, ui
         follow_verify(task, control, now_us);
         return;
     }
-    if (task->node >= control->node_count) {
+    if (task->node >= control->node_count || (control->members & node_set_of(task->node)) == 0) {
         task_move(task, TASK_STATE_FAILED, now_us);
         set_text(task, "the node was removed");
         return;
@@ -363,7 +363,8 @@ void task_table_follow(struct task_table *table, uint32_t pool,
         }
     }
     for (uint32_t node = 0; node < control->node_count; node++) {
-        if (control->nodes[node].data == NODE_DATA_FILLING) {
+        if ((control->members & node_set_of(node)) != 0 &&
+            control->nodes[node].data == NODE_DATA_FILLING) {
             struct task task = {.kind = TASK_FILL,
                                 .pool = pool,
                                 .node = node,

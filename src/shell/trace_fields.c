@@ -64,8 +64,8 @@ size_t trace_fields(const struct config_pool *config, const struct trace_event *
     size_t count = 0;
     if (config != NULL) {
         out[count++] = (struct log_field)LOG_TEXT("pool", config->name);
-        if (event->node < config->node_count) {
-            out[count++] = (struct log_field)LOG_TEXT("node", config->nodes[event->node].name);
+        if (event->name[0] != '\0') {
+            out[count++] = (struct log_field)LOG_TEXT("node", event->name);
         }
     }
     if (event->proxy != TRACE_NO_PROXY) {

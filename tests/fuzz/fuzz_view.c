@@ -28,14 +28,14 @@ static void expect_written(const struct mc_writer *w, struct slice text)
 static void try_view(struct slice text)
 {
     static struct view view;
-    if (view_parse(text, &names, &view)) {
+    if (view_parse(text, &view)) {
         char again[VIEW_BYTES_MAX];
         struct mc_writer w = mc_writer_of(again, sizeof(again));
-        view_emit(&view, &names, &w);
+        view_emit(&view, &w);
         expect_written(&w, text);
         static struct topology topology;
         view_topology(&view, &topology);
-        PROMISE(topology.node_count == NODES && topology.complete >> NODES == 0);
+        PROMISE(topology.complete >> (topology.node_count - 1) <= 1);
     }
 }
 

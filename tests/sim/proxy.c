@@ -50,6 +50,7 @@ void proxy_init(struct world *world, uint32_t proxy)
     p->run++;
     struct control_options control = {
         .names = world->names,
+        .addresses = world->node_names,
         .worker_count = world->options.workers,
         .nonce = 1 + prng_next(&world->prng) / 2,
         .config_hash = 42,
@@ -245,6 +246,8 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
         proxy_tell_workers(
             world, proxy, &(struct message){.type = DATAPLANE_ADOPT, .topology = action->topology});
         return;
+    case CONTROL_ACTION_PLACE:
+        UNREACHABLE(); /* no node is added here */
     case CONTROL_ACTION_FLUSHED:
         proxy_post(world, proxy, action->worker,
                    &(struct message){.type = DATAPLANE_FLUSHED, .ticket = action->ticket});

@@ -235,7 +235,7 @@ struct world {
     struct key keys[WORLD_KEYS_MAX];
     struct history history;
     struct view_names names;
-    struct slice node_names[WORLD_NODES_MAX];
+    struct slice node_names[WORLD_NODES_MAX]; /* and addresses */
     /* The seed's character. */
     bool is_wild;      /* several things fail at once: errors and losses are excused */
     uint64_t delay_us; /* typical, of a packet */

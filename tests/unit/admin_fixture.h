@@ -175,7 +175,7 @@ void proxy_snapshot_destroy(struct proxy_snapshot **snapshot)
     *snapshot = NULL;
 }
 
-bool control_port_find_node(const struct control_port *in, const char *name, uint32_t *pool,
+bool control_port_find_node(struct control_port *in, const char *name, uint32_t *pool,
                             uint32_t *node)
 {
     *pool = 0;
@@ -340,6 +340,7 @@ static inline void make_starting(void)
     pool->config = &config.pools[0];
     pool->node_count = NODES;
     pool->control.node_count = NODES;
+    pool->control.members = node_set_all(NODES);
     pool->control.proxy_id = VIEW_NO_PROXY;
     for (size_t i = 0; i < NODES; i++) {
         pool->nodes[i] = (struct proxy_node){
@@ -356,7 +357,7 @@ static inline void make_running(void)
     port.snapshot->state = PROXY_RUNNING;
     pool->is_readable = true;
     pool->nodes[0].zone = "z1";
-    pool->nodes[0].address = "127.0.0.1:11212";
+    pool->nodes[0].address[strlen("127.0.0.1:1121")] = '2';
     pool->control.state = CONTROL_SERVING;
     pool->control.epoch = 17;
     struct control_node_snapshot *a = &pool->control.nodes[0];

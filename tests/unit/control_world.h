@@ -23,9 +23,10 @@
 
 enum {
     PROXIES = 8,
-    NODES = 3,
+    NODES = 4,
+    PLACES = 6, /* of nodes, in a world that has spare ones */
     WORKERS = 2,
-    WIRES = CONTROL_WIRE_COUNT(NODES),
+    WIRES = CONTROL_WIRE_COUNT(PLACES),
     HOP_US = 100, /* one way between a proxy and a node */
     WORKER_US = 30,
     WALL_S = 1700000000,
@@ -53,12 +54,14 @@ struct conn {
 
 struct proxy {
     struct control *control;
-    void *memory;
+    char *memory;
+    size_t memory_bytes;
     bool is_alive;
     bool is_paused;
     struct conn conns[WIRES];
-    struct bytes backlog;    /* struct queue_event: what came while it was paused */
-    struct topology adopted; /* the latest */
+    uint32_t node_at[PLACES]; /* which node stands where */
+    struct bytes backlog;     /* struct queue_event: what came while it was paused */
+    struct topology adopted;  /* the latest */
     bool has_adopted;
     uint64_t deadline_us;
     bool is_draining_slowly; /* DRAINED is not reported */
@@ -72,7 +75,8 @@ struct proxy {
 static struct world {
     uint64_t now_us;
     uint32_t proxies;
-    uint32_t nodes;
+    uint32_t nodes;   /* of the configuration */
+    uint32_t spare;   /* nodes beside them, and there are PLACES places */
     uint32_t workers; /* of each proxy */
     struct proxy proxy[PROXIES];
     struct model model[NODES];
@@ -89,7 +93,30 @@ static struct world {
     bool knows_tokens; /* nodes started from now on */
 } world;
 
-static const struct slice node_names[] = {SLICE_INIT("a"), SLICE_INIT("b"), SLICE_INIT("c")};
+static const struct slice node_names[PLACES] = {SLICE_INIT("a"), SLICE_INIT("b"), SLICE_INIT("c"),
+                                                SLICE_INIT("d"), SLICE_INIT(""),  SLICE_INIT("")};
+/* The number of the node. */
+static const struct slice node_addresses[PLACES] = {SLICE_INIT("0"), SLICE_INIT("1"),
+                                                    SLICE_INIT("2"), SLICE_INIT("3")};
+static struct slice names_of_pool[PLACES];
+
+static inline uint32_t places(void)
+{
+    return world.spare > 0 ? (uint32_t)PLACES : world.nodes;
+}
+
+/* The fill lies in the memory of its proxy, and so tells which it is. */
+static inline uint32_t node_of(const struct fill *fill, uint32_t place)
+{
+    for (uint32_t p = 0; p < PROXIES; p++) {
+        const struct proxy *proxy = &world.proxy[p];
+        const char *at = (const char *)fill;
+        if (proxy->is_alive && at >= proxy->memory && at < proxy->memory + proxy->memory_bytes) {
+            return proxy->node_at[place];
+        }
+    }
+    ck_abort_msg("a fill without a proxy");
+}
 
 void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us)
 {
@@ -97,10 +124,10 @@ void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us
     ck_assert_uint_eq(plan->topology->leaders & node_set_of(plan->target), 0);
     ck_assert_uint_ne(plan->topology->chained & node_set_of(plan->target), 0);
     *fill = (struct fill){.state = FILL_COPYING, .plan = *plan, .done_us = now_us + world.fill_us};
-    struct store *store = &world.model[plan->target].store;
+    struct store *store = &world.model[node_of(fill, plan->target)].store;
     store_flush(store, 0);
     fill->identity =
-        (struct identity){.pid = world.model[plan->target].pid,
+        (struct identity){.pid = world.model[node_of(fill, plan->target)].pid,
                           .started_s = (uint64_t)(store->wall_s - (store_now(store) - 60)),
                           .flushes = store->flushes};
 }
@@ -110,7 +137,7 @@ void fill_tick(struct fill *fill, uint64_t now_us)
     if (fill->state != FILL_COPYING) {
         return;
     }
-    if (!world.is_node_alive[fill->plan.target] || world.is_fill_failing) {
+    if (!world.is_node_alive[node_of(fill, fill->plan.target)] || world.is_fill_failing) {
         fill->state = FILL_FAILED;
     } else if (now_us >= fill->done_us) {
         fill->state = FILL_DONE;
@@ -193,8 +220,12 @@ static inline void node_thaw(uint32_t node)
 
 static inline struct control_options options_of(uint32_t p)
 {
+    for (uint32_t node = 0; node < PLACES; node++) {
+        names_of_pool[node] = node < world.nodes ? node_names[node] : SLICE("");
+    }
     return (struct control_options){
-        .names = {.pool = SLICE("pool"), .node_count = world.nodes, .nodes = node_names},
+        .names = {.pool = SLICE("pool"), .node_count = places(), .nodes = names_of_pool},
+        .addresses = node_addresses,
         .worker_count = world.workers,
         .nonce = 1000 + p,
         .wall_ms = WALL_S * UINT64_C(1000),
@@ -206,7 +237,7 @@ static inline struct control_options options_of(uint32_t p)
         .hold_down_max_us = 60000000,
         .fall = 3,
         .rise = 2,
-        .verify = {.node_count = world.nodes},
+        .verify = {.node_count = places()},
     };
 }
 
@@ -214,7 +245,11 @@ static inline void proxy_start_with(uint32_t p, const struct control_options *op
 {
     struct proxy *proxy = &world.proxy[p];
     *proxy = (struct proxy){.is_alive = true};
+    for (uint32_t node = 0; node < PLACES; node++) {
+        proxy->node_at[node] = node;
+    }
     size_t bytes = control_bytes(options);
+    proxy->memory_bytes = bytes;
     proxy->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
     memset(proxy->memory, 0, bytes);
     proxy->control = control_init(proxy->memory, options, world.now_us);
@@ -258,7 +293,7 @@ static inline void world_end(void)
             proxy_kill(p);
         }
     }
-    for (uint32_t node = 0; node < world.nodes; node++) {
+    for (uint32_t node = 0; node < NODES; node++) {
         if (world.is_node_alive[node]) {
             ck_assert_msg(world.model[node].is_understanding, "%s", world.model[node].puzzle);
             model_free(&world.model[node]);
@@ -275,7 +310,8 @@ static inline void take_wire(uint32_t p, const struct wire_action *action)
     switch (action->type) {
     case WIRE_CONNECT:
         ck_assert(!conn->is_used);
-        *conn = (struct conn){.is_used = true, .number = ++world.conns, .node = action->node};
+        *conn = (struct conn){
+            .is_used = true, .number = ++world.conns, .node = proxy->node_at[action->node]};
         put(EVENT_OPEN, p, action->wire, conn->number, 2 * HOP_US);
         break;
     case WIRE_WRITE: {
@@ -305,6 +341,10 @@ static inline void take_action(uint32_t p, const struct control_action *action)
 {
     struct proxy *proxy = &world.proxy[p];
     switch (action->type) {
+    case CONTROL_ACTION_PLACE:
+        ck_assert_uint_ge(action->address.len, 1);
+        proxy->node_at[action->node] = (uint32_t)(action->address.ptr[0] - '0') % NODES;
+        break;
     case CONTROL_ACTION_WIRE:
         take_wire(p, &action->wire);
         break;
@@ -458,11 +498,14 @@ static inline bool is_common(const struct conn *conn, uint64_t since_us)
  * promised. */
 static inline bool is_split(const struct proxy *a, const struct proxy *b)
 {
-    for (uint32_t node = 0; node < world.nodes; node++) {
-        if (world.is_node_alive[node] && !world.is_node_frozen[node] &&
-            is_common(&a->conns[node], world.node_since_us[node]) &&
-            is_common(&b->conns[node], world.node_since_us[node])) {
-            return false;
+    for (uint32_t i = 0; i < places(); i++) {
+        for (uint32_t j = 0; j < places(); j++) {
+            uint32_t node = a->conns[i].node;
+            if (node == b->conns[j].node && world.is_node_alive[node] &&
+                !world.is_node_frozen[node] && is_common(&a->conns[i], world.node_since_us[node]) &&
+                is_common(&b->conns[j], world.node_since_us[node])) {
+                return false;
+            }
         }
     }
     return true;

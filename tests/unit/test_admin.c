@@ -606,7 +606,7 @@ START_TEST(each_refusal_says_what_to_do)
                      "start 127.0.0.1:11212 again and let it fill, or repeat with ?force=true");
     json_decref(problem);
     answer_free(&answer);
-    the_pool()->node_count = 1;
+    the_pool()->control.members = 1;
     answer = ask("POST", "/v1/nodes/a/resync");
     problem = check_problem(&answer, 409, "/problems/last-copy");
     ck_assert_str_eq(text_of(problem, "detail"),

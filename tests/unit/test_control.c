@@ -537,12 +537,16 @@ START_TEST(hostile_views)
                         .proposer = 3,
                         .alone = VIEW_NO_PROXY,
                         .flush_by = VIEW_NO_PROXY,
-                        .node_count = 2,
-                        .nodes = {{NODE_DATA_OUT, NODE_ADMIN_READY, {0}, VIEW_NO_PROXY},
-                                  {NODE_DATA_OUT, NODE_ADMIN_READY, {0}, VIEW_NO_PROXY}}};
-    view_seal(&view, &options.names);
+                        .members = 3};
+    view_clear_others(&view);
+    for (uint32_t node = 0; node < 2; node++) {
+        view.nodes[node].data = NODE_DATA_OUT;
+        view.nodes[node].filler = VIEW_NO_PROXY;
+        view_name_node(&view.nodes[node], options.names.nodes[node], options.addresses[node]);
+    }
+    view_seal(&view);
     struct mc_writer w = mc_writer_of(large, sizeof large);
-    view_emit(&view, &options.names, &w);
+    view_emit(&view, &w);
     hostile(0, key, slice_of(large, w.len));
     pass(SECOND);
     ck_assert_uint_eq(see(0)->views_damaged, 4);
@@ -552,16 +556,16 @@ START_TEST(hostile_views)
     for (uint32_t node = 0; node < 2; node++) {
         struct store_item *item = store_find(&world.model[node].store, key);
         ck_assert_ptr_nonnull(item);
-        ck_assert(view_parse(slice_of(item->data, item->len), &options.names, &view));
+        ck_assert(view_parse(slice_of(item->data, item->len), &view));
         ck_assert_uint_eq(view.epoch, 1);
     }
     /* A well-formed one is believed; all out: nothing is left, the pool begins anew. */
     view.epoch = 9;
     view.nodes[0].data = NODE_DATA_OUT;
     view.nodes[1].data = NODE_DATA_OUT;
-    view_seal(&view, &options.names);
+    view_seal(&view);
     w = mc_writer_of(large, sizeof large);
-    view_emit(&view, &options.names, &w);
+    view_emit(&view, &w);
     hostile(0, key, slice_of(large, w.len));
     WAIT(see(0)->epoch >= 9 && is_one_view(1, 3), 10 * SECOND);
     hostile(0, SLICE("_everwarm:1:pool:hb:7"), SLICE("nonsense"));
@@ -578,15 +582,14 @@ static void raise_epoch(uint32_t node)
 {
     static const struct slice key = SLICE_INIT("_everwarm:1:pool:view");
     char text[VIEW_BYTES_MAX];
-    struct control_options options = options_of(0);
     struct store_item *item = store_find(&world.model[node].store, key);
     ck_assert_ptr_nonnull(item);
     struct view view;
-    ck_assert(view_parse(slice_of(item->data, item->len), &options.names, &view));
+    ck_assert(view_parse(slice_of(item->data, item->len), &view));
     view.epoch++;
-    view_seal(&view, &options.names);
+    view_seal(&view);
     struct mc_writer w = mc_writer_of(text, sizeof text);
-    view_emit(&view, &options.names, &w);
+    view_emit(&view, &w);
     hostile(node, key, slice_of(text, w.len));
 }
 

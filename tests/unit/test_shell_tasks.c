@@ -17,6 +17,7 @@ static void set_up(void)
     event_ring_init(&ring);
     memset(&control, 0, sizeof(control));
     control.node_count = 2;
+    control.members = 3;
     for (size_t i = 0; i < 2; i++) {
         control.nodes[i].data = NODE_DATA_COMPLETE;
         control.nodes[i].data_since_us = 5;
@@ -118,7 +119,7 @@ START_TEST(a_check_counts_from_when_it_was_asked_for)
     control.nodes[1].is_check_ok = true;
     ck_assert_int_eq(look(good, 116).state, TASK_STATE_DONE);
     const uint64_t gone = add(TASK_CHECK, 1, 200);
-    control.node_count = 1;
+    control.members = 1;
     ck_assert_int_eq(look(gone, 201).state, TASK_STATE_FAILED);
 }
 END_TEST

@@ -28,6 +28,8 @@ enum {
     NODE_NAME_BYTES_MAX = 64,
     /* host:port or unix:/path; sun_path holds 108. */
     NODE_ADDRESS_BYTES_MAX = 256,
+    /* The same once it is resolved, as views name it: [v6%scope]:port, or unix: and sun_path. */
+    VIEW_ADDRESS_BYTES_MAX = 128,
     POOL_NAME_BYTES_MAX = 64,
     POOLS_MAX = 16,
 
@@ -35,9 +37,9 @@ enum {
     PROXIES_MAX = 256,
     /* Effective ancestors that a view names (replication.md section 4). */
     VIEW_ANCESTORS_MAX = 64,
-    /* A view of NODES_MAX nodes with the longest names, each byte of them written as %XX, ancestors
-     * and head is below 12 KiB; what is larger was not written by us. */
-    VIEW_BYTES_MAX = 16384,
+    /* A view of NODES_MAX nodes with the longest names and addresses, each byte of them written as
+     * %XX, ancestors and head is below 24 KiB; what is larger was not written by us. */
+    VIEW_BYTES_MAX = 24576,
     /* The same of a heartbeat that names all nodes as given up: below 7 KiB. */
     HEARTBEAT_BYTES_MAX = 8192,
 

@@ -21,13 +21,17 @@
 #include <stdint.h>
 
 struct control_options {
-    struct view_names names; /* borrowed for the life of the control */
-    uint32_t worker_count;   /* dataplanes of this proxy, 1..WORKERS_MAX */
-    uint64_t nonce;          /* random, not 0: tells this run of this proxy from all others */
-    uint64_t config_hash;    /* of the pool's configuration, as all proxies must have it */
-    uint64_t wall_ms;        /* since 1970, at control_init's now_us; never asked for again */
-    uint64_t interval_us;    /* of rounds */
-    uint64_t timeout_us;     /* of one round's answers; at most half the interval */
+    /* Places for nodes, and those that the configuration names, which stand there at the start.
+     * Once there is a view, its nodes count. Borrowed for the call, but for the pool's name. */
+    struct view_names names;
+    const struct slice
+        *addresses;        /* of these nodes, resolved, for the view; borrowed for the call */
+    uint32_t worker_count; /* dataplanes of this proxy, 1..WORKERS_MAX */
+    uint64_t nonce;        /* random, not 0: tells this run of this proxy from all others */
+    uint64_t config_hash;  /* of the pool's configuration, as all proxies must have it */
+    uint64_t wall_ms;      /* since 1970, at control_init's now_us; never asked for again */
+    uint64_t interval_us;  /* of rounds */
+    uint64_t timeout_us;   /* of one round's answers; at most half the interval */
     uint64_t lease_us;
     uint64_t request_timeout_us;
     uint64_t hold_down_max_us;
@@ -74,6 +78,8 @@ enum control_command_type {
     CONTROL_COMMAND_DRAIN,
     CONTROL_COMMAND_MAINT,
     CONTROL_COMMAND_RESYNC, /* throw the node's data away and fill it again */
+    CONTROL_COMMAND_ADD, /* name, address: take a node in, or move it there; it is filled first */
+    CONTROL_COMMAND_REMOVE,
     /* Compare copies: node, or VERIFY_ALL_NODES; is_mending. Done when it is taken on; how it goes
      * is in the snapshot, by its tag. */
     CONTROL_COMMAND_VERIFY,
@@ -83,10 +89,14 @@ enum control_command_type {
 struct control_command {
     enum control_command_type type;
     uint64_t ticket; /* of the asker; comes back in the action DONE */
-    uint32_t node;
-    bool is_forced;  /* even if no readable copy is left */
+    uint32_t node;   /* not of ADD */
+    bool is_forced;  /* even if no readable copy is left; ADD: whatever the node holds, or is not */
     bool is_mending; /* VERIFY */
     uint64_t tag;    /* VERIFY: the asker's, shown with what became of it */
+    uint8_t name_bytes; /* ADD; at least 1 */
+    uint8_t address_bytes;
+    char name[NODE_NAME_BYTES_MAX];
+    char address[VIEW_ADDRESS_BYTES_MAX]; /* resolved: all proxies go by it */
 };
 
 enum control_result {
@@ -96,10 +106,17 @@ enum control_result {
     CONTROL_RESULT_TIMEOUT,   /* proposed, but not in effect within the request timeout */
     CONTROL_RESULT_STARTING,  /* no view yet */
     CONTROL_RESULT_BUSY,      /* another verify that was asked for is under way */
+    CONTROL_RESULT_FULL,      /* ADD: no place is free */
+    CONTROL_RESULT_TAKEN,     /* ADD: another node has that address */
+    CONTROL_RESULT_FOREIGN,   /* ADD: the node holds the view of another pool */
+    CONTROL_RESULT_SILENT,    /* ADD: the node does not answer */
+    CONTROL_RESULT_LONE,      /* a pool of one node has no view: it takes a restart */
+    CONTROL_RESULT_LAST_TWO,  /* REMOVE: a pool that has a view keeps two nodes */
 };
 
 enum control_action_type {
     CONTROL_ACTION_WIRE,    /* wire */
+    CONTROL_ACTION_PLACE,   /* node, name, address: who stands there from now on; no link is open */
     CONTROL_ACTION_HOLD,    /* topology: the next one; every dataplane is to drain and report */
     CONTROL_ACTION_ADOPT,   /* topology: every dataplane is to act on it and report */
     CONTROL_ACTION_FLUSHED, /* ticket, worker: the flush has happened on all nodes in the view */
@@ -113,6 +130,9 @@ struct control_action {
     const struct topology *topology; /* valid until all dataplanes have adopted a later one */
     uint64_t ticket;
     uint32_t worker;
+    uint32_t node;
+    struct slice name; /* these two are valid until the next call */
+    struct slice address;
     enum control_result result;
     struct trace_event trace;
 };
@@ -162,6 +182,10 @@ uint64_t control_lease_until_us(const struct control *control);
 /* --- What is seen from outside --- */
 
 struct control_node_snapshot {
+    bool is_member; /* if not: all else is void */
+    bool is_told;   /* its address is the view's, not the configuration's */
+    char name[NODE_NAME_BYTES_MAX + 1];
+    char address[VIEW_ADDRESS_BYTES_MAX + 1];
     enum node_admin admin;
     enum node_oper oper;
     enum node_data data;
@@ -266,9 +290,12 @@ struct control_snapshot {
     struct control_verify_snapshot verify;       /* the latest, of any sort */
     struct control_verify_snapshot verify_asked; /* the last one that was asked for and is over */
     uint64_t views_damaged;
+    uint64_t views_foreign;  /* of other pools, found on our nodes */
     uint64_t clocks_refused; /* ceilings of tokens that no clock can have promised */
     uint64_t leases_lapsed;
-    uint32_t node_count;
+    uint32_t node_count; /* places */
+    node_set
+        members; /* where nodes stand: of the view in effect, or at first the configuration's */
     struct control_node_snapshot nodes[NODES_MAX];
 };
 

@@ -46,7 +46,7 @@ static inline bool identity_is_same_process(const struct identity *a, const stru
     return a->pid == b->pid && a->started_s == b->started_s;
 }
 
-/* A set of a pool's nodes: bit i is node i of the configuration. */
+/* A set of a pool's nodes: bit i is the node at place i, where it stays as long as it is used. */
 typedef uint32_t node_set;
 
 static inline node_set node_set_of(uint32_t node)
@@ -72,23 +72,25 @@ static inline node_set node_set_all(uint32_t count)
 }
 
 struct topology {
-    uint64_t serial;    /* of this process: grows with each topology published */
-    uint64_t epoch;     /* of the view; 0 before the first */
-    uint64_t view_hash; /* of the view */
-    uint32_t node_count;
-    node_set complete; /* serve reads, if also in leaders; take every write */
-    node_set leaders;  /* complete and not drained; if none is, all complete */
-    node_set chained;  /* filling or warming: writes after all complete ones acknowledged */
-    bool is_lone;      /* a pool of one node: complete with whatever identity it has */
-    bool is_holding;   /* a flush is due in this view: nothing begins */
-    bool is_read_only; /* another proxy is alone in this view: no write begins */
-    bool is_young;     /* first-start trust or a lost last copy: a miss asks the next replica */
-    bool is_settling;  /* copies are compared after writes; not while one worker writes alone */
-    bool has_tokens;   /* writes give all copies the same CAS (core/token.h) */
-    uint16_t proxy_id; /* ours, for tokens */
-    uint64_t token_base_ms;              /* with our monotonic time, the time of tokens */
-    uint64_t node_seed[NODES_MAX];       /* hash of the node's name: the same in every proxy */
-    struct identity identity[NODES_MAX]; /* of complete nodes */
+    uint64_t serial;     /* of this process: grows with each topology published */
+    uint64_t epoch;      /* of the view; 0 before the first */
+    uint64_t view_hash;  /* of the view */
+    uint32_t node_count; /* places, used or not: above the last node in the view */
+    node_set complete;   /* serve reads, if also in leaders; take every write */
+    node_set leaders;    /* complete and not drained; if none is, all complete */
+    node_set chained;    /* filling or warming: writes after all complete ones acknowledged */
+    bool is_lone;        /* a pool of one node: complete with whatever identity it has */
+    bool is_holding;     /* a flush is due in this view: nothing begins */
+    bool is_read_only;   /* another proxy is alone in this view: no write begins */
+    bool is_young;       /* first-start trust or a lost last copy: a miss asks the next replica */
+    bool is_settling;    /* copies are compared after writes; not while one worker writes alone */
+    bool has_tokens;     /* writes give all copies the same CAS (core/token.h) */
+    uint16_t proxy_id;   /* ours, for tokens */
+    uint64_t token_base_ms;        /* with our monotonic time, the time of tokens */
+    uint64_t node_seed[NODES_MAX]; /* hash of the node's name: the same in every proxy */
+    char name[NODES_MAX][NODE_NAME_BYTES_MAX]; /* of nodes in the view */
+    uint8_t name_bytes[NODES_MAX];             /* 0: the view names no node here */
+    struct identity identity[NODES_MAX];       /* of complete nodes */
 };
 
 /* Hash of a key, the same in all proxies and releases (XXH3, 64 bits, seed 0). */

@@ -6,6 +6,7 @@
 #ifndef EVERWARM_CORE_TRACE_H
 #define EVERWARM_CORE_TRACE_H
 
+#include "everwarm/base/limits.h"
 #include "everwarm/base/slice.h"
 
 #include <stdint.h>
@@ -20,6 +21,10 @@
     X(VIEW_PROPOSED, "view-proposed", INFO)    /* a: epoch, detail: why */                         \
     X(VIEW_EFFECTIVE, "view-effective", INFO)  /* a: epoch, b: microseconds it took */             \
     X(VIEW_DAMAGED, "view-damaged", WARNING)   /* node that held it */                             \
+    X(VIEW_FOREIGN, "view-foreign", ERR)       /* node that held the view of another pool */       \
+    X(NODE_ADDED, "node-added", NOTICE)        /* node, detail: its address */                     \
+    X(NODE_REMOVED, "node-removed", NOTICE)    /* node, detail: its address */                     \
+    X(NODE_UNKNOWN, "node-unknown", WARNING)   /* node of the configuration that is in no view */  \
     X(PROXY_ID, "proxy-id", INFO)              /* proxy: the id that is ours now */                \
     X(PROXY_SEEN, "proxy-seen", INFO)          /* proxy */                                         \
     X(PROXY_GONE, "proxy-gone", WARNING)       /* proxy, detail: lease or farewell */              \
@@ -53,12 +58,13 @@ enum { TRACE_NO_NODE = 0xffffffff, TRACE_NO_PROXY = 0xffffffff, TRACE_DETAIL_BYT
 
 struct trace_event {
     enum trace_type type;
-    uint32_t node;  /* index, or TRACE_NO_NODE */
+    uint32_t node;  /* where it stands, or TRACE_NO_NODE */
     uint32_t proxy; /* id, or TRACE_NO_PROXY */
     uint64_t at_us; /* monotonic */
     uint64_t a;
     uint64_t b;
-    char detail[TRACE_DETAIL_BYTES]; /* text, ends with a zero */
+    char detail[TRACE_DETAIL_BYTES];    /* text, ends with a zero */
+    char name[NODE_NAME_BYTES_MAX + 1]; /* of the node; "" if there is none */
 };
 
 /* "node-up" */

@@ -47,11 +47,12 @@ const char *proxy_state_word(enum proxy_state state);
 enum { PORT_CLOSES_MAX = 5 };
 const char *control_port_close_word(size_t reason);
 
-/* One node of one pool. */
+/* What stands at one place of one pool: a node, if it is among control.members. */
 struct proxy_node {
-    const char *name;
-    const char *address; /* as configured, with the port */
-    const char *zone;    /* "" when none */
+    const char *name; /* in this snapshot's control */
+    char
+        address[ADDRESS_TEXT_BYTES_MAX]; /* as configured, with the port; or as the view names it */
+    const char *zone;                    /* "" when none */
     uint32_t weight;
     uint64_t went_up; /* transitions of oper, since the start */
     uint64_t went_down;
@@ -61,8 +62,8 @@ struct proxy_node {
 struct proxy_pool {
     const char *name;
     const struct config_pool *config;
-    uint32_t node_count;
-    bool is_readable; /* serves, and a complete node is up */
+    uint32_t node_count; /* places */
+    bool is_readable;    /* serves, and a complete node is up */
     struct proxy_node nodes[NODES_MAX];
     struct control_snapshot control;
     struct dataplane_stats traffic;    /* of all workers together; is_open: any worker's */
@@ -119,18 +120,31 @@ void proxy_snapshot_destroy(struct proxy_snapshot **snapshot);
 bool control_port_is_ready(struct control_port *port);
 
 /* Pool and node indices for a node's name; false: no such node. */
-bool control_port_find_node(const struct control_port *port, const char *name, uint32_t *pool,
+bool control_port_find_node(struct control_port *port, const char *name, uint32_t *pool,
                             uint32_t *node);
 
 struct control_port_request {
     uint32_t pool;
-    uint32_t node;
+    uint32_t node; /* not of ADD */
     enum control_command_type type;
-    bool is_forced;  /* even if no readable copy is left */
+    bool is_forced;  /* even if no readable copy is left; or whatever is there */
     bool is_mending; /* VERIFY; its node may be VERIFY_ALL_NODES */
     uint64_t tag;    /* VERIFY: shown with it in the snapshot */
+    /* ADD; the address as control_port_resolve gives it. */
+    char name[NODE_NAME_BYTES_MAX + 1];
+    char address[VIEW_ADDRESS_BYTES_MAX + 1];
     uint32_t timeout_ms;
 };
+
+/*
+ * Resolve a node's ADDRESS to what all proxies of its pool are to go by; blocks for as long as the
+ * resolver does.
+ *
+ * Errors  STATUS_NOT_FOUND: WRONG says what.
+ */
+MUST_CHECK enum status control_port_resolve(const struct address *address,
+                                            char out[VIEW_ADDRESS_BYTES_MAX + 1], char *wrong,
+                                            size_t wrong_bytes);
 
 /*
  * Ask control, and wait for its answer.
