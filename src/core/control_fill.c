@@ -48,11 +48,10 @@ const char *control_fill_trigger_word(enum control_fill_trigger trigger)
 static void add_work(const struct control *control, struct control_snapshot *counts)
 {
     const struct fill_progress progress = fill_progress(control->fill, control->now_us);
-    const uint64_t others = progress.items_copied + progress.items_gone + progress.items_skipped;
     counts->fill_items.copied += progress.items_copied;
     counts->fill_items.gone += progress.items_gone;
     counts->fill_items.skipped += progress.items_skipped;
-    counts->fill_items.equal += progress.items_done - others;
+    counts->fill_items.equal += progress.items_equal;
     counts->fill_bytes_copied += progress.bytes_done;
 }
 
@@ -103,16 +102,25 @@ static void failed(struct control *control, const char *why)
     control->fill_retry_us = control->now_us + control->fill_pause_us;
 }
 
+static bool is_diff(const struct control *control, uint32_t node)
+{
+    const struct topology *topology =
+        &control->topologies[control->effective_serial % CONTROL_TOPOLOGIES_MAX];
+    return topology->has_tokens && topology->leaders != 0 &&
+           (control->fill_by_flush & node_set_of(node)) == 0;
+}
+
 /*
- * A fill begins by emptying its target, heartbeats too. While others may still be waiting for a
- * dead proxy's lease to end, that would make them wait for one more: a heartbeat that vanished must
- * stay away as long as one that stands still.
+ * A fill that is no diff begins by emptying its target, heartbeats too. While others may still be
+ * waiting for a dead proxy's lease to end, that would make them wait for one more: a heartbeat that
+ * vanished must stay away as long as one that stands still.
  */
 static bool may_start(const struct control *control, uint32_t node)
 {
     bool is_mourning =
         control->buried_us != 0 && control->now_us < control->buried_us + control->options.lease_us;
-    return !is_mourning && control_probe_is_heard(control, node);
+    return (!is_mourning || is_diff(control, node)) && fill_given_up(control->fill) == 0 &&
+           control_probe_is_heard(control, node);
 }
 
 static void start(struct control *control, uint32_t node)
@@ -130,9 +138,16 @@ static void start(struct control *control, uint32_t node)
     control->fill_started_us = control->now_us;
     control->fill_tick_us = control->now_us + CONTROL_FILL_TICK_US;
     drive_move(control, FILL_DRIVE_RUNNING);
-    struct fill_plan plan = {.target = node, .topology = &control->fill_topology};
+    struct fill_plan plan = {
+        .target = node,
+        .topology = &control->fill_topology,
+        .is_diff = is_diff(control, node),
+    };
+    for (uint32_t i = 0; i < control->node_count; i++) {
+        plan.clock_s[i] = control->probes[i].clock_s;
+    }
     fill_start(control->fill, &plan, control->now_us);
-    control_tell(control, TRACE_FILL_STARTED, node, "");
+    control_tell(control, TRACE_FILL_STARTED, node, plan.is_diff ? "compares" : "from empty");
 }
 
 static void start_one(struct control *control)
@@ -148,6 +163,9 @@ static void start_one(struct control *control)
 static void on_progress(struct control *control)
 {
     if (fill_state(control->fill) == FILL_FAILED) {
+        if (fill_wants_flush(control->fill)) {
+            control->fill_by_flush |= node_set_of(control->fill_node);
+        }
         failed(control, fill_failure(control->fill));
     } else if (fill_state(control->fill) == FILL_DONE) {
         drive_move(control, FILL_DRIVE_CHECKING);
@@ -178,6 +196,7 @@ static void entered(struct control *control)
     counts->fill_last_items = progress.items_done;
     counts->fill_last_us = control->now_us - control->fill_started_us;
     control->fill_pause_us = 0;
+    control->fill_by_flush &= ~node_set_of(control->fill_node);
     struct trace_event event = control_event(control, TRACE_FILL_DONE);
     event.node = control->fill_node;
     event.a = progress.items_done;
@@ -188,11 +207,10 @@ static void entered(struct control *control)
 
 void control_fill_event(struct control *control, const struct wire_event *event)
 {
-    if (control->drive != FILL_DRIVE_RUNNING) {
-        return;
-    }
     fill_step(control->fill, event, control->now_us);
-    on_progress(control);
+    if (control->drive == FILL_DRIVE_RUNNING) {
+        on_progress(control);
+    }
 }
 
 void control_fill_step(struct control *control)

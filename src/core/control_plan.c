@@ -152,14 +152,12 @@ static bool find_rescue(const struct control *control, const struct plan *plan, 
     return is_found;
 }
 
-/* Its fill began from nothing and is under way here: all that it holds is right. */
+/* Its fill began from nothing and is under way here: all that it holds is right. A diff with old
+ * data is not: what is to be deleted may still be there. */
 static bool is_sound(const struct control *control, uint32_t node)
 {
-    if (control->drive != FILL_DRIVE_RUNNING || control->fill_node != node) {
-        return false;
-    }
-    enum fill_state state = fill_state(control->fill);
-    return state == FILL_DUMPING || state == FILL_COPYING || state == FILL_CHECKING;
+    return control->drive == FILL_DRIVE_RUNNING && control->fill_node == node &&
+           fill_is_from_empty(control->fill);
 }
 
 /* A node of FILLING that goes on without its donor. Its filler alone knows what is on it, so as

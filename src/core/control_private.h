@@ -563,6 +563,7 @@ struct control {
     struct fill *fill;
     enum fill_drive drive;
     uint32_t fill_node;
+    node_set fill_by_flush;        /* no diff is to be had from these */
     struct topology fill_topology; /* what it was started with */
     uint64_t fill_started_us;
     uint64_t fill_checked_us;

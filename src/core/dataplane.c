@@ -28,6 +28,7 @@ enum {
     /* The longest line, and behind it room for a multiget's part (session.c, deal_keys). */
     SCRATCH_BYTES = SCRATCH_INPUT_BYTES + (1 << 20),
     LAYOUT_ALIGN = 4096,
+    TICK_US = 20000, /* while something is under way */
 };
 
 static size_t aligned(size_t bytes)
@@ -204,14 +205,14 @@ uint64_t dataplane_next_deadline_us(const struct dataplane *dp)
     bool is_starved = dataplane_client_room(dp) == 0;
     if (is_cut_off || is_starved || !settle_is_idle(dp) || dp->pending > 0 ||
         !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
-        deadline_us = dp->now_us + 20 * 1000;
+        deadline_us = dp->now_us + TICK_US;
     }
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
         const struct link *link = &dp->links[node];
         bool is_busy = link->head != NULL || link->state == LINK_CONNECTING ||
                        (link->state == LINK_CLOSED && link->is_wanted) || link->is_unproven;
         if (is_busy) {
-            deadline_us = dp->now_us + 20 * 1000;
+            deadline_us = dp->now_us + TICK_US;
         }
     }
     return deadline_us;

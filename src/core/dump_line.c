@@ -20,11 +20,15 @@ enum dump_line dump_line_read(struct slice line, struct mc_dump_item *out)
     if (slice_is_equal(line, SLICE("OK"))) {
         return DUMP_LINE_PASS;
     }
+    if (slice_has_prefix(line, SLICE("CLIENT_ERROR"))) {
+        return DUMP_LINE_REFUSED;
+    }
     if (!slice_has_prefix(line, SLICE("key=")) || !mc_dump_parse(line, out) ||
         out->key_bytes == 0) {
         return DUMP_LINE_AGAIN;
     }
     struct slice key = slice_of(out->key, out->key_bytes);
-    bool is_ours = slice_has_prefix(key, reserved_prefix);
-    return is_ours || !is_text_key(key) ? DUMP_LINE_PASS : DUMP_LINE_ITEM;
+    return slice_has_prefix(key, reserved_prefix) ? DUMP_LINE_PASS
+           : is_text_key(key)                     ? DUMP_LINE_ITEM
+                                                  : DUMP_LINE_HIDDEN;
 }

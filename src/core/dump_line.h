@@ -19,10 +19,12 @@ enum {
 };
 
 enum dump_line {
-    DUMP_LINE_ITEM,  /* of a client's key that a text command can carry; *out is filled */
-    DUMP_LINE_PASS,  /* nothing to look at */
-    DUMP_LINE_END,   /* the dump was whole */
-    DUMP_LINE_AGAIN, /* it comes to nothing: BUSY, ERROR locked, nonsense */
+    DUMP_LINE_ITEM,    /* of a client's key that a text command can carry; *out is filled */
+    DUMP_LINE_HIDDEN,  /* of a client's key that no text command can carry */
+    DUMP_LINE_PASS,    /* nothing to look at */
+    DUMP_LINE_END,     /* the dump was whole */
+    DUMP_LINE_AGAIN,   /* it comes to nothing: BUSY, ERROR locked, nonsense */
+    DUMP_LINE_REFUSED, /* likewise, and asking again is of no use (option -X) */
 };
 
 enum dump_line dump_line_read(struct slice line, struct mc_dump_item *out);

@@ -6,17 +6,20 @@
  *   CONNECTING   target: stats           who it is
  *   FLUSHING     target: flush_all       nothing old is left; then its clock must move on by two
  *                                        seconds, for a flush also kills what is stored right after
- *                                        (and where there are tokens, by one before)
- *   DUMPING      donor, DUMP: metadump   the keys of one class that this donor leads   <--+
- *   COPYING      donor, target           each of them                                     | more
+ *                                        (and where there are tokens, by one before); not in a diff
+ *   DUMPING      DUMP: metadump          the keys of one class that this donor leads,  <--+
+ *                                        in a diff first of the target, then the donor    |
+ *   COPYING      donor, target           each of them that may differ                     | more
  *                                        further classes, further donors  ----------------+
  *   CHECKING     target: stats           still the same run, flushed by nobody since
  *   DONE
  *
- * I1. Nothing is copied before the target was flushed by this very fill, so whatever it holds was
- *     stored by a chained write or by us.
+ * I1. What the target holds was stored by a chained write or by us, or its dump showed it, or it is
+ *     to be shown by the dump of a later pass. Without tokens nothing is copied before the target
+ *     was flushed by this very fill, so there only the first two are.
  * I2. A doubtful reply, a lost connection or silence on TARGET or DONOR ends the fill: all wires
  *     are closed, nothing is guessed, and control begins another. Only a dump is tried again.
+ *     TARGET is read to its end first when writes are under way on it: they may still happen.
  * I3. Replies are matched to commands by their order alone.
  * I4. Bytes of a value under way lie at the end of the target's ring and are not sent before the
  *     last one has come.
@@ -69,6 +72,7 @@ static void check_options(const struct fill_options *options)
 {
     REQUIRE(options->window >= 1 && options->window <= FILL_WINDOW_MAX);
     REQUIRE(options->list_bytes >= FILL_LIST_BYTES_MIN);
+    REQUIRE(options->table_bytes >= DUMP_TABLE_BYTES_MIN);
     REQUIRE(options->item_bytes_max <= STREAM_VALUE_BYTES_MAX);
     REQUIRE(options->timeout_us > 0);
 }
@@ -78,7 +82,7 @@ size_t fill_bytes(const struct fill_options *options)
     check_options(options);
     return aligned(sizeof(struct fill)) + aligned(fill_copy_bytes(options)) +
            target_ring_bytes(options) + donor_ring_bytes(options) + FILL_DUMP_RING_BYTES +
-           aligned(options->list_bytes);
+           aligned(options->list_bytes) + aligned(options->table_bytes);
 }
 
 struct fill *fill_init(void *memory, const struct fill_options *options)
@@ -100,6 +104,8 @@ struct fill *fill_init(void *memory, const struct fill_options *options)
         rest += rings[wire];
     }
     fill_list_init(&fill->list, rest, options->list_bytes);
+    rest += aligned(options->list_bytes);
+    dump_table_init(&fill->table, rest, options->table_bytes & ~(uint32_t)(FILL_ALIGN - 1));
     return fill;
 }
 
@@ -115,7 +121,7 @@ void fill_move(struct fill *fill, enum fill_state state)
 #define TO(name) (1u << FILL_##name)
     static const uint32_t moves[] = {
         [FILL_IDLE] = TO(CONNECTING),
-        [FILL_CONNECTING] = TO(FLUSHING) | TO(IDLE) | TO(FAILED),
+        [FILL_CONNECTING] = TO(FLUSHING) | TO(DUMPING) | TO(IDLE) | TO(FAILED),
         [FILL_FLUSHING] = TO(DUMPING) | TO(CHECKING) | TO(IDLE) | TO(FAILED),
         [FILL_DUMPING] = TO(COPYING) | TO(IDLE) | TO(FAILED),
         [FILL_COPYING] = TO(DUMPING) | TO(CHECKING) | TO(IDLE) | TO(FAILED),
@@ -130,9 +136,9 @@ void fill_move(struct fill *fill, enum fill_state state)
 
 static void close_all(struct fill *fill)
 {
-    for (uint32_t wire = 0; wire < FILL_WIRE_COUNT; wire++) {
-        fill_wire_close(fill, wire);
-    }
+    fill_wire_give_up(fill);
+    fill_wire_close(fill, FILL_WIRE_DONOR);
+    fill_wire_close(fill, FILL_WIRE_DUMP);
 }
 
 void fill_fail(struct fill *fill, enum fill_wire wire, struct slice text)
@@ -269,6 +275,9 @@ static void take_stats(struct fill *fill)
                    : identity_is_known(&fill->before) &&
                          !identity_is_same_process(&stats->identity, &fill->before)) {
         fill_fail(fill, FILL_WIRE_TARGET, SLICE("flushed or restarted during the fill"));
+    } else if (fill->state == FILL_CONNECTING && fill->plan.is_diff) {
+        fill->identity = stats->identity;
+        next_donor(fill);
     } else if (fill->state == FILL_CONNECTING) {
         fill->before = stats->identity;
         fill->flushed_s = stats->time_s;
@@ -304,12 +313,15 @@ void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us
     REQUIRE(!is_running(fill->state));
     REQUIRE(plan->target < plan->topology->node_count);
     REQUIRE((plan->topology->leaders & node_set_of(plan->target)) == 0);
+    REQUIRE(!plan->is_diff || (plan->topology->has_tokens && plan->topology->leaders != 0));
+    REQUIRE(fill_given_up(fill) == 0);
     fill->plan = *plan;
     fill->now_us = now_us;
     fill->failure[0] = '\0';
     fill->stats = (struct fill_stats){0};
     fill->is_flush_owed = false;
     fill->is_flushed = false;
+    fill->wants_flush = false;
     fill->before = (struct identity){0};
     fill->identity = (struct identity){0};
     fill->donors_left = plan->topology->leaders;
@@ -337,10 +349,10 @@ void fill_step(struct fill *fill, const struct wire_event *event, uint64_t now_u
 {
     REQUIRE(event->wire < FILL_WIRE_COUNT);
     fill->now_us = now_us;
+    fill_wire_take(fill, event);
     if (!is_running(fill->state)) {
         return;
     }
-    fill_wire_take(fill, event);
     pump(fill);
     fill_wire_watch(fill);
 }
@@ -419,6 +431,25 @@ const char *fill_state_word(enum fill_state state)
 const char *fill_failure(const struct fill *fill)
 {
     return fill->failure;
+}
+
+bool fill_wants_flush(const struct fill *fill)
+{
+    return fill->wants_flush;
+}
+
+bool fill_is_from_empty(const struct fill *fill)
+{
+    bool is_begun = fill->state == FILL_DUMPING || fill->state == FILL_COPYING ||
+                    fill->state == FILL_CHECKING || fill->state == FILL_DONE;
+    return is_begun && !fill->dump.has_target_items &&
+           !(fill->dump.is_first && fill->dump.is_of_target);
+}
+
+node_set fill_given_up(const struct fill *fill)
+{
+    const struct stream *s = &fill->streams[FILL_WIRE_TARGET];
+    return s->link == STREAM_ENDING ? node_set_of(s->node) : 0;
 }
 
 struct identity fill_identity(const struct fill *fill)

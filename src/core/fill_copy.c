@@ -24,8 +24,10 @@
  * The undo names the CAS of our own copy, so if W is on the target by then, W stays. "Stored
  * already" proves nothing about what is stored: it may be W's predecessor, whose successor is on
  * its way, or an item that the donor has lost; so it is compared, and what replaces it names the
- * CAS of what was compared. What the donor has not is left alone on the target: I1 of fill.c says
- * that a chained write put it there, and a chained delete will take it away.
+ * CAS of what was compared. What the donor has not, and the target's dump had not, is left alone on
+ * the target: I1 of fill.c says that a chained write put it there, and a chained delete will take
+ * it away. What the target's dump had is replaced or deleted (DROP, md k C<seen>) on the condition
+ * that it is still that: a chained write since then has another token, and stays.
  *
  * A store that the target refuses for size or memory has removed what was there, possibly a newer
  * and smaller value; so that, too, ends with CLEAR and LOOK, and starts again if the donor changed.
@@ -135,17 +137,20 @@ static uint16_t slot_index(const struct fill *fill, const struct fill_slot *slot
 static const uint16_t slot_moves[] = {
     [FILL_SLOT_FREE] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_WAIT,
     [FILL_SLOT_WAIT] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_COMPARE,
-    [FILL_SLOT_READ] =
-        1u << FILL_SLOT_STORE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_WAIT,
+    [FILL_SLOT_READ] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE |
+                       1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_DROP,
     [FILL_SLOT_STORE] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_PEEK | 1u << FILL_SLOT_WAIT |
-                        1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE,
-    [FILL_SLOT_PEEK] = 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE,
+                        1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_DROP,
+    [FILL_SLOT_PEEK] =
+        1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_DROP,
     [FILL_SLOT_COMPARE] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_CLEAR |
-                          1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE,
-    [FILL_SLOT_LOOK] =
-        1u << FILL_SLOT_FREE | 1u << FILL_SLOT_UNDO | 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR,
-    [FILL_SLOT_UNDO] = 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_CLEAR,
+                          1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_DROP,
+    [FILL_SLOT_LOOK] = 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_UNDO | 1u << FILL_SLOT_WAIT |
+                       1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_DROP,
+    [FILL_SLOT_UNDO] =
+        1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_DROP,
     [FILL_SLOT_CLEAR] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_WAIT,
+    [FILL_SLOT_DROP] = 1u << FILL_SLOT_FREE,
 };
 
 static void slot_move(struct fill_slot *slot, enum fill_slot_state to)
@@ -167,7 +172,7 @@ static void send_donor(struct fill *fill, struct fill_slot *slot, enum fill_slot
     }
 }
 
-/* PEEK, UNDO or CLEAR, as the slot's state says. */
+/* PEEK, UNDO, CLEAR or DROP, as the slot's state says. */
 static void send_target_now(struct fill *fill, uint16_t index)
 {
     struct fill_slot *slot = &fill->copy.slots[index];
@@ -180,6 +185,9 @@ static void send_target_now(struct fill *fill, uint16_t index)
     } else if (slot->state == FILL_SLOT_UNDO && RULE(UNDO_IF_OURS)) {
         mc_write(&w, SLICE(" C"));
         mc_write_u64(&w, slot->our_cas);
+    } else if (slot->state == FILL_SLOT_DROP && RULE(UNDO_IF_OURS)) {
+        mc_write(&w, SLICE(" C"));
+        mc_write_u64(&w, slot->seen_cas);
     }
     mc_write(&w, SLICE("\r\n"));
     if (fill_wire_send(fill, FILL_WIRE_TARGET, slice_of(line, w.len))) {
@@ -216,6 +224,7 @@ static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome 
         progress->bytes_done += slot->donor.value_bytes;
         break;
     case FILL_OUTCOME_EQUAL:
+        progress->items_equal++;
         break;
     case FILL_OUTCOME_GONE:
         progress->items_gone++;
@@ -228,6 +237,17 @@ static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome 
     slot_move(slot, FILL_SLOT_FREE);
     fill->copy.busy--;
     queue_put(&fill->copy.free, slot_index(fill, slot));
+}
+
+/* Nothing is to be on the target but what chained writes store; what its dump showed may be. */
+static void leave(struct fill *fill, struct fill_slot *slot, enum fill_outcome outcome)
+{
+    if (slot->seen_cas == 0) {
+        finish(fill, slot, outcome);
+        return;
+    }
+    slot->outcome = outcome;
+    send_target(fill, slot, FILL_SLOT_DROP);
 }
 
 static void wait(struct fill *fill, struct fill_slot *slot, enum fill_slot_state reread)
@@ -244,7 +264,7 @@ static void restart(struct fill *fill, struct fill_slot *slot)
     slot->our_cas = 0;
     slot->tries++;
     if (slot->tries == FILL_TRIES_MAX) {
-        finish(fill, slot, FILL_OUTCOME_SKIPPED);
+        leave(fill, slot, FILL_OUTCOME_SKIPPED);
         return;
     }
     wait(fill, slot, FILL_SLOT_READ);
@@ -298,8 +318,10 @@ static bool pump_list(struct fill *fill)
     }
     struct fill_slot *slot = &copy->slots[queue_head(&copy->free)];
     uint64_t most = fill->options.item_bytes_max;
+    const struct dump_entry *seen = fill_dump_seen(fill, next.key);
     *slot = (struct fill_slot){
         .key = next.key,
+        .seen_cas = seen != NULL ? seen->first.cas : 0,
         .size_bytes = next.size_bytes < most ? next.size_bytes : most,
     };
     if (!read_slot(fill, slot, FILL_SLOT_READ)) {
@@ -364,6 +386,9 @@ static void place_head(struct fill *fill, const struct fill_slot *slot, int64_t 
     if (slot->state == FILL_SLOT_COMPARE) {
         mc_write(&w, SLICE(" C"));
         mc_write_u64(&w, slot->target.cas);
+    } else if (slot->seen_cas != 0 && slot->tries == 0) {
+        mc_write(&w, SLICE(" C"));
+        mc_write_u64(&w, slot->seen_cas);
     } else {
         mc_write(&w, SLICE(" ME"));
     }
@@ -440,12 +465,19 @@ static void drop_value(struct fill *fill, struct fill_slot *slot)
     if (slot->donor.is_marked) {
         clear(fill, slot, FILL_OUTCOME_GONE);
     } else if (item_is_expired(&slot->donor)) {
-        finish(fill, slot, FILL_OUTCOME_GONE);
+        leave(fill, slot, FILL_OUTCOME_GONE);
     } else if (slot->donor.value_bytes > fill->options.item_bytes_max) {
         clear(fill, slot, FILL_OUTCOME_SKIPPED);
     } else {
         restart(fill, slot); /* it has grown, and the slot knows its new size */
     }
+}
+
+/* A copy carries the token of what it is a copy of, if that has one. */
+static bool is_version_equal(const struct fill *fill, const struct fill_slot *slot)
+{
+    return !fill->plan.topology->has_tokens || !token_is(slot->donor.cas) ||
+           slot->donor.cas == slot->target.cas;
 }
 
 static void end_placed(struct fill *fill, struct fill_slot *slot)
@@ -456,7 +488,7 @@ static void end_placed(struct fill *fill, struct fill_slot *slot)
     }
     if (slot->state == FILL_SLOT_COMPARE) {
         slot->donor.hash = hash_placed(fill, slot->donor.value_bytes);
-        if (item_is_copy_equal(&slot->donor, &slot->target)) {
+        if (item_is_copy_equal(&slot->donor, &slot->target) && is_version_equal(fill, slot)) {
             take_back(fill);
             slot->outcome = FILL_OUTCOME_EQUAL;
             send_donor(fill, slot, FILL_SLOT_LOOK);
@@ -544,7 +576,7 @@ static void read_answered(struct fill *fill, struct fill_slot *slot, const struc
     (void)queue_take(&fill->copy.at_donor);
     recharge(fill, slot, slot->key.len);
     if (reply->kind == MC_REPLY_EN) {
-        finish(fill, slot, FILL_OUTCOME_GONE);
+        leave(fill, slot, FILL_OUTCOME_GONE);
     } else if (reply->kind == MC_REPLY_SERVER_ERROR) {
         restart(fill, slot);
     } else {
@@ -599,9 +631,11 @@ static void peeked(struct fill *fill, struct fill_slot *slot, const struct mc_re
 static void deleted(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
     bool is_over = reply->kind == MC_REPLY_HD || reply->kind == MC_REPLY_NF ||
-                   (reply->kind == MC_REPLY_EX && slot->state == FILL_SLOT_UNDO);
+                   (reply->kind == MC_REPLY_EX && slot->state != FILL_SLOT_CLEAR);
     if (!is_over) {
         fill_wire_fail(fill, FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
+    } else if (slot->state == FILL_SLOT_DROP) {
+        finish(fill, slot, slot->outcome);
     } else if (slot->state == FILL_SLOT_CLEAR) {
         send_donor(fill, slot, FILL_SLOT_LOOK);
     } else {

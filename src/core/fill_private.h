@@ -10,6 +10,7 @@
 #include "everwarm/core/fill.h"
 #include "everwarm/mc/reply.h"
 
+#include "dump_table.h"
 #include "item.h"
 #include "key_class.h"
 #include "pace.h"
@@ -78,6 +79,7 @@ enum fill_slot_state {
     FILL_SLOT_LOOK,    /* donor: has it changed since we read it? */
     FILL_SLOT_UNDO,    /* target: delete our copy, only if it is still ours */
     FILL_SLOT_CLEAR,   /* target: delete whatever is there */
+    FILL_SLOT_DROP,    /* target: delete what its dump showed, if it is still that */
 };
 
 enum fill_outcome {
@@ -92,6 +94,7 @@ struct fill_slot {
     struct item donor;
     struct item target;
     uint64_t our_cas;    /* of our copy on the target; 0: there is none */
+    uint64_t seen_cas;   /* of what the target's dump showed; 0: nothing */
     uint64_t size_bytes; /* of the value, at most item_bytes_max: room to reserve */
     uint64_t charged;    /* of the rate limit, for the read under way */
     uint64_t sent_us;    /* when the read was sent */
@@ -99,7 +102,7 @@ struct fill_slot {
     uint8_t tries;
     enum fill_slot_state state;
     enum fill_slot_state reread; /* WAIT: READ or COMPARE */
-    enum fill_outcome outcome;   /* CLEAR, LOOK: what it is when nothing has changed */
+    enum fill_outcome outcome;   /* CLEAR, LOOK, DROP: what it is when nothing has changed */
 };
 
 /* Slots in order; each is in one queue at most once. */
@@ -114,7 +117,7 @@ struct fill_copy {
     struct fill_queue free;
     struct fill_queue waiting;   /* WAIT */
     struct fill_queue at_donor;  /* READ, COMPARE, LOOK: in the order of the answers owed */
-    struct fill_queue at_target; /* STORE, PEEK, UNDO, CLEAR: likewise */
+    struct fill_queue at_target; /* STORE, PEEK, UNDO, CLEAR, DROP: likewise */
     struct fill_queue held;      /* want to send to the target after the value under way */
     uint64_t reserved;           /* of the target's ring, by all slots */
     uint32_t busy;               /* slots not free */
@@ -144,10 +147,13 @@ bool fill_copy_is_owed(const struct fill *fill, enum fill_wire wire);
 struct fill_dump {
     uint32_t tries;
     uint64_t retry_us;           /* when to dump again; 0: a dump is under way */
+    bool is_of_target;           /* a diff: what the target holds comes first */
+    bool has_target_items;       /* it held something when the fill began */
     bool is_counting;            /* the first dump of this donor */
     bool is_first;               /* the first dump of this fill: counts for all donors */
     uint64_t led[NODES_MAX];     /* keys that each donor leads, from dumps ended */
     uint64_t led_now[NODES_MAX]; /* in the dump under way */
+    uint64_t extra;              /* keys that the target has and its leaders have not */
 };
 
 /* The first dump of a donor begins. */
@@ -156,6 +162,8 @@ void fill_dump_start(struct fill *fill);
 void fill_dump_next(struct fill *fill);
 /* One line, without its end. */
 void fill_dump_line(struct fill *fill, struct slice line);
+/* What the target's dump of this pass showed of a key; NULL: nothing. */
+const struct dump_entry *fill_dump_seen(const struct fill *fill, struct slice key);
 /* The dump came to nothing: again later, or the fill fails. */
 void fill_dump_retry(struct fill *fill);
 void fill_dump_tick(struct fill *fill);
@@ -184,8 +192,9 @@ struct fill {
     struct fill_stats stats;
     bool is_flush_owed;
     bool is_flushed;          /* the flush has been sent */
+    bool wants_flush;         /* the next fill must be one that flushes */
     struct identity before;   /* the flush */
-    struct identity identity; /* after it */
+    struct identity identity; /* after it; of a diff, at its beginning */
     uint64_t flushed_s;       /* the target's time before, then after the flush */
     uint64_t target_time_s;   /* the target's time at... */
     uint64_t target_time_us;  /* ...this of ours */
@@ -193,6 +202,7 @@ struct fill {
     node_set donors_left;
     uint32_t donor;
     struct fill_list list;
+    struct dump_table table; /* a diff: what the target holds of the list's class */
     struct fill_dump dump;
     struct fill_copy copy;
     struct fill_progress progress;
@@ -212,6 +222,8 @@ void fill_dump_is_done(struct fill *fill);
 
 void fill_wire_connect(struct fill *fill, enum fill_wire wire, uint32_t node);
 void fill_wire_close(struct fill *fill, enum fill_wire wire);
+/* Close TARGET; behind writes that are under way, when they are through. */
+void fill_wire_give_up(struct fill *fill);
 /* Queue bytes; the fill fails when there is no room, which only answers before their time cause. */
 bool fill_wire_send(struct fill *fill, enum fill_wire wire, struct slice bytes);
 /* fill_fail with the words for END. */

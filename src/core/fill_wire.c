@@ -27,6 +27,22 @@ void fill_wire_close(struct fill *fill, enum fill_wire wire)
     stream_close(&fill->streams[wire]);
 }
 
+void fill_wire_give_up(struct fill *fill)
+{
+    struct stream *s = &fill->streams[FILL_WIRE_TARGET];
+    if (s->link == STREAM_ENDING) {
+        return;
+    }
+    if (s->link != STREAM_OPEN ||
+        !(fill->is_flush_owed || fill_copy_is_owed(fill, FILL_WIRE_TARGET))) {
+        stream_close(s);
+        return;
+    }
+    s->hidden = 0;
+    byte_ring_clear(&s->out); /* half a command is none */
+    stream_finish(s);
+}
+
 bool fill_wire_send(struct fill *fill, enum fill_wire wire, struct slice bytes)
 {
     if (!stream_send(&fill->streams[wire], bytes)) {
@@ -39,7 +55,7 @@ bool fill_wire_send(struct fill *fill, enum fill_wire wire, struct slice bytes)
 static bool is_owed(const struct fill *fill, enum fill_wire wire)
 {
     const struct stream *s = &fill->streams[wire];
-    if (s->link == STREAM_CLOSED) {
+    if (s->link == STREAM_CLOSED || s->link == STREAM_ENDING) {
         return false;
     }
     return s->link != STREAM_OPEN || wire == FILL_WIRE_DUMP ||
@@ -105,8 +121,13 @@ static void feed(struct fill *fill, enum fill_wire wire, struct slice bytes)
 void fill_wire_take(struct fill *fill, const struct wire_event *event)
 {
     struct stream *s = &fill->streams[event->wire];
+    if (s->link == STREAM_ENDING) {
+        s->link = event->type == WIRE_CLOSED ? STREAM_CLOSED : STREAM_ENDING;
+        s->wants_finish = s->wants_finish && event->type != WIRE_CLOSED;
+        return;
+    }
     if (s->link != STREAM_CONNECTING && s->link != STREAM_OPEN) {
-        return; /* of a connection that we have given up */
+        return; /* of a connection that was closed */
     }
     s->heard_us = fill->now_us;
     switch (event->type) {

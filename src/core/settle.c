@@ -157,13 +157,21 @@ void settle_note(struct txn *txn, uint32_t node, uint64_t cas)
     }
 }
 
+static void look_again(struct dataplane *dp, struct settle_entry *entry)
+{
+    entry->due_us = dp->now_us + dp->options.request_timeout_us;
+    list_append(&dp->settle->again, &entry->due);
+}
+
 void settle_give_up(struct dataplane *dp, struct settle_entry *entry)
 {
     entry->seen = 0;
     entry->tries = 0;
     if (!txn_invalidate(dp, slice_of(entry->key, entry->key_bytes), entry->is_base64,
                         entry->key_hash)) {
-        settle_put_back(dp, entry, SETTLE_AGAIN);
+        if (entry->writes == 0) {
+            look_again(dp, entry); /* otherwise the last of them puts it back */
+        }
     } else if (entry->writes == 0) {
         settle_forget(dp, entry); /* the delete waits, and will bring its own */
     }
@@ -186,8 +194,7 @@ void settle_put_back(struct dataplane *dp, struct settle_entry *entry, enum sett
         list_append(&settle->fresh, &entry->due);
         return;
     case SETTLE_AGAIN:
-        entry->due_us = dp->now_us + dp->options.request_timeout_us;
-        list_append(&settle->again, &entry->due);
+        look_again(dp, entry);
         return;
     case SETTLE_PARKED:
         if (settle->parked_count == SETTLE_PARKED_MAX) {

@@ -268,14 +268,14 @@ static void differ(struct dataplane *dp, struct settle_check *check, node_set wr
     bool is_second = entry->seen == pair;
     entry->seen = pair;
     entry->tries++;
+    bool is_mendable = (wrong & dp->topology->complete) != 0;
+    bool is_busy = dp->next != NULL || dp->is_lapsed || entry->writes > 0 || inflight_is_full(dp);
     if (entry->tries > SETTLE_TRIES_MAX) {
         end_in_doubt(dp, check);
-    } else if (!is_second) {
+    } else if (!is_second || (is_mendable && is_busy)) {
         end(dp, check, SETTLE_AGAIN);
-    } else if ((wrong & dp->topology->complete) == 0) {
+    } else if (!is_mendable) {
         end(dp, check, SETTLE_PARKED); /* only the filler copies to a node that is being filled */
-    } else if (dp->next != NULL || dp->is_lapsed || entry->writes > 0 || inflight_is_full(dp)) {
-        end(dp, check, SETTLE_AGAIN);
     } else {
         dp->stats.divergences++;
         repair(dp, check, wrong & dp->topology->complete);

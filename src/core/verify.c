@@ -53,14 +53,14 @@ static uint32_t node_ring_bytes(const struct verify_options *options)
 
 static uint32_t mend_ring_bytes(const struct verify_options *options)
 {
-    return ring_bytes(options->item_bytes_max + 2 * VERIFY_LINE_BYTES);
+    return ring_bytes(options->item_bytes_max + (uint64_t)2 * VERIFY_LINE_BYTES);
 }
 
 static void check_options(const struct verify_options *options)
 {
     REQUIRE(options->node_count >= 1 && options->node_count <= NODES_MAX);
     REQUIRE(options->window >= 1 && options->window <= VERIFY_WINDOW_MAX);
-    REQUIRE(options->table_bytes >= VERIFY_TABLE_BYTES_MIN);
+    REQUIRE(options->table_bytes >= DUMP_TABLE_BYTES_MIN);
     REQUIRE(options->item_bytes_max <= STREAM_VALUE_BYTES_MAX / 2);
     REQUIRE(options->timeout_us > 0 && options->settle_us > 0);
 }
@@ -90,7 +90,7 @@ struct verify *verify_init(void *memory, const struct verify_options *options)
         stream_init(&verify->streams[wire], rest, bytes);
         rest += bytes;
     }
-    verify_table_init(&verify->table, rest, options->table_bytes & ~(uint32_t)(VERIFY_ALIGN - 1));
+    dump_table_init(&verify->table, rest, options->table_bytes & ~(uint32_t)(VERIFY_ALIGN - 1));
     return verify;
 }
 
@@ -190,7 +190,7 @@ static void begin_dump(struct verify *verify)
 
 static void begin_pass(struct verify *verify)
 {
-    verify_table_clear(&verify->table);
+    dump_table_clear(&verify->table);
     verify->dumps_left = verify->nodes;
     verify->dump_node = node_set_first(verify->nodes);
     verify->dump_tries = 0;
@@ -235,36 +235,28 @@ static void dump_is_whole(struct verify *verify)
     }
 }
 
-/* On our clock, as items that are read have it. */
-static struct item item_of_dump(const struct verify *verify, const struct mc_dump_item *dumped)
-{
-    int64_t clock_s = verify->plan.clock_s[verify->dump_node];
-    return (struct item){
-        .cas = dumped->cas,
-        .expiry_ms = dumped->exptime_s == -1 ? INT64_MAX : (dumped->exptime_s - clock_s) * 1000,
-    };
-}
-
 static void take_dump_line(struct verify *verify, struct slice line)
 {
     struct mc_dump_item dumped;
     switch (dump_line_read(line, &dumped)) {
     case DUMP_LINE_ITEM: {
-        struct item item = item_of_dump(verify, &dumped);
+        struct item item = dump_table_item(&dumped, verify->plan.clock_s[verify->dump_node]);
         verify->dump_keys++;
-        if (!verify_table_add(&verify->table, slice_of(dumped.key, dumped.key_bytes),
-                              verify->dump_node, &item, dumped.size_bytes)) {
+        if (!dump_table_add(&verify->table, slice_of(dumped.key, dumped.key_bytes),
+                            verify->dump_node, &item, dumped.size_bytes)) {
             verify_fail(verify, VERIFY_WIRE_DUMP(verify->options.node_count),
                         SLICE("too many keys for the table"));
         }
         break;
     }
+    case DUMP_LINE_HIDDEN:
     case DUMP_LINE_PASS:
         break;
     case DUMP_LINE_END:
         dump_is_whole(verify);
         break;
     case DUMP_LINE_AGAIN:
+    case DUMP_LINE_REFUSED:
         retry_dump(verify);
         break;
     }

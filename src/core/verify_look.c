@@ -174,9 +174,9 @@ static void ask(struct verify *verify, struct verify_slot *slot)
 
 static bool take_entry(struct verify *verify)
 {
-    struct verify_entry *entry;
+    struct dump_entry *entry;
     do {
-        entry = verify_table_next(&verify->table);
+        entry = dump_table_next(&verify->table);
         if (entry == NULL) {
             return false;
         }

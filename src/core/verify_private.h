@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the parts of the verify share: verify.c (states, dumps, interface), verify_table.c (the keys
- * of one pass), verify_look.c (one key's copies compared), verify_mend.c (one copy mended).
+ * What the parts of the verify share: verify.c (states, dumps, interface), verify_look.c (one key's
+ * copies compared), verify_mend.c (one copy mended).
  */
 #ifndef EVERWARM_CORE_VERIFY_PRIVATE_H
 #define EVERWARM_CORE_VERIFY_PRIVATE_H
 
 #include "everwarm/core/verify.h"
 
-#include "item.h"
-#include "key_class.h"
+#include "dump_table.h"
 #include "pace.h"
 #include "stream.h"
 
@@ -25,45 +24,8 @@ enum {
     VERIFY_MENDS_MAX = 8,
     /* As FILL_LINE_BYTES. */
     VERIFY_LINE_BYTES = 384,
-    VERIFY_TABLE_BYTES_MIN = 8192,
     VERIFY_FAILURE_BYTES = 128,
 };
-
-/* --- verify_table.c: the keys of one pass --- */
-
-/* What the nodes' dumps say of a key. */
-struct verify_entry {
-    uint64_t hash;
-    struct item first;   /* CAS and expiry, of the first dump that had it */
-    node_set seen;       /* nodes that have it */
-    node_set differs;    /* of them: with another CAS or expiry than the first */
-    uint32_t size_bytes; /* the largest, as memcached counts; cut to 32 bits */
-    uint32_t key_bytes;
-    char key[];
-};
-
-/*
- * Entries lie one after the other in the caller's memory, those of one class of keys, and stay
- * there until the table is cleared; an index of their places, by hash, lies behind them.
- */
-struct verify_table {
-    char *memory;
-    uint32_t capacity;
-    uint32_t used;
-    uint32_t next; /* where the walk goes on */
-    uint32_t count;
-    uint32_t *index; /* 0: free; otherwise one more than the place in units of 8 bytes */
-    uint32_t index_slots;
-    struct key_class of;
-};
-
-void verify_table_init(struct verify_table *table, void *memory, uint32_t bytes);
-void verify_table_clear(struct verify_table *table);
-/* NODE's dump has the key; false: KEY_CLASSES_MAX classes are not enough. */
-bool verify_table_add(struct verify_table *table, struct slice key, uint32_t node,
-                      const struct item *item, uint64_t size_bytes);
-/* The next entry, once all are in; NULL at the end. */
-struct verify_entry *verify_table_next(struct verify_table *table);
 
 /* --- verify_look.c: one key --- */
 
@@ -75,7 +37,7 @@ enum verify_slot_state {
 };
 
 struct verify_slot {
-    struct verify_entry *entry;
+    struct dump_entry *entry;
     enum verify_slot_state state;
     uint32_t leader;
     uint32_t looks;
@@ -178,7 +140,7 @@ struct verify {
     uint32_t dump_tries;
     uint64_t dump_retry_us; /* when to dump again; 0: a dump is under way */
     uint64_t dump_keys;     /* in the dump under way */
-    struct verify_table table;
+    struct dump_table table;
 
     struct pace pace;
     struct verify_slot *slots;

@@ -268,12 +268,11 @@ static enum mc_parse parse_set(struct slice key, struct slice rest, uint64_t ite
         return request_bad(out, meta.error);
     }
     bool is_appended = out->command == MC_APPEND || out->command == MC_PREPEND;
-    if (out->command == MC_ADD) {
-        out->has_cas = false; /* there is no item to have one */
+    if (out->command == MC_ADD || (is_appended && out->cas == 0)) {
+        out->has_cas =
+            false; /* there is no item to have one; and memcached takes 0 for none here */
     } else if (out->has_cas && !is_appended) {
         out->command = MC_CAS;
-    } else if (is_appended && out->cas == 0) {
-        out->has_cas = false; /* memcached takes 0 for none here */
     }
     out->is_vivify = out->is_vivify && is_appended;
     out->is_mark = out->is_mark && out->command == MC_CAS;

@@ -31,8 +31,8 @@ enum {
     WIRES_MAX = CONTROL_WIRE_COUNT(NODES_MAX),
     /* Keys of one pass of a fill: half a million of usual length; reserved, touched on demand. */
     FILL_LIST_BYTES = 32 << 20,
-    /* Keys of one pass of a verify: some three hundred thousand of usual length. */
-    VERIFY_TABLE_BYTES = 32 << 20,
+    /* What dumps say of the keys of one pass, of a verify or a diff: of some 300,000 keys. */
+    DUMP_TABLE_BYTES = 32 << 20,
     /* A wire of either may be silent for as many request timeouts: no client waits for it. */
     FILL_TIMEOUT_FACTOR = 4,
 };
@@ -375,6 +375,7 @@ static enum status init_control(struct control_pool *pool)
                 .rate_bytes = own->fill_rate_bytes,
                 .window = own->fill_window_count,
                 .list_bytes = FILL_LIST_BYTES,
+                .table_bytes = DUMP_TABLE_BYTES,
                 .timeout_us = FILL_TIMEOUT_FACTOR * own->request_timeout_us,
             },
         .verify =
@@ -382,7 +383,7 @@ static enum status init_control(struct control_pool *pool)
                 .node_count = pool->shared->node_count,
                 .item_bytes_max = config->item_bytes,
                 .window = own->fill_window_count,
-                .table_bytes = VERIFY_TABLE_BYTES,
+                .table_bytes = DUMP_TABLE_BYTES,
                 .timeout_us = FILL_TIMEOUT_FACTOR * own->request_timeout_us,
                 .settle_us = own->request_timeout_us,
             },

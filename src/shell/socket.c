@@ -365,7 +365,7 @@ void socket_drop_unsent(int fd)
 
 int socket_accept(int fd, struct socket_peer *peer)
 {
-    struct sockaddr_storage from;
+    struct sockaddr_storage from = {0};
     socklen_t length = sizeof(from);
     const int client = accept4(fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (client < 0) {

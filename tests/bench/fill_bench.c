@@ -288,6 +288,7 @@ int main(int argc, char **argv)
         .item_bytes_max = 1 << 20,
         .window = 256,
         .list_bytes = 16 << 20,
+        .table_bytes = 16 << 20,
         .timeout_us = 5000000,
     };
     parse(&b, &options, argc, argv);

@@ -66,6 +66,7 @@ void proxy_init(struct world *world, uint32_t proxy)
                  .rate_bytes = 0,
                  .window = 1 + (uint32_t)world_below(world, 8),
                  .list_bytes = 32768,
+                 .table_bytes = 32768,
                  .timeout_us = 1000000},
         .verify = {.node_count = world->names.node_count,
                    .item_bytes_max = PROXY_ITEM_BYTES_MAX,

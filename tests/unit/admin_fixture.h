@@ -401,6 +401,7 @@ static inline void fill_path(const char *pattern, char out[64])
                                                          : "a";
     (void)snprintf(out, 64, "%.*s%s%s", head, pattern, word,
                    hole == NULL ? "" : strchr(hole, '}') + 1);
+    ck_assert_int_eq(pthread_mutex_lock(&port.lock), 0);
     port.tasks[0] = (struct task){.id = 1,
                                   .kind = TASK_VERIFY,
                                   .node = TASK_NO_NODE,
@@ -408,6 +409,7 @@ static inline void fill_path(const char *pattern, char out[64])
                                   .left_us = UINT64_MAX};
     port.task_count = 1;
     port.is_closed = true; /* streams end at once */
+    ck_assert_int_eq(pthread_mutex_unlock(&port.lock), 0);
     if (strcmp(pattern, "/v1/route") == 0) {
         (void)snprintf(out, 64, "/v1/route?key=k");
     }

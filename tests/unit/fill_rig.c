@@ -575,7 +575,11 @@ void rig_run(struct rig *rig)
         rig_turn(rig);
     }
     for (uint32_t wire = 0; wire < rig->engine->wires; wire++) {
-        HOLDS(!rig->conns[wire].is_open && !rig->conns[wire].is_wanted);
+        const struct rig_conn *conn = &rig->conns[wire];
+        while (conn->is_finishing && conn->is_open && !rig->is_mute) {
+            rig_turn(rig);
+        }
+        HOLDS(!conn->is_wanted && (!conn->is_open || conn->is_finishing));
     }
 }
 
@@ -602,6 +606,7 @@ struct fill_options rig_options(void)
         .item_bytes_max = 1 << 20,
         .window = 64,
         .list_bytes = 1 << 20,
+        .table_bytes = 1 << 20,
         .timeout_us = 3000000,
     };
 }
@@ -761,7 +766,14 @@ void rig_destroy(struct rig *rig)
 
 void rig_start(struct rig *rig)
 {
-    struct fill_plan plan = {.target = RIG_TARGET, .topology = &rig->topology};
+    struct fill_plan plan = {
+        .target = RIG_TARGET,
+        .topology = &rig->topology,
+        .is_diff = rig->is_diff,
+    };
+    for (uint32_t node = 0; node < RIG_NODES; node++) {
+        plan.clock_s[node] = rig_time_s(rig, node) - (int64_t)(rig->now_us / 1000000);
+    }
     fill_start(rig->fill, &plan, rig->now_us);
     rig_act(rig);
 }

@@ -97,6 +97,7 @@ struct rig {
     bool is_shuffled;       /* turns in random order */
     uint64_t executed;      /* commands, on all wires */
     uint64_t copied;        /* commands, on TARGET and DONOR while copying */
+    bool is_diff;           /* the fill is to be one; topology.has_tokens */
     uint64_t tick_us;       /* so much time passes when there is nothing to do */
     uint64_t answer_us;     /* each command takes so long */
     uint32_t in_flight_max; /* reads at the donor not answered, lately */

@@ -67,6 +67,24 @@ const char *fill_failure(const struct fill *fill)
     return "target: made to fail";
 }
 
+bool fill_wants_flush(const struct fill *fill)
+{
+    (void)fill;
+    return false;
+}
+
+bool fill_is_from_empty(const struct fill *fill)
+{
+    return fill->state == FILL_DUMPING || fill->state == FILL_COPYING ||
+           fill->state == FILL_CHECKING;
+}
+
+node_set fill_given_up(const struct fill *fill)
+{
+    (void)fill;
+    return 0;
+}
+
 struct identity fill_identity(const struct fill *fill)
 {
     return fill->identity;

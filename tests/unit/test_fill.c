@@ -920,6 +920,9 @@ START_TEST(starts_again_after_a_stop)
         fill_stop(rig->fill, rig->now_us);
         rig_act(rig);
         ck_assert_int_eq(fill_state(rig->fill), FILL_IDLE);
+        while (fill_given_up(rig->fill) != 0) {
+            rig_turn(rig);
+        }
     }
     rig_start(rig);
     rig_run(rig);
@@ -1047,6 +1050,7 @@ START_TEST(works_at_its_limits)
         .item_bytes_max = 100,
         .window = _i == 0 ? 1 : FILL_WINDOW_MAX,
         .list_bytes = 4096,
+        .table_bytes = 8192,
         .timeout_us = 3000000,
     };
     struct rig *rig = loaded(&options, 2000);

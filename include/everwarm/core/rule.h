@@ -15,6 +15,7 @@
     X(EXISTS_IS_NOT_DONE, "a fill takes what is on the target already for the donor's item")       \
     X(COMPARE_EXPIRY, "a fill compares the donor's CAS without its expiry")                        \
     X(FLUSH_TARGET, "a fill begins without emptying its target")                                   \
+    X(DROP_EXTRA, "a diff leaves what the target has and its donor has not")                       \
     X(FILL_IDENTITY, "a node enters though it was restarted or flushed since the fill")            \
     X(DONORS_STAY, "a fill goes on when its donor has left the view")                              \
     X(ONE_FILLER, "each proxy fills a node that is to be filled")                                  \

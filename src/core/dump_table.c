@@ -1,40 +1,40 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The union of the nodes' dumps, of one class of keys, in bounded memory. */
-#include "verify_private.h"
+/* Dumps of several nodes side by side. Halving a class moves entries: no pointer outlives it. */
+#include "dump_table.h"
 
 #include "everwarm/base/invariant.h"
 
 enum {
-    VERIFY_ENTRY_ALIGN = 8,
+    DUMP_ENTRY_ALIGN = 8,
     /* The index gets a slot for so many bytes of entries: the shortest are 96. */
-    VERIFY_BYTES_PER_SLOT = 64,
+    DUMP_BYTES_PER_SLOT = 64,
 };
 
 static uint32_t entry_bytes(size_t key_bytes)
 {
-    size_t bytes = sizeof(struct verify_entry) + key_bytes;
-    return (uint32_t)(bytes + VERIFY_ENTRY_ALIGN - 1) & ~(uint32_t)(VERIFY_ENTRY_ALIGN - 1);
+    size_t bytes = sizeof(struct dump_entry) + key_bytes;
+    return (uint32_t)(bytes + DUMP_ENTRY_ALIGN - 1) & ~(uint32_t)(DUMP_ENTRY_ALIGN - 1);
 }
 
-void verify_table_init(struct verify_table *table, void *memory, uint32_t bytes)
+void dump_table_init(struct dump_table *table, void *memory, uint32_t bytes)
 {
     uint32_t slots = 1;
-    while ((uint64_t)slots * 2 * VERIFY_BYTES_PER_SLOT <= bytes) {
+    while ((uint64_t)slots * 2 * DUMP_BYTES_PER_SLOT <= bytes) {
         slots *= 2;
     }
     uint32_t capacity =
-        (bytes - slots * (uint32_t)sizeof(uint32_t)) & ~(uint32_t)(VERIFY_ENTRY_ALIGN - 1);
-    *table = (struct verify_table){
+        (bytes - slots * (uint32_t)sizeof(uint32_t)) & ~(uint32_t)(DUMP_ENTRY_ALIGN - 1);
+    *table = (struct dump_table){
         .memory = memory,
         .capacity = capacity,
         .index = (uint32_t *)(void *)((char *)memory + capacity),
         .index_slots = slots,
         .of = key_class_all(),
     };
-    verify_table_clear(table);
+    dump_table_clear(table);
 }
 
-void verify_table_clear(struct verify_table *table)
+void dump_table_clear(struct dump_table *table)
 {
     table->used = 0;
     table->next = 0;
@@ -42,13 +42,13 @@ void verify_table_clear(struct verify_table *table)
     memset(table->index, 0, table->index_slots * sizeof table->index[0]);
 }
 
-static struct verify_entry *entry_at(const struct verify_table *table, uint32_t place)
+static struct dump_entry *entry_at(const struct dump_table *table, uint32_t place)
 {
-    return (struct verify_entry *)(void *)(table->memory + place);
+    return (struct dump_entry *)(void *)(table->memory + place);
 }
 
 /* Where KEY stands in the index, or would. */
-static uint32_t *find(const struct verify_table *table, struct slice key, uint64_t hash)
+static uint32_t *find(const struct dump_table *table, struct slice key, uint64_t hash)
 {
     /* The lower bits are the class's. */
     for (uint64_t at = hash >> 32;; at++) {
@@ -56,7 +56,7 @@ static uint32_t *find(const struct verify_table *table, struct slice key, uint64
         if (*slot == 0) {
             return slot;
         }
-        const struct verify_entry *entry = entry_at(table, (*slot - 1) * VERIFY_ENTRY_ALIGN);
+        const struct dump_entry *entry = entry_at(table, (*slot - 1) * DUMP_ENTRY_ALIGN);
         if (entry->hash == hash && slice_is_equal(slice_of(entry->key, entry->key_bytes), key)) {
             return slot;
         }
@@ -64,21 +64,21 @@ static uint32_t *find(const struct verify_table *table, struct slice key, uint64
 }
 
 /* Keep the lower half of the class. */
-static bool halve(struct verify_table *table)
+static bool halve(struct dump_table *table)
 {
     if (!key_class_halve(&table->of)) {
         return false;
     }
     uint32_t used = table->used;
-    verify_table_clear(table);
+    dump_table_clear(table);
     for (uint32_t at = 0; at < used;) {
-        struct verify_entry *entry = entry_at(table, at);
+        struct dump_entry *entry = entry_at(table, at);
         uint32_t bytes = entry_bytes(entry->key_bytes);
         if (key_class_has(&table->of, entry->hash)) {
-            struct verify_entry *to = entry_at(table, table->used);
+            struct dump_entry *to = entry_at(table, table->used);
             memmove(to, entry, bytes);
             *find(table, slice_of(to->key, to->key_bytes), to->hash) =
-                table->used / VERIFY_ENTRY_ALIGN + 1;
+                table->used / DUMP_ENTRY_ALIGN + 1;
             table->used += bytes;
             table->count++;
         }
@@ -87,12 +87,12 @@ static bool halve(struct verify_table *table)
     return true;
 }
 
-static bool has_room(const struct verify_table *table, uint32_t bytes)
+static bool has_room(const struct dump_table *table, uint32_t bytes)
 {
     return bytes <= table->capacity - table->used && table->count < table->index_slots / 4 * 3;
 }
 
-static void note(struct verify_entry *entry, uint32_t node, const struct item *item)
+static void note(struct dump_entry *entry, uint32_t node, const struct item *item)
 {
     if (entry->first.cas != item->cas || !item_is_expiry_equal(&entry->first, item)) {
         entry->differs |= node_set_of(node);
@@ -100,8 +100,8 @@ static void note(struct verify_entry *entry, uint32_t node, const struct item *i
     entry->seen |= node_set_of(node);
 }
 
-bool verify_table_add(struct verify_table *table, struct slice key, uint32_t node,
-                      const struct item *item, uint64_t size_bytes)
+bool dump_table_add(struct dump_table *table, struct slice key, uint32_t node,
+                    const struct item *item, uint64_t size_bytes)
 {
     REQUIRE(key.len > 0 && key.len <= MC_KEY_BYTES_MAX && table->next == 0);
     uint64_t hash = topology_hash(key);
@@ -111,7 +111,7 @@ bool verify_table_add(struct verify_table *table, struct slice key, uint32_t nod
     uint32_t *slot = find(table, key, hash);
     uint32_t size = size_bytes < UINT32_MAX ? (uint32_t)size_bytes : UINT32_MAX;
     if (*slot != 0) {
-        struct verify_entry *entry = entry_at(table, (*slot - 1) * VERIFY_ENTRY_ALIGN);
+        struct dump_entry *entry = entry_at(table, (*slot - 1) * DUMP_ENTRY_ALIGN);
         entry->size_bytes = entry->size_bytes > size ? entry->size_bytes : size;
         note(entry, node, item);
         return true;
@@ -125,8 +125,8 @@ bool verify_table_add(struct verify_table *table, struct slice key, uint32_t nod
             return true;
         }
     }
-    struct verify_entry *entry = entry_at(table, table->used);
-    *entry = (struct verify_entry){
+    struct dump_entry *entry = entry_at(table, table->used);
+    *entry = (struct dump_entry){
         .hash = hash,
         .first = *item,
         .size_bytes = size,
@@ -134,18 +134,44 @@ bool verify_table_add(struct verify_table *table, struct slice key, uint32_t nod
     };
     memcpy(entry->key, key.ptr, key.len);
     note(entry, node, item);
-    *find(table, key, hash) = table->used / VERIFY_ENTRY_ALIGN + 1;
+    *find(table, key, hash) = table->used / DUMP_ENTRY_ALIGN + 1;
     table->used += bytes;
     table->count++;
     return true;
 }
 
-struct verify_entry *verify_table_next(struct verify_table *table)
+struct dump_entry *dump_table_note(struct dump_table *table, struct slice key, uint32_t node,
+                                   const struct item *item)
+{
+    const uint32_t *slot = find(table, key, topology_hash(key));
+    if (*slot == 0) {
+        return NULL;
+    }
+    struct dump_entry *entry = entry_at(table, (*slot - 1) * DUMP_ENTRY_ALIGN);
+    note(entry, node, item);
+    return entry;
+}
+
+const struct dump_entry *dump_table_find(const struct dump_table *table, struct slice key)
+{
+    const uint32_t *slot = find(table, key, topology_hash(key));
+    return *slot != 0 ? entry_at(table, (*slot - 1) * DUMP_ENTRY_ALIGN) : NULL;
+}
+
+struct item dump_table_item(const struct mc_dump_item *dumped, int64_t clock_s)
+{
+    return (struct item){
+        .cas = dumped->cas,
+        .expiry_ms = dumped->exptime_s == -1 ? INT64_MAX : (dumped->exptime_s - clock_s) * 1000,
+    };
+}
+
+struct dump_entry *dump_table_next(struct dump_table *table)
 {
     if (table->next == table->used) {
         return NULL;
     }
-    struct verify_entry *entry = entry_at(table, table->next);
+    struct dump_entry *entry = entry_at(table, table->next);
     table->next += entry_bytes(entry->key_bytes);
     return entry;
 }
