@@ -81,6 +81,45 @@ size_t chain_slices(const struct chain *chain, uint32_t from, struct slice *out,
     return count;
 }
 
+void chain_skip(struct chunk_pool *pool, struct chain *chain, uint32_t count)
+{
+    REQUIRE(count <= chain->len);
+    if (count == chain->len) {
+        chain_drop(pool, chain);
+        return;
+    }
+    while (count > 0) {
+        struct chunk *chunk = chain->head;
+        uint32_t here = chunk->used - chain->off;
+        here = here < count ? here : count;
+        chain->off += here;
+        chain->len -= here;
+        count -= here;
+        if (chain->off == chunk->used) {
+            chain->head = chunk->next;
+            chain->head->refs++; /* before its owner goes */
+            chain->off = 0;
+            chunk_drop(pool, chunk);
+        }
+    }
+}
+
+void chain_view_skip(struct chain *view, uint32_t count)
+{
+    REQUIRE(count <= view->len);
+    while (count > 0) {
+        uint32_t here = view->head->used - view->off;
+        here = here < count ? here : count;
+        view->off += here;
+        view->len -= here;
+        count -= here;
+        if (view->off == view->head->used && view->len > 0) {
+            view->head = view->head->next;
+            view->off = 0;
+        }
+    }
+}
+
 void chain_copy(const struct chain *chain, char *to)
 {
     const struct chunk *chunk = chain->head;
@@ -99,6 +138,9 @@ void chain_copy(const struct chain *chain, char *to)
 
 bool chain_append(struct chunk_pool *pool, struct chain_builder *builder, struct slice bytes)
 {
+    if (bytes.len > UINT32_MAX - builder->chain.len) {
+        return false; /* a multiget of the largest values, where the pool could hold it */
+    }
     while (bytes.len > 0) {
         struct chunk *tail = builder->tail;
         if (tail == NULL || tail->used == CHUNK_DATA_BYTES) {

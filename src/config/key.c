@@ -61,7 +61,7 @@ static const struct key KEYS[] = {
      .help = "file of hashed tokens and roles, mode 600; null: none are needed"},
     {"pools", AT_ROOT(pools), .type = KEY_TYPE_ARRAY, .min = 1, .max = POOLS_MAX,
      .help = "the pools; one alone may be written at the top level"},
-    {"limits.item", AT_ROOT(item_bytes), SIZE(KB, GB), .fallback = "1mb",
+    {"limits.item", AT_ROOT(item_bytes), SIZE(KB, 128 * MB), .fallback = "1mb",
      .help = "largest value; as memcached's -I"},
     {"limits.memory", AT_ROOT(memory_bytes), SIZE(MB, 1024 * GB), .fallback = "256mb",
      .help = "buffers of all workers; at least 4 items for each worker"},

@@ -143,7 +143,7 @@ static void close_overdue(struct dataplane *dp)
     for (uint32_t slot = 0; slot < dp->options.clients_max; slot++) {
         struct session *session = &dp->sessions[slot];
         if (session->state != SESSION_FREE && session->head != NULL &&
-            dp->now_us - session->head->started_us >= dp->options.request_timeout_us) {
+            deadline_is_over(dp, session->head)) {
             session->is_overdue = true;
             session_touch(dp, session);
         }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The dataplane's inside, shared by its files only: session.c (clients), txn.c and decide.c (one
- * command over the replicas), multiget.c, reader.c (who reads a key), link.c and link_reply.c
- * (nodes), command.c and compose.c (text for the nodes), answer.c (text for clients), deadline.c,
- * inflight.c, dataplane.c (the public face).
+ * The dataplane's inside, shared by its files only: session.c, session_output.c (clients), txn.c
+ * and decide.c (one command over the replicas), multiget.c, reader.c (who reads a key), link.c and
+ * link_reply.c (nodes), command.c and compose.c (text for the nodes), answer.c (text for clients),
+ * deadline.c, inflight.c, dataplane.c (the public face).
  *
  * The way of a request, with its two queues:
  *
@@ -101,6 +101,7 @@ struct txn {
     struct list held;        /* in dp->held while HELD or STRANDED */
     struct list writes;      /* in dp->writes from the first byte sent to the end of its work */
     uint64_t started_us;
+    uint64_t patience_us; /* by how much its size puts its deadline off */
     uint64_t key_hash;
     struct chain flags_text; /* meta: the client's flags, which its answer follows */
     struct chain command;    /* what the nodes are sent; reads of many keys: "get k1 k2 ..\r\n" */
@@ -108,7 +109,7 @@ struct txn {
     struct chain reply;      /* to the client, then reply_text */
     const char *reply_text;  /* static */
     uint32_t reply_text_bytes;
-    uint32_t reply_sent; /* bytes of text and chain written */
+    uint32_t text_sent;  /* bytes of reply_text written; what was of reply is dropped from it */
     struct leg *parts;   /* answered legs of a read of many keys, until all are in */
     node_set waiting;    /* nodes with a leg out */
     node_set acked;      /* complete and chained replicas that have it */
@@ -180,6 +181,7 @@ struct leg {
     struct txn *txn;  /* NULL: the link's own greeting */
     struct leg *next; /* in the link's queue; later in txn->parts */
     uint64_t since_us;
+    uint64_t earned_us; /* its link's, when it was queued */
     struct chain request;
     struct chain_builder reply;
     node_set tried;      /* reads: nodes that failed */
@@ -242,10 +244,12 @@ struct link {
     struct link *touched_next;
     struct leg *head;
     struct leg *tail;
-    struct leg *unsent;  /* first leg not written whole */
-    uint32_t unsent_off; /* bytes of it written */
-    size_t offered;      /* bytes gathered last */
-    uint64_t since_us;   /* CONNECTING: when it began; CLOSED: when it was lost */
+    struct leg *unsent;       /* first leg not written whole */
+    uint32_t unsent_off;      /* bytes of it written */
+    struct chain unsent_rest; /* a view of its other bytes */
+    uint64_t earned_us;       /* time that large values may have taken on their way so far */
+    size_t offered;           /* bytes gathered last */
+    uint64_t since_us;        /* CONNECTING: when it began; CLOSED: when it was lost */
     uint64_t connect_at_us;
     uint32_t failures; /* attempts in a row */
     struct identity identity;
@@ -259,6 +263,7 @@ struct link {
     struct identity unproven_identity;
     /* The reply that is coming in. */
     uint64_t body_left; /* bytes of a data block, CRLF included */
+    bool is_body_large;
     bool is_body_kept;
     XXH64_state_t digest;   /* of the data block, where it is hashed */
     uint32_t partial_bytes; /* of a line */
@@ -320,9 +325,8 @@ struct session {
     } arrivals[SESSION_ARRIVALS]; /* of what is unconsumed, oldest first */
     uint32_t arrival_count;
     size_t scanned;               /* of it, known to hold no line end */
-    struct chain_builder store;   /* DATA: the node command so far; KEYS: the line */
+    struct chain_builder store;   /* DATA: the node command so far; KEYS: those not dealt out */
     uint64_t left;                /* DATA, SWALLOW: bytes to come, CRLF included */
-    uint32_t keys_off;            /* KEYS: of store, dealt out */
     uint64_t keys_since_us;       /* KEYS: when the request came */
     struct mc_request request;    /* DATA, KEYS: slices in it are dead */
     struct command_places places; /* DATA: in store */
@@ -586,6 +590,16 @@ static inline void observe_answer(struct dataplane *dp, const struct txn *txn, u
 
 /* TXN's deadline counts from SINCE_US, when its request came; another one of it is forgotten. */
 void deadline_set(struct dataplane *dp, struct txn *txn, uint64_t since_us);
+/* A value of so many bytes goes to a node, or comes from it: large ones put TXN's deadline off. */
+void deadline_put_off(struct dataplane *dp, struct txn *txn, uint64_t value_bytes);
+/* Half of TXN's time, or all of it, is over. */
+bool deadline_is_half_over(const struct dataplane *dp, const struct txn *txn);
+bool deadline_is_over(const struct dataplane *dp, const struct txn *txn);
+/* How long COUNT bytes may be on their way. */
+static inline uint64_t deadline_way_us(uint64_t count)
+{
+    return count * 1000000 / LINK_BYTES_A_SECOND_MIN;
+}
 /* Harmless if it has none. */
 void deadline_forget(struct dataplane *dp, struct txn *txn);
 /* Expire what is overdue. */
@@ -669,6 +683,8 @@ void link_on_bytes(struct dataplane *dp, uint32_t node, struct slice bytes);
 void link_on_closed(struct dataplane *dp, uint32_t node, enum wire_end end);
 void link_on_ended(struct dataplane *dp, uint32_t node, enum wire_end end);
 void link_touch(struct dataplane *dp, struct link *link);
+/* COUNT bytes of a large value came or went: the node lives, and what waits has more time. */
+void link_moved(struct link *link, uint64_t count);
 /* The node's clock now, seconds since 1970. */
 uint64_t link_node_time_s(const struct dataplane *dp, uint32_t node);
 /* A write waits for a node that does not come: tell control, not too often. */
@@ -690,6 +706,11 @@ void session_on_answer(struct dataplane *dp, struct session *session);
 bool session_is_amid(const struct session *session);
 bool session_next_action(struct dataplane *dp, struct session *session,
                          struct dataplane_action *out);
+
+/* --- session_output.c --- */
+
+/* Let go of the txns at the front that have nothing (more) to write. */
+void session_pop_written(struct dataplane *dp, struct session *session);
 
 /* --- session_binary.c --- */
 

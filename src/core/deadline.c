@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * When a client's request must be answered at the latest: one timeout after its bytes came.
+ * When a client's request must be answered at the latest: one timeout after its bytes came, and as
+ * much later as a large value in it may be on its way.
  * Deadlines lie on a wheel of slots, so putting one in and taking it out costs nothing to speak of;
- * the farthest is within one turn. A slot is looked at when it has passed as a whole.
+ * all but those of large values lie within one turn. A slot is looked at when it has passed as a
+ * whole, and what has more time lies there for a later turn.
  */
 #include "dataplane_private.h"
 
@@ -16,11 +18,42 @@ void deadline_forget(struct dataplane *dp, struct txn *txn)
     }
 }
 
+static uint64_t timeout_us(const struct dataplane *dp, const struct txn *txn)
+{
+    return dp->options.request_timeout_us + txn->patience_us;
+}
+
+static uint64_t age_us(const struct dataplane *dp, const struct txn *txn)
+{
+    return dp->now_us - txn->started_us;
+}
+
+bool deadline_is_half_over(const struct dataplane *dp, const struct txn *txn)
+{
+    return age_us(dp, txn) >= dp->options.request_timeout_us / 2 + txn->patience_us;
+}
+
+bool deadline_is_over(const struct dataplane *dp, const struct txn *txn)
+{
+    return age_us(dp, txn) >= timeout_us(dp, txn);
+}
+
+void deadline_put_off(struct dataplane *dp, struct txn *txn, uint64_t value_bytes)
+{
+    if (value_bytes < MC_VALUE_LARGE_BYTES) {
+        return;
+    }
+    txn->patience_us += deadline_way_us(value_bytes);
+    if (list_is_linked(&txn->age)) {
+        deadline_set(dp, txn, txn->started_us);
+    }
+}
+
 void deadline_set(struct dataplane *dp, struct txn *txn, uint64_t since_us)
 {
     deadline_forget(dp, txn);
     txn->started_us = since_us;
-    uint64_t slot = (since_us + dp->options.request_timeout_us) / dp->deadline_slot_us;
+    uint64_t slot = (since_us + timeout_us(dp, txn)) / dp->deadline_slot_us;
     slot =
         slot < dp->deadline_at ? dp->deadline_at : slot; /* overdue: the next one to be looked at */
     list_append(&dp->deadlines[slot % DEADLINE_SLOTS], &txn->age);
@@ -34,7 +67,7 @@ static void expire_slot(struct dataplane *dp, struct list *slot)
     struct list *at = slot->next;
     while (at != slot) {
         struct txn *txn = LIST_OWNER(at, struct txn, age);
-        if (dp->now_us < txn->started_us + dp->options.request_timeout_us || !RULE(DEADLINE)) {
+        if (!deadline_is_over(dp, txn) || !RULE(DEADLINE)) {
             at = at->next;
             continue;
         }

@@ -79,13 +79,18 @@ static void complete(struct dataplane *dp, struct link *link, const struct mc_re
     }
 }
 
-/* Keep BYTES of the head leg's reply; without memory the reply is read on and thrown away. */
+/* The rest of the head leg's reply is read on and thrown away. */
+static void run_out(struct dataplane *dp, struct leg *leg)
+{
+    leg->is_out_of_memory = true;
+    chain_drop(&dp->chunks, &leg->reply.chain);
+    leg->reply.tail = NULL;
+}
+
 static void keep(struct dataplane *dp, struct leg *leg, struct slice bytes)
 {
     if (!leg->is_out_of_memory && !chain_append(&dp->chunks, &leg->reply, bytes)) {
-        leg->is_out_of_memory = true;
-        chain_drop(&dp->chunks, &leg->reply.chain);
-        leg->reply.tail = NULL;
+        run_out(dp, leg);
     }
 }
 
@@ -113,10 +118,20 @@ static bool match_key(struct leg *leg, struct slice key)
     }
 }
 
-static void expect_body(struct link *link, uint64_t value_bytes, bool is_kept)
+static void expect_body(struct dataplane *dp, struct link *link, uint64_t value_bytes, bool is_kept)
 {
     link->body_left = value_bytes + 2;
     link->is_body_kept = is_kept;
+    link->is_body_large = value_bytes >= MC_VALUE_LARGE_BYTES;
+    struct leg *leg = link->head;
+    if (leg->txn == NULL) {
+        return;
+    }
+    deadline_put_off(dp, leg->txn, value_bytes);
+    /* Larger than what our clients may store, by far: nobody else is to starve for it. */
+    if (is_kept && value_bytes / CHUNK_DATA_BYTES > dp->chunks.count / 2) {
+        run_out(dp, leg);
+    }
 }
 
 static void keep_binary_head(struct dataplane *dp, struct leg *leg, const struct mc_reply *reply)
@@ -187,7 +202,7 @@ static size_t take_get(struct dataplane *dp, struct link *link, const struct mc_
     } else {
         keep(dp, leg, slice_of(input.ptr, reply->line_bytes));
     }
-    expect_body(link, reply->value_bytes, is_kept);
+    expect_body(dp, link, reply->value_bytes, is_kept);
     return reply->line_bytes;
 }
 
@@ -254,7 +269,7 @@ static size_t take_item(struct dataplane *dp, struct link *link, const struct mc
     if (leg->has_item) {
         keep_item_head(dp, leg, reply);
     }
-    expect_body(link, reply->value_bytes, leg->has_item);
+    expect_body(dp, link, reply->value_bytes, leg->has_item);
     return reply->line_bytes;
 }
 
@@ -270,7 +285,7 @@ static size_t take_digest(struct dataplane *dp, struct link *link, const struct 
     }
     settle_note_item(link->head->txn, link->node, reply);
     (void)XXH64_reset(&link->digest, 0);
-    expect_body(link, reply->value_bytes, true);
+    expect_body(dp, link, reply->value_bytes, true);
     return reply->line_bytes;
 }
 
@@ -368,7 +383,7 @@ static size_t take_line(struct dataplane *dp, struct link *link, const struct mc
         return reply->line_bytes;
     }
     if (is_number) {
-        expect_body(link, reply->value_bytes, true);
+        expect_body(dp, link, reply->value_bytes, true);
     } else {
         leg->replies = 1;
     }
@@ -482,7 +497,7 @@ static size_t take_meta_get(struct dataplane *dp, struct link *link, const struc
         return reply->line_bytes + block;
     }
     keep(dp, leg, line);
-    expect_body(link, reply->value_bytes, true);
+    expect_body(dp, link, reply->value_bytes, true);
     return reply->line_bytes;
 }
 
@@ -504,7 +519,7 @@ static size_t take_stats(struct dataplane *dp, struct link *link, const struct m
 static size_t take_view(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
 {
     if (reply->kind == MC_REPLY_VA) {
-        expect_body(link, reply->value_bytes, true);
+        expect_body(dp, link, reply->value_bytes, true);
         return reply->line_bytes;
     }
     if (reply->kind != MC_REPLY_EN) {
@@ -626,6 +641,9 @@ static bool take_body(struct dataplane *dp, struct link *link, struct slice *inp
         }
     }
     link->body_left -= take;
+    if (link->is_body_large) {
+        link_moved(link, take);
+    }
     if (link->is_body_kept) {
         struct slice kept = body;
         if (is_bare(link->head) && link->body_left < 2) {

@@ -181,15 +181,8 @@ static bool move_bytes(struct dataplane *dp, struct leg *from, uint32_t count,
         if (!chain_append(&dp->chunks, to, slice_of(chunk->data + chain->off, here))) {
             return false;
         }
-        chain->off += here;
-        chain->len -= here;
+        chain_skip(&dp->chunks, chain, here);
         count -= here;
-        if (chain->off == chunk->used && chain->len > 0) {
-            chain->head = chunk->next;
-            chain->head->refs++;
-            chain->off = 0;
-            chunk_drop(&dp->chunks, chunk);
-        }
     }
     return true;
 }
@@ -332,21 +325,6 @@ static bool has_write_behind(const struct txn *txn)
     return false;
 }
 
-static void skip_bytes(struct chain *view, uint32_t count)
-{
-    while (count > 0) {
-        uint32_t here = view->head->used - view->off;
-        here = here < count ? here : count;
-        view->off += here;
-        view->len -= here;
-        count -= here;
-        if (view->off == view->head->used && view->len > 0) {
-            view->head = view->head->next;
-            view->off = 0;
-        }
-    }
-}
-
 /* The keys that LEG asked for and its answer has not, as a request; empty: no memory. */
 static struct chain missing_of(struct dataplane *dp, const struct txn *txn, const struct leg *leg)
 {
@@ -369,7 +347,7 @@ static struct chain missing_of(struct dataplane *dp, const struct txn *txn, cons
             enum mc_parse parse = mc_reply_parse(line, 0, MC_VALUE_BYTES_MAX, &reply);
             INVARIANT(parse == MC_PARSE_DONE && reply.kind == MC_REPLY_VALUE);
             if (slice_is_equal(reply.key, key)) {
-                skip_bytes(&left, (uint32_t)(line.len + reply.value_bytes + 2));
+                chain_view_skip(&left, (uint32_t)(line.len + reply.value_bytes + 2));
                 continue;
             }
         }

@@ -121,8 +121,8 @@ static void answer_error(struct dataplane *dp, struct session *session, struct s
 }
 
 /* What TXN needs to know of its request, beside the text for the nodes. */
-static void describe(struct txn *txn, const struct mc_request *request, struct slice key,
-                     const struct command_places *places)
+static void describe(struct dataplane *dp, struct txn *txn, const struct mc_request *request,
+                     struct slice key, const struct command_places *places)
 {
     char decoded[MC_KEY_BYTES_MAX];
     txn->places = *places;
@@ -143,6 +143,7 @@ static void describe(struct txn *txn, const struct mc_request *request, struct s
     txn->item_flags = request->flags;
     txn->value_bytes = (uint32_t)request->value_bytes;
     txn->cas = request->cas;
+    deadline_put_off(dp, txn, request->value_bytes);
 }
 
 /* The client's flags are kept until the answer is known. False: no memory. */
@@ -175,7 +176,7 @@ static bool begin_single(struct dataplane *dp, struct session *session,
     struct txn *txn = new_txn(dp, session, request->command);
     txn->command = command;
     txn->flags_text = flags_text;
-    describe(txn, request, key, &places);
+    describe(dp, txn, request, key, &places);
     txn->is_part = is_part;
     txn_begin(dp, txn);
     return true;
@@ -265,7 +266,6 @@ static bool put_keys_aside(struct dataplane *dp, struct session *session,
             return false;
         }
     }
-    session->keys_off = 0;
     session->keys_since_us = came_us(dp, session);
     session->request = *request;
     session_move(session, SESSION_KEYS);
@@ -297,15 +297,17 @@ static bool deal_keys(struct dataplane *dp, struct session *session)
     struct chain all = session->store.chain;
     struct slice pieces[8];
     char *keys_text = dp->scratch + SCRATCH_INPUT_BYTES; /* input may lie before it */
-    size_t room = (size_t)MULTIGET_KEYS_MAX * (MC_KEY_BYTES_MAX + 1);
+    bool is_gat = session->request.command == MC_GAT || session->request.command == MC_GATS;
+    /* Keys of a gat go one by one: that one, and enough to see whether more come. */
+    size_t room = (size_t)(is_gat ? 2 : MULTIGET_KEYS_MAX) * (MC_KEY_BYTES_MAX + 1);
     size_t len = 0;
-    size_t count = chain_slices(&all, session->keys_off, pieces, 8);
+    size_t count = chain_slices(&all, 0, pieces, 8);
     for (size_t i = 0; i < count && len < room; i++) {
         size_t take = pieces[i].len < room - len ? pieces[i].len : room - len;
         memcpy(keys_text + len, pieces[i].ptr, take);
         len += take;
     }
-    bool is_all = session->keys_off + len == all.len;
+    bool is_all = len == all.len;
     struct slice keys = slice_of(keys_text, len);
     if (!is_all) {
         /* The last key may be cut; it is dealt out next time. */
@@ -314,7 +316,6 @@ static bool deal_keys(struct dataplane *dp, struct session *session)
         }
     }
     size_t before = keys.len;
-    bool is_gat = session->request.command == MC_GAT || session->request.command == MC_GATS;
     struct slice rest = keys;
     if (is_gat) {
         struct slice key = mc_next_word(&rest);
@@ -331,7 +332,7 @@ static bool deal_keys(struct dataplane *dp, struct session *session)
             session->tail->is_part = true;
         }
     }
-    session->keys_off += (uint32_t)(before - rest.len);
+    chain_skip(&dp->chunks, &session->store.chain, (uint32_t)(before - rest.len));
     struct slice after = rest;
     if (is_all && mc_next_word(&after).len == 0) {
         chain_drop(&dp->chunks, &session->store.chain);
@@ -385,7 +386,7 @@ static bool store_at_once(struct dataplane *dp, struct session *session,
     struct txn *txn = new_txn(dp, session, request->command);
     txn->command = command;
     txn->flags_text = flags_text;
-    describe(txn, request, request->key, &places);
+    describe(dp, txn, request, request->key, &places);
     txn_begin(dp, txn);
     return true;
 }
@@ -424,7 +425,7 @@ static void gathered(struct dataplane *dp, struct session *session)
     struct txn *txn = new_txn(dp, session, request->command);
     txn->command = store.chain;
     txn->flags_text = flags_text;
-    describe(txn, request, key_of(session, &store.chain), &session->places);
+    describe(dp, txn, request, key_of(session, &store.chain), &session->places);
     txn_begin(dp, txn);
 }
 
@@ -699,22 +700,9 @@ static void drop_input(struct dataplane *dp, struct session *session, size_t cou
         memmove(session->arrivals, session->arrivals + 1,
                 session->arrival_count * sizeof(session->arrivals[0]));
     }
-    while (count > 0) {
-        struct chunk *chunk = chain->head;
-        size_t here = chunk->used - chain->off;
-        here = here < count ? here : count;
-        chain->off += (uint32_t)here;
-        chain->len -= (uint32_t)here;
-        count -= here;
-        if (chain->len == 0) {
-            chain_drop(&dp->chunks, chain);
-            session->input.tail = NULL;
-        } else if (chain->off == chunk->used) {
-            chain->head = chunk->next;
-            chain->head->refs++;
-            chain->off = 0;
-            chunk_drop(&dp->chunks, chunk);
-        }
+    chain_skip(&dp->chunks, chain, (uint32_t)count);
+    if (chain->len == 0) {
+        session->input.tail = NULL;
     }
 }
 
@@ -766,6 +754,19 @@ void session_resume_waiting(struct dataplane *dp)
     }
 }
 
+/*
+ * A long line goes on, and does not end: all that was kept of it is known to hold no end, and it is
+ * a get's, or it would have been refused already. Then it is not laid out for each few bytes that a
+ * client doles out.
+ */
+static bool is_line_going_on(const struct session *session, struct slice bytes)
+{
+    size_t kept = session->input.chain.len;
+    return session->state == SESSION_LINE && session->protocol == SESSION_TEXT &&
+           kept > MC_LINE_BYTES_MAX && session->scanned == kept &&
+           kept + bytes.len <= MC_GET_LINE_BYTES_MAX && memchr(bytes.ptr, '\n', bytes.len) == NULL;
+}
+
 void session_on_bytes(struct dataplane *dp, uint32_t slot, struct slice bytes)
 {
     struct session *session = &dp->sessions[slot];
@@ -781,11 +782,16 @@ void session_on_bytes(struct dataplane *dp, uint32_t slot, struct slice bytes)
         }
     }
     note_arrival(dp, session, bytes.len);
+    bool is_going_on = is_line_going_on(session, bytes);
     if (!chain_append(&dp->chunks, &session->input, bytes)) {
         dp->stats.shed++; /* the room that was promised is gone: this client alone suffers */
         session_move(session, SESSION_CLOSING);
     }
-    session_resume(dp, session);
+    if (is_going_on && session->state == SESSION_LINE) {
+        session->scanned += bytes.len;
+    } else {
+        session_resume(dp, session);
+    }
 }
 
 void session_on_eof(struct dataplane *dp, uint32_t slot)
@@ -815,79 +821,6 @@ size_t dataplane_client_room(const struct dataplane *dp)
 
 void session_on_answer(struct dataplane *dp, struct session *session)
 {
-    session_touch(dp, session);
-}
-
-size_t dataplane_client_gather(struct dataplane *dp, uint32_t slot, struct slice *out,
-                               size_t capacity)
-{
-    struct session *session = &dp->sessions[slot];
-    size_t count = 0;
-    for (const struct txn *txn = session->head; txn != NULL && txn->is_answered; txn = txn->next) {
-        uint32_t sent = txn->reply_sent;
-        if (sent < txn->reply.len && count < capacity) {
-            const char *end = count > 0 ? out[count - 1].ptr + out[count - 1].len : NULL;
-            size_t got = chain_slices(&txn->reply, sent, out + count, capacity - count);
-            if (got > 0 && out[count].ptr == end) {
-                out[count - 1].len += out[count].len;
-                memmove(out + count, out + count + 1, (got - 1) * sizeof(*out));
-                got--;
-            }
-            count += got;
-        }
-        if (count == capacity) {
-            break;
-        }
-        sent = sent > txn->reply.len ? sent - txn->reply.len : 0;
-        if (sent < txn->reply_text_bytes) {
-            out[count++] = slice_of(txn->reply_text + sent, txn->reply_text_bytes - sent);
-        }
-    }
-    session->offered = 0;
-    for (size_t i = 0; i < count; i++) {
-        session->offered += out[i].len;
-    }
-    return count;
-}
-
-/* Txns at the front that have nothing (more) to write. */
-static void pop_written(struct dataplane *dp, struct session *session)
-{
-    while (session->head != NULL && session->head->is_answered &&
-           session->head->reply_sent ==
-               session->head->reply.len + session->head->reply_text_bytes) {
-        struct txn *txn = session->head;
-        session->head = txn->next;
-        if (session->head == NULL) {
-            session->tail = NULL;
-        }
-        session->in_flight--;
-        txn->session = NULL;
-        txn->next = NULL;
-        txn_release(dp, txn);
-    }
-}
-
-void dataplane_client_wrote(struct dataplane *dp, uint32_t slot, size_t count)
-{
-    struct session *session = &dp->sessions[slot];
-    REQUIRE(count <= session->offered);
-    session->is_blocked = count < session->offered;
-    session->offered = 0;
-    dp->stats.bytes_out += count;
-    session->output_bytes -= count;
-    struct txn *txn = session->head;
-    while (txn != NULL && txn->is_answered) {
-        size_t left = txn->reply.len + txn->reply_text_bytes - txn->reply_sent;
-        size_t take = count < left ? count : left;
-        txn->reply_sent += (uint32_t)take;
-        count -= take;
-        if (take < left) {
-            break;
-        }
-        txn = txn->next;
-    }
-    pop_written(dp, session);
     session_touch(dp, session);
 }
 
@@ -925,12 +858,12 @@ bool session_next_action(struct dataplane *dp, struct session *session,
     if (session->state == SESSION_FREE) {
         return false;
     }
-    pop_written(dp, session);
+    session_pop_written(dp, session);
     bool is_waiting = list_is_linked(&session->waiting); /* for memory: a tick takes it up again */
     if (has_more(session) && session->state != SESSION_CLOSING && !is_waiting &&
         !is_stopped(dp, session)) {
         session_resume(dp, session);
-        pop_written(dp, session);
+        session_pop_written(dp, session);
     }
     out->client = session->slot;
     if (session->is_overdue) {

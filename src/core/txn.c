@@ -345,7 +345,7 @@ static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set
         }
         is_usable = false;
         const struct link *link = &dp->links[node];
-        bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2;
+        bool is_late = deadline_is_half_over(dp, txn);
         if (link->has_failed || is_late) {
             link_report_missed(dp, node, link->has_failed ? link->last_end : WIRE_END_TIMEOUT);
         }
@@ -363,7 +363,7 @@ static bool is_open_for_writes(const struct dataplane *dp, const struct txn *txn
 static bool is_last_copy_gone(struct dataplane *dp, const struct txn *txn)
 {
     node_set complete = dp->topology->complete;
-    bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2;
+    bool is_late = deadline_is_half_over(dp, txn);
     if (complete == 0) {
         return is_late;
     }
@@ -536,7 +536,7 @@ void txn_begin(struct dataplane *dp, struct txn *txn)
         return;
     }
     hold(dp, txn);
-    bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us;
+    bool is_late = deadline_is_over(dp, txn);
     if (is_late && !txn->is_internal && !dp->is_lapsed) {
         /* One of many keys' parts, whose others have waited so long. */
         struct slice text;
@@ -806,7 +806,7 @@ static bool is_home(struct dataplane *dp, const struct txn *txn, uint32_t node)
         return true;
     }
     const struct link *link = &dp->links[node];
-    bool is_late = dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2;
+    bool is_late = deadline_is_half_over(dp, txn);
     if (is_cut || link->has_failed || is_late ||
         (link->state == LINK_OPEN && !link_is_usable(dp, node))) {
         link_report_missed(dp, node, is_cut ? WIRE_END_RESET : link->last_end);

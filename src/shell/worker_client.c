@@ -134,6 +134,7 @@ void worker_client_write(struct client_conn *client)
     struct slice slices[SOCKET_SLICES_MAX];
     struct dataplane *dataplane = client->pool->dataplane;
     uint32_t slot = slot_of(client);
+    size_t written = 0;
     while (client->fd >= 0 && !client->is_blocked && !client->is_broken) {
         size_t count = dataplane_client_gather(dataplane, slot, slices, SOCKET_SLICES_MAX);
         if (count == 0) {
@@ -150,8 +151,9 @@ void worker_client_write(struct client_conn *client)
         if (taken > 0) {
             client->sent_bytes += (size_t)taken;
             dataplane_client_wrote(dataplane, slot, (size_t)taken);
+            written += (size_t)taken;
         }
-        if ((size_t)taken < total) {
+        if ((size_t)taken < total || written >= WORKER_WRITE_BYTES) {
             set_blocked(client, true);
             worker_client_watch(client);
         } else if (count < SOCKET_SLICES_MAX) {

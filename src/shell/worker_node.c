@@ -140,6 +140,7 @@ void worker_node_write(struct node_conn *conn)
 {
     struct slice slices[SOCKET_SLICES_MAX];
     struct dataplane *dataplane = conn->pool->dataplane;
+    size_t written = 0;
     while (conn->state == NODE_OPEN && !conn->is_blocked && !conn->is_broken) {
         size_t count = dataplane_node_gather(dataplane, conn->node, slices, SOCKET_SLICES_MAX);
         if (count == 0) {
@@ -154,8 +155,9 @@ void worker_node_write(struct node_conn *conn)
         if (taken > 0) {
             conn->pool->has_written_nodes = true;
             dataplane_node_wrote(dataplane, conn->node, (size_t)taken);
+            written += (size_t)taken;
         }
-        if ((size_t)taken < total) {
+        if ((size_t)taken < total || written >= WORKER_WRITE_BYTES) {
             conn->is_blocked = true;
             watch_node(conn);
         } else if (count < SOCKET_SLICES_MAX) {

@@ -23,6 +23,9 @@
 enum {
     /* One read takes a whole burst of replies; beyond this the copy leaves the cache. */
     WORKER_READ_BYTES = 256 * 1024,
+    /* Written to one socket in a turn, about: a large value, whose reader keeps up with us, must
+     * not keep the loop from everybody else. */
+    WORKER_WRITE_BYTES = 1024 * 1024,
 };
 
 struct worker_pool;

@@ -31,7 +31,8 @@ static void expect_sound(const struct mc_request *request, enum mc_parse parse, 
     expect_inside(request->keys, line);
     expect_inside(request->argument, line);
     if (parse == MC_PARSE_BAD) {
-        PROMISE(request->key.len == 0 || request->command == MC_SET);
+        PROMISE(request->key.len == 0 || request->command == MC_SET ||
+                (request->dialect == MC_DIALECT_META && request->value_bytes > ITEM_BYTES_MAX));
         PROMISE(request->error.len == 0 || request->error.ptr[request->error.len - 1] == '\n');
         return;
     }

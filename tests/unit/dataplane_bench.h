@@ -28,6 +28,8 @@ struct bench {
     size_t to_node_bytes[NODES];
     char to_client[CLIENTS][TEXT_BYTES];
     size_t to_client_bytes[CLIENTS];
+    bool is_narrow[NODES]; /* its socket takes no more than `room` */
+    size_t room[NODES];
     bool is_connecting[NODES];
     bool is_given_up[NODES];
     uint32_t given_up[NODES]; /* not yet ended */
@@ -64,11 +66,13 @@ static inline void run(void)
             size_t total = 0;
             size_t count = dataplane_node_gather(b.dp, action.node, iov, PIECES);
             for (size_t i = 0; i < count; i++) {
-                memcpy(b.to_node[action.node] + b.to_node_bytes[action.node], iov[i].ptr,
-                       iov[i].len);
-                b.to_node_bytes[action.node] += iov[i].len;
-                total += iov[i].len;
+                size_t left = b.is_narrow[action.node] ? b.room[action.node] - total : iov[i].len;
+                size_t take = left < iov[i].len ? left : iov[i].len;
+                memcpy(b.to_node[action.node] + b.to_node_bytes[action.node], iov[i].ptr, take);
+                b.to_node_bytes[action.node] += take;
+                total += take;
             }
+            b.room[action.node] -= b.is_narrow[action.node] ? total : 0;
             dataplane_node_wrote(b.dp, action.node, total);
             break;
         }

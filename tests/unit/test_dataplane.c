@@ -433,6 +433,35 @@ START_TEST(test_line_without_end)
 }
 END_TEST
 
+/* A long line that comes in small pieces is not looked at as a whole for each of them. */
+START_TEST(test_long_line_in_drops)
+{
+    size_t len = 1 << 20;
+    char *line = malloc(len);
+    ck_assert_ptr_nonnull(line);
+    memset(line, ' ', len);
+    memcpy(line, "get k", 5);
+    client_bytes(0, line, len, 1 << 18);
+    b.dp->scratch[0] = 'X'; /* where a line is laid out */
+    for (int i = 0; i < 100; i++) {
+        client(0, " l");
+    }
+    ck_assert_int_eq(b.dp->scratch[0], 'X');
+    client(0, "\r\n");
+    obey_until_idle();
+    expect_client(0, "END\r\n");
+    /* The bound holds all the same. */
+    line[0] = 'g';
+    client_bytes(0, line, len, 1 << 18);
+    for (size_t sent = len; sent <= MC_GET_LINE_BYTES_MAX; sent += 1 << 19) {
+        ck_assert(!b.is_closed[0]);
+        client_bytes(0, line + 8, 1 << 19, 1 << 18);
+    }
+    ck_assert(b.is_closed[0]);
+    free(line);
+}
+END_TEST
+
 /* The longest line that may be, which ends exactly at the bound. */
 START_TEST(test_longest_line)
 {
@@ -1431,6 +1460,7 @@ int main(void)
     tcase_add_test(tcase, test_pipeline_limit);
     tcase_add_test(tcase, test_long_line_in_pieces);
     tcase_add_test(tcase, test_line_without_end);
+    tcase_add_test(tcase, test_long_line_in_drops);
     tcase_add_test(tcase, test_longest_line);
     tcase_add_test(tcase, test_multiget_without_memory);
     tcase_add_test(tcase, test_unfinished_stores_let_go);

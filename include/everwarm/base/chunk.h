@@ -55,6 +55,12 @@ void chain_drop(struct chunk_pool *pool, struct chain *chain);
  */
 size_t chain_slices(const struct chain *chain, uint32_t from, struct slice *out, size_t capacity);
 
+/* Drop the first COUNT bytes of CHAIN, and chunks with nothing else in them. */
+void chain_skip(struct chunk_pool *pool, struct chain *chain, uint32_t count);
+
+/* The same of a view: a copy of a chain that holds no reference of its own. */
+void chain_view_skip(struct chain *view, uint32_t count);
+
 /* Copy the whole chain to TO, which has room for chain->len bytes. */
 void chain_copy(const struct chain *chain, char *to);
 
@@ -66,7 +72,8 @@ struct chain_builder {
     struct chunk *tail;
 };
 
-/* Append BYTES; false, with what fitted appended, when the pool is empty. */
+/* Append BYTES; false, with what fitted appended, when the pool is empty or the chain would be
+ * longer than 32 bits can tell. */
 bool chain_append(struct chunk_pool *pool, struct chain_builder *builder, struct slice bytes);
 
 /*

@@ -11,9 +11,16 @@ enum {
     /* A multiget of 10,000 keys of full length fits; more is answered as memcached answers a line
      * that never ends. */
     MC_GET_LINE_BYTES_MAX = 4 << 20,
-    /* The largest value that is read from a node, whatever the proxy's own item limit: memcached's
-     * -I goes up to 1 GiB, ours to 128 MiB. */
-    MC_VALUE_BYTES_MAX = 128 << 20,
+    /* The largest value that is read from a node: memcached's -I goes up to 1 GiB. Ours to 128 MiB
+     * (limits.item), but others may have stored it; what does not fit in memory is read to its end
+     * and thrown away. */
+    MC_VALUE_BYTES_MAX = 1 << 30,
+    /* From this size on a value's way counts: it has time of its own beside a request's, and tells
+     * that its node lives. A smaller one is on a socket in one piece. */
+    MC_VALUE_LARGE_BYTES = 64 << 10,
+    /* A large value that comes or goes slower than this on one connection is late. An eighth of a
+     * network of a gigabit: 128 MiB have eight seconds. */
+    LINK_BYTES_A_SECOND_MIN = 16 << 20,
     /* A node's reply line: VALUE, a key, flags, bytes, cas; STAT lines are shorter than this too.
      */
     MC_REPLY_LINE_BYTES_MAX = 2048,
