@@ -212,7 +212,8 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 
 .DEFAULT_GOAL := all
 .PHONY: all clang run test ci unit unit-tsan conformance differential hostile sim sim-long e2e
-.PHONY: mutants mutants-quick histories bench-quick bench-foreground fuzz fuzz-coverage
+.PHONY: mutants mutants-quick histories bench-quick bench-foreground admin-attack fuzz
+.PHONY: fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install deb clean deps help
 
@@ -287,6 +288,11 @@ bench-quick: ## CPU per request beside nutcracker and the null proxy (4 minutes)
 	@scripts/deps.sh bench
 	@$(MAKE) --no-print-directory all $(bench_programs)
 	@scripts/bench-quick.py
+
+admin-attack: ## what clients feel of an attack on the admin port (2 minutes)
+	@scripts/deps.sh bench
+	@$(MAKE) --no-print-directory all $(bench_programs)
+	@scripts/bench-admin.py
 
 bench-foreground: ## what clients feel while a node is filled (2 minutes)
 	@scripts/deps.sh bench

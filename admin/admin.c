@@ -20,10 +20,12 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -41,6 +43,10 @@ enum {
     /* Our own frames are small: snapshots and texts are on the heap. The JSON parser takes about
      * 200 KiB for the deepest nesting that it allows; sanitizers take as much again. */
     STACK_BYTES = 1 << 20,
+    /* Of all its threads, the lowest there is: all that may be there together get less than three
+     * times what one thread of the data port gets of a processor that they all want. One
+     * that is free they have to themselves. */
+    NICENESS = 19,
     /* Of the unix socket: its owner's and group's. */
     SOCKET_MODE = 0660,
     HOST_BYTES_MAX = NODE_ADDRESS_BYTES_MAX,
@@ -232,19 +238,31 @@ static enum status open_unix(struct admin *admin, const char *where, int *out,
     return STATUS_OK;
 }
 
-/* Takes FD. Signals are main's: the library's threads are born with all of them blocked. */
-static enum status serve(struct admin *admin, enum site site, int fd)
+struct start {
+    struct admin *admin;
+    enum site site;
+    int fd;
+    struct MHD_Daemon *daemon; /* NULL: it could not be had */
+};
+
+/*
+ * The library's threads are the children of the one that starts it, so they are born as this one
+ * makes itself: with all signals blocked, which are main's, and with less of the processor than
+ * those of the data port, however many they are. (A thread that made itself lowly may not go back.)
+ */
+static void *start_daemon(void *arg)
 {
+    struct start *start = arg;
+    struct admin *admin = start->admin;
     sigset_t all;
-    sigset_t before;
-    if (sigfillset(&all) < 0 || pthread_sigmask(SIG_SETMASK, &all, &before) != 0) {
-        (void)close(fd);
-        return STATUS_SYSTEM;
-    }
-    struct MHD_Daemon *daemon = MHD_start_daemon(
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, NULL);
+    (void)pthread_setname_np(pthread_self(), "admin");
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS);
+    start->daemon = MHD_start_daemon(
         MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_POLL |
             MHD_USE_ITC,
-        0, NULL, NULL, http_answer, &admin->sites[site], MHD_OPTION_LISTEN_SOCKET, fd,
+        0, NULL, NULL, http_answer, &admin->sites[start->site], MHD_OPTION_LISTEN_SOCKET, start->fd,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
         (unsigned int)IDLE_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
         (size_t)CONNECTION_BYTES_MAX, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
@@ -252,12 +270,23 @@ static enum status serve(struct admin *admin, enum site site, int fd)
         MHD_OPTION_NOTIFY_COMPLETED, http_completed, &admin->context.patience,
         MHD_OPTION_NOTIFY_CONNECTION, patience_on_connection, &admin->context.patience,
         MHD_OPTION_END);
-    const bool is_restored = pthread_sigmask(SIG_SETMASK, &before, NULL) == 0;
-    INVARIANT(is_restored);
-    if (daemon == NULL) {
+    return NULL;
+}
+
+/* Takes FD. */
+static enum status serve(struct admin *admin, enum site site, int fd)
+{
+    struct start start = {.admin = admin, .site = site, .fd = fd};
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, start_daemon, &start) != 0) {
+        (void)close(fd);
+        return STATUS_SYSTEM;
+    }
+    (void)pthread_join(thread, NULL);
+    if (start.daemon == NULL) {
         return STATUS_SYSTEM; /* the library may have closed FD already, or not: it does not say */
     }
-    admin->daemons[site] = daemon;
+    admin->daemons[site] = start.daemon;
     return STATUS_OK;
 }
 

@@ -13,12 +13,8 @@
 
 void asks_init(struct asks *asks)
 {
-    pthread_condattr_t monotonic;
-    INVARIANT(pthread_condattr_init(&monotonic) == 0);
-    INVARIANT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    INVARIANT(pthread_cond_init(&asks->is_answered, &monotonic) == 0);
-    (void)pthread_condattr_destroy(&monotonic);
     INVARIANT(pthread_mutex_init(&asks->mutex, NULL) == 0);
+    asks->is_answered = (struct bell){0};
     asks->last_ticket = 0;
     for (size_t i = 0; i < ASKS_MAX; i++) {
         asks->places[i].ticket = 0;
@@ -28,7 +24,6 @@ void asks_init(struct asks *asks)
 void asks_fini(struct asks *asks)
 {
     (void)pthread_mutex_destroy(&asks->mutex);
-    (void)pthread_cond_destroy(&asks->is_answered);
 }
 
 /* Under the mutex; NULL: none for this ticket (0: that is free). */
@@ -45,11 +40,13 @@ static struct ask *find(struct asks *asks, uint64_t ticket)
 /* Under the mutex, which is given up meanwhile. */
 static void await(struct asks *asks, const struct ask *place)
 {
-    const struct timespec until =
-        clock_timespec(clock_mono_us() + (uint64_t)ASKS_TIMEOUT_MS * CLOCK_US_PER_MS);
-    int waited = 0;
-    while (place->waiting > 0 && waited == 0) {
-        waited = pthread_cond_timedwait(&asks->is_answered, &asks->mutex, &until);
+    const uint64_t until_us = clock_mono_us() + (uint64_t)ASKS_TIMEOUT_MS * CLOCK_US_PER_MS;
+    bool is_in_time = true;
+    while (place->waiting > 0 && is_in_time) {
+        const uint32_t seen = bell_look(&asks->is_answered);
+        (void)pthread_mutex_unlock(&asks->mutex);
+        is_in_time = bell_await(&asks->is_answered, seen, until_us);
+        (void)pthread_mutex_lock(&asks->mutex);
     }
 }
 
@@ -65,11 +62,14 @@ enum status asks_put(struct asks *asks, struct worker *const *workers, uint32_t 
         ask->count = 0;
         ask->total = 0;
         *place = *ask;
+        /* A worker that is woken must not find the mutex held by us. */
+        (void)pthread_mutex_unlock(&asks->mutex);
         const struct worker_message message = {.type = WORKER_ASK, .ticket = ask->ticket};
         for (uint32_t i = 0; i < count; i++) {
             const enum status posted = worker_post(workers[i], &message);
             (void)posted; /* one whose mailbox is full answers nothing, and the time runs out */
         }
+        (void)pthread_mutex_lock(&asks->mutex);
         await(asks, place);
         *ask = *place;
         place->ticket = 0;
@@ -79,21 +79,25 @@ enum status asks_put(struct asks *asks, struct worker *const *workers, uint32_t 
     return status;
 }
 
-struct ask *asks_begin(struct asks *asks, uint64_t ticket)
+enum asks_turn asks_begin(struct asks *asks, uint64_t ticket, struct ask **out)
 {
-    (void)pthread_mutex_lock(&asks->mutex);
-    struct ask *ask = find(asks, ticket);
-    if (ask == NULL) {
-        (void)pthread_mutex_unlock(&asks->mutex);
+    if (pthread_mutex_trylock(&asks->mutex) != 0) {
+        return ASKS_BUSY;
     }
-    return ask;
+    *out = find(asks, ticket);
+    if (*out == NULL) {
+        (void)pthread_mutex_unlock(&asks->mutex);
+        return ASKS_OVER;
+    }
+    return ASKS_MINE;
 }
 
 void asks_end(struct asks *asks, struct ask *ask)
 {
     ask->waiting--;
-    if (ask->waiting == 0) {
-        (void)pthread_cond_broadcast(&asks->is_answered);
-    }
+    const bool is_last = ask->waiting == 0;
     (void)pthread_mutex_unlock(&asks->mutex);
+    if (is_last) {
+        bell_ring(&asks->is_answered);
+    }
 }

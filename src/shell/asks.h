@@ -6,6 +6,8 @@
 #include "everwarm/base/status.h"
 #include "everwarm/shell/inspect.h"
 
+#include "bell.h"
+
 #include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -39,7 +41,7 @@ struct ask {
 
 struct asks {
     pthread_mutex_t mutex;
-    pthread_cond_t is_answered;
+    struct bell is_answered;
     uint64_t last_ticket;
     struct ask places[ASKS_MAX];
 };
@@ -58,12 +60,16 @@ void asks_fini(struct asks *asks);
 MUST_CHECK enum status asks_put(struct asks *asks, struct worker *const *workers, uint32_t count,
                                 struct ask *ask);
 
-/*
- * A worker begins and ends its part of an answer, holding everybody's up meanwhile.
- *
- * Returns  what was asked, to append to; NULL: nobody waits for it any more, and no end is due.
- */
-struct ask *asks_begin(struct asks *asks, uint64_t ticket);
+enum asks_turn {
+    ASKS_MINE, /* answer, then asks_end */
+    ASKS_BUSY, /* another has the turn, and may keep it for long: come again */
+    ASKS_OVER, /* nobody waits for it any more */
+};
+
+/* A worker begins its part of the answer to what was asked with TICKET, *OUT, to append to. It
+ * never waits: it has clients. */
+MUST_CHECK enum asks_turn asks_begin(struct asks *asks, uint64_t ticket, struct ask **out);
+/* It has answered; until then it holds all others up. */
 void asks_end(struct asks *asks, struct ask *ask);
 
 #endif

@@ -87,11 +87,6 @@ enum status control_port_create(const struct control_port_parts *parts, struct c
         port->pools[i].control.node_count = parts->pools[i].node_count;
         name_configured(&parts->pools[i], &port->pools[i].control);
     }
-    pthread_condattr_t monotonic;
-    INVARIANT(pthread_condattr_init(&monotonic) == 0);
-    INVARIANT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    INVARIANT(pthread_cond_init(&port->is_answered, &monotonic) == 0);
-    (void)pthread_condattr_destroy(&monotonic);
     INVARIANT(pthread_mutex_init(&port->mutex, NULL) == 0);
     return STATUS_OK;
 }
@@ -102,7 +97,6 @@ void control_port_destroy(struct control_port **handle)
     *handle = NULL;
     if (port != NULL) {
         (void)pthread_mutex_destroy(&port->mutex);
-        (void)pthread_cond_destroy(&port->is_answered);
         event_ring_fini(&port->events);
         task_table_fini(&port->tasks);
         (void)pthread_mutex_destroy(&port->reload_mutex);
@@ -164,10 +158,10 @@ void control_port_done(struct control_port *port, uint64_t ticket, enum control_
         if (port->waits[i].ticket == ticket) {
             port->waits[i].is_done = true;
             port->waits[i].result = result;
-            (void)pthread_cond_broadcast(&port->is_answered);
         }
     }
     (void)pthread_mutex_unlock(&port->mutex);
+    bell_ring(&port->is_answered);
 }
 
 void control_port_drain(struct control_port *port)
@@ -396,11 +390,13 @@ static struct wait *take_wait(struct control_port *port)
 static enum control_result await(struct control_port *port, const struct wait *wait,
                                  uint32_t timeout_ms)
 {
-    const struct timespec until =
-        clock_timespec(clock_mono_us() + (uint64_t)timeout_ms * CLOCK_US_PER_MS);
-    int waited = 0;
-    while (!wait->is_done && waited == 0) {
-        waited = pthread_cond_timedwait(&port->is_answered, &port->mutex, &until);
+    const uint64_t until_us = clock_mono_us() + (uint64_t)timeout_ms * CLOCK_US_PER_MS;
+    bool is_in_time = true;
+    while (!wait->is_done && is_in_time) {
+        const uint32_t seen = bell_look(&port->is_answered);
+        (void)pthread_mutex_unlock(&port->mutex);
+        is_in_time = bell_await(&port->is_answered, seen, until_us);
+        (void)pthread_mutex_lock(&port->mutex);
     }
     return wait->is_done ? wait->result : CONTROL_RESULT_TIMEOUT;
 }

@@ -6,6 +6,7 @@
 #ifndef EVERWARM_SRC_SHELL_CONTROL_PORT_PRIVATE_H
 #define EVERWARM_SRC_SHELL_CONTROL_PORT_PRIVATE_H
 
+#include "bell.h"
 #include "event_ring.h"
 #include "port.h"
 #include "task_table.h"
@@ -30,7 +31,7 @@ struct control_port {
     uint64_t started_wall_us;
     uint64_t started_mono_us;
     pthread_mutex_t mutex; /* of all below */
-    pthread_cond_t is_answered;
+    struct bell is_answered;
     bool is_draining;
     bool is_drained;
     uint64_t config_epoch;

@@ -11,12 +11,8 @@
 
 void event_ring_init(struct event_ring *ring)
 {
-    pthread_condattr_t monotonic;
-    INVARIANT(pthread_condattr_init(&monotonic) == 0);
-    INVARIANT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    INVARIANT(pthread_cond_init(&ring->is_changed, &monotonic) == 0);
-    (void)pthread_condattr_destroy(&monotonic);
     INVARIANT(pthread_mutex_init(&ring->mutex, NULL) == 0);
+    ring->is_changed = (struct bell){0};
     ring->is_closed = false;
     ring->next = 1;
 }
@@ -24,7 +20,6 @@ void event_ring_init(struct event_ring *ring)
 void event_ring_fini(struct event_ring *ring)
 {
     (void)pthread_mutex_destroy(&ring->mutex);
-    (void)pthread_cond_destroy(&ring->is_changed);
 }
 
 void event_ring_put(struct event_ring *ring, const struct port_event *event)
@@ -34,8 +29,8 @@ void event_ring_put(struct event_ring *ring, const struct port_event *event)
     *kept = *event;
     kept->sequence = ring->next;
     ring->next++;
-    (void)pthread_cond_broadcast(&ring->is_changed);
     (void)pthread_mutex_unlock(&ring->mutex);
+    bell_ring(&ring->is_changed);
 }
 
 uint64_t event_ring_next(struct event_ring *ring)
@@ -62,12 +57,14 @@ size_t event_ring_read(struct event_ring *ring, uint64_t from, struct port_event
 
 enum port_await event_ring_await(struct event_ring *ring, uint64_t number, uint32_t timeout_ms)
 {
-    const struct timespec until =
-        clock_timespec(clock_mono_us() + (uint64_t)timeout_ms * CLOCK_US_PER_MS);
-    int waited = 0;
+    const uint64_t until_us = clock_mono_us() + (uint64_t)timeout_ms * CLOCK_US_PER_MS;
+    bool is_in_time = true;
     (void)pthread_mutex_lock(&ring->mutex);
-    while (!ring->is_closed && number >= ring->next && waited == 0) {
-        waited = pthread_cond_timedwait(&ring->is_changed, &ring->mutex, &until);
+    while (!ring->is_closed && number >= ring->next && is_in_time) {
+        const uint32_t seen = bell_look(&ring->is_changed);
+        (void)pthread_mutex_unlock(&ring->mutex);
+        is_in_time = bell_await(&ring->is_changed, seen, until_us);
+        (void)pthread_mutex_lock(&ring->mutex);
     }
     const enum port_await outcome = ring->is_closed       ? PORT_AWAIT_CLOSED
                                     : number < ring->next ? PORT_AWAIT_THERE
@@ -80,6 +77,6 @@ void event_ring_close(struct event_ring *ring)
 {
     (void)pthread_mutex_lock(&ring->mutex);
     ring->is_closed = true;
-    (void)pthread_cond_broadcast(&ring->is_changed);
     (void)pthread_mutex_unlock(&ring->mutex);
+    bell_ring(&ring->is_changed);
 }

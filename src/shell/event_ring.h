@@ -5,6 +5,8 @@
 
 #include "everwarm/shell/control_port.h"
 
+#include "bell.h"
+
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,7 +14,7 @@
 
 struct event_ring {
     pthread_mutex_t mutex;
-    pthread_cond_t is_changed;
+    struct bell is_changed;
     bool is_closed;
     uint64_t next;                             /* sequence number */
     struct port_event events[PORT_EVENTS_MAX]; /* number n lies at n % PORT_EVENTS_MAX */

@@ -47,15 +47,17 @@ enum status mailbox_post(struct mailbox *box, const void *message, size_t keep_f
         size_t at = (box->head + box->count) % box->capacity;
         memcpy(box->messages + at * box->message_bytes, message, box->message_bytes);
         box->count++;
-        if (box->count == 1) {
-            uint64_t one = 1;
-            /* Only a counter near 2^64 could refuse; the owner clears it. */
-            ssize_t written = write(box->wake_fd, &one, sizeof(one));
-            INVARIANT(written == sizeof(one));
-        }
         status = STATUS_OK;
     }
     (void)pthread_mutex_unlock(&box->mutex);
+    if (status == STATUS_OK) {
+        /* Not under the mutex: the owner wakes at once, and would wait for a poster that it took
+         * the processor from. And not only for the first message: who posted that may not have come
+         * so far yet. Only a counter near 2^64 could refuse; the owner clears it. */
+        uint64_t one = 1;
+        ssize_t written = write(box->wake_fd, &one, sizeof(one));
+        INVARIANT(written == sizeof(one));
+    }
     return status;
 }
 

@@ -46,11 +46,12 @@ static void feed(struct watchdog *watchdog, struct proxy *proxy)
 static void describe_pool(const struct proxy_pool *pool, char *out, size_t size)
 {
     uint32_t complete = 0;
-    for (uint32_t i = 0; i < pool->node_count; i++) {
-        complete += pool->control.nodes[i].data == NODE_DATA_COMPLETE;
+    const node_set members = pool->control.members;
+    for (node_set left = members; left != 0; left &= left - 1) {
+        complete += pool->control.nodes[node_set_first(left)].data == NODE_DATA_COMPLETE;
     }
     (void)snprintf(out, size, "; %s: %u of %u nodes complete%s", pool->name, (unsigned)complete,
-                   (unsigned)pool->node_count, pool->is_readable ? "" : ", not readable");
+                   (unsigned)node_set_count(members), pool->is_readable ? "" : ", not readable");
 }
 
 /* What "systemctl status" shows. */

@@ -171,7 +171,8 @@ static void flush_pool(struct worker_pool *pool)
 static bool is_tick_wanted(const struct worker_pool *pool)
 {
     if (pool->is_stalled || pool->is_dirty || pool->starved_count > 0 ||
-        pool->worker->is_draining || dataplane_next_deadline_us(pool->dataplane) != UINT64_MAX) {
+        pool->worker->asked_count > 0 || pool->worker->is_draining ||
+        dataplane_next_deadline_us(pool->dataplane) != UINT64_MAX) {
         return true;
     }
     for (uint32_t i = 0; i < pool->listener_count; i++) {
@@ -245,6 +246,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
             }
         }
     }
+    worker_ask_again(worker);
     /* The worst of late, forgotten slowly: a sixteenth a tick. */
     uint64_t late_us =
         worker->now_us > worker->tick_due_us ? worker->now_us - worker->tick_due_us : 0;

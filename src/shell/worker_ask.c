@@ -86,12 +86,8 @@ static void tell_hot(const struct worker *worker, struct ask *ask)
     }
 }
 
-void worker_ask(struct worker *worker, uint64_t ticket)
+static void answer(struct worker *worker, struct ask *ask)
 {
-    struct ask *ask = asks_begin(worker->options.asks, ticket);
-    if (ask == NULL) {
-        return;
-    }
     switch (ask->type) {
     case ASK_CLIENTS:
         tell_clients(worker, ask);
@@ -107,4 +103,38 @@ void worker_ask(struct worker *worker, uint64_t ticket)
         break;
     }
     asks_end(worker->options.asks, ask);
+}
+
+/* False: not now. */
+static bool try_to_answer(struct worker *worker, uint64_t ticket)
+{
+    struct ask *ask = NULL;
+    switch (asks_begin(worker->options.asks, ticket, &ask)) {
+    case ASKS_MINE:
+        answer(worker, ask);
+        return true;
+    case ASKS_OVER:
+        return true;
+    case ASKS_BUSY:
+        return false;
+    }
+    UNREACHABLE();
+}
+
+void worker_ask(struct worker *worker, uint64_t ticket)
+{
+    if (!try_to_answer(worker, ticket) && worker->asked_count < ASKS_MAX) {
+        worker->asked[worker->asked_count++] = ticket; /* past that, its asker has given up */
+    }
+}
+
+void worker_ask_again(struct worker *worker)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < worker->asked_count; i++) {
+        if (!try_to_answer(worker, worker->asked[i])) {
+            worker->asked[kept++] = worker->asked[i];
+        }
+    }
+    worker->asked_count = kept;
 }

@@ -6,6 +6,7 @@
 #ifndef EVERWARM_SHELL_WORKER_PRIVATE_H
 #define EVERWARM_SHELL_WORKER_PRIVATE_H
 
+#include "asks.h"
 #include "clock.h"
 #include "mailbox.h"
 #include "pool.h"
@@ -139,6 +140,8 @@ struct worker {
     bool is_quiet_told;
     bool is_stopping;
     _Atomic uint64_t answered; /* ticket of the last ping */
+    uint64_t asked[ASKS_MAX];  /* tickets of questions that wait for their turn */
+    uint32_t asked_count;
     int reserve_fd; /* given back when no descriptor is left, to take a client and turn it away */
     uint32_t next_peer;
     char *scratch; /* WORKER_READ_BYTES */
@@ -184,8 +187,10 @@ void worker_node_fini(struct worker_pool *pool);
 
 /* --- worker_ask.c --- */
 
-/* Answer the question with this ticket. In a callback. */
+/* Answer the question with this ticket, now or at a later tick. In a callback. */
 void worker_ask(struct worker *worker, uint64_t ticket);
+/* Answer those that could not be answered at once. In a tick. */
+void worker_ask_again(struct worker *worker);
 
 /* --- worker_slow.c --- */
 

@@ -23,7 +23,9 @@ static void tell_others(struct worker_pool *pool)
     for (uint32_t i = 0; i < worker->options.config->threads_count; i++) {
         struct worker *peer = worker->options.peers[i];
         if (peer != worker) {
-            (void)pthread_mutex_lock(&peer->publish);
+            if (pthread_mutex_trylock(&peer->publish) != 0) {
+                return; /* what was told before is good enough until the next time */
+            }
             dataplane_add_totals(&totals, &peer->pools[pool->shared->index].published);
             (void)pthread_mutex_unlock(&peer->publish);
         }
@@ -51,7 +53,11 @@ void worker_stats_publish(struct worker_pool *pool)
     struct worker *worker = pool->worker;
     const struct dataplane_stats *stats = dataplane_stats(pool->dataplane);
     uint32_t nodes = pool->shared->node_count;
-    (void)pthread_mutex_lock(&worker->publish);
+    /* Who reads the figures may have been stopped amid that, for as long as others want the
+     * processor: no client waits for it. They are published the next time. */
+    if (pthread_mutex_trylock(&worker->publish) != 0) {
+        return;
+    }
     memcpy(&pool->published, stats,
            offsetof(struct dataplane_stats, nodes) + nodes * sizeof(stats->nodes[0]));
     for (uint32_t i = 0; i < nodes; i++) {

@@ -292,6 +292,21 @@ def is_refused(proxy, text):
     return conn is None
 
 
+def admin_is_lowly(proxy):
+    """Every thread that serves HTTP has the least of the processor, and no other one has."""
+    names = {}
+    for task in pathlib.Path("/proc/%d/task" % proxy.process.pid).iterdir():
+        try:
+            stat = (task / "stat").read_text()
+        except OSError:
+            continue  # it has ended
+        name, rest = stat[stat.index("(") + 1:].rsplit(")", 1)
+        names.setdefault(name, set()).add(int(rest.split()[16]))
+    ours = {name for name in names if name.startswith("worker") or name == "control"}
+    assert len(ours) == 3 and all(names[name] == {0} for name in ours), names
+    assert 19 in set().union(*(names[name] for name in set(names) - ours)), names
+
+
 def attack(proxy):
     watch = b"GET /v1/events?since=0 HTTP/1.1\r\nHost: localhost\r\n\r\n"
     drip = (b"POST /v1/nodes/a/drain HTTP/1.1\r\nHost: localhost\r\n"
@@ -305,6 +320,7 @@ def attack(proxy):
     flooders = [Flooder(proxy.admin, is_over) for _ in range(FLOODERS)]
     for flooder in flooders:
         flooder.start()
+    admin_is_lowly(proxy)
     stormy = latencies(proxy.port)
     slowest = 0.0
     for _ in range(50):

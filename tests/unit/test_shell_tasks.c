@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <string.h>
 
 static struct task_table table;
@@ -198,10 +199,10 @@ START_TEST(the_ring_keeps_the_latest)
 }
 END_TEST
 
-static void *await_first(void *unused)
+static void *await_first(void *has_come)
 {
-    (void)unused;
     ck_assert_int_eq(event_ring_await(&ring, 1, 20000), PORT_AWAIT_THERE);
+    ck_assert_int_eq(sem_post(has_come), 0);
     ck_assert_int_eq(event_ring_await(&ring, 2, 20000), PORT_AWAIT_CLOSED);
     return NULL;
 }
@@ -209,8 +210,11 @@ static void *await_first(void *unused)
 START_TEST(waits_end_with_an_event_the_time_or_the_close)
 {
     pthread_t thread;
-    ck_assert_int_eq(pthread_create(&thread, NULL, await_first, NULL), 0);
+    sem_t has_come;
+    ck_assert_int_eq(sem_init(&has_come, 0, 0), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, await_first, &has_come), 0);
     happen(1);
+    ck_assert_int_eq(sem_wait(&has_come), 0);
     ck_assert_int_eq(event_ring_await(&ring, 1, 0), PORT_AWAIT_THERE);
     ck_assert_int_eq(event_ring_await(&ring, 2, 1), PORT_AWAIT_TIMEOUT);
     event_ring_close(&ring);
