@@ -207,11 +207,14 @@ static void write_got(const struct dataplane *dp, const struct txn *txn, uint32_
 static void write_debug(const struct dataplane *dp, uint32_t node, struct slice line,
                         struct mc_writer *w)
 {
+    bool has_cas = false;
     mc_write(w, SLICE("ME"));
     for (struct slice word = mc_next_word(&line); word.len > 0; word = mc_next_word(&line)) {
         uint64_t cas;
-        bool is_cas = slice_has_prefix(word, SLICE("cas=")) && w->len > 2 &&
+        /* The first one alone: there is room for no more. */
+        bool is_cas = !has_cas && slice_has_prefix(word, SLICE("cas=")) && w->len > 2 &&
                       mc_read_u64(slice_skip(word, 4), &cas);
+        has_cas = has_cas || is_cas;
         mc_write(w, SLICE(" "));
         mc_write(w, is_cas ? SLICE("cas=") : word);
         if (is_cas) {

@@ -322,8 +322,8 @@ static bool is_answer_to(char verb, enum mc_reply_kind kind)
 
 enum { NUMBER_BYTES_MAX = 22 };
 
-/* Digits, and the spaces that memcached leaves behind a number that became shorter, and CRLF:
- * copied to TO. Returns the number of digits; 0: it is not so. */
+/* Digits of a number of 64 bits, and the spaces that memcached leaves behind one that became
+ * shorter, and CRLF: copied to TO. Returns the number of digits; 0: it is not so. */
 static size_t number_digits(const struct chain *chain, char *to)
 {
     INVARIANT(chain->len <= NUMBER_BYTES_MAX && chain->len >= 2);
@@ -337,7 +337,8 @@ static size_t number_digits(const struct chain *chain, char *to)
     while (spaces < end && to[spaces] == ' ') {
         spaces++;
     }
-    return spaces == end ? digits : 0;
+    uint64_t number;
+    return spaces == end && mc_read_u64(slice_of(to, digits), &number) ? digits : 0;
 }
 
 /* The meta word for what the classic touch says. */
@@ -453,8 +454,23 @@ static size_t take_get_error(struct dataplane *dp, struct link *link, const stru
     return reply->line_bytes;
 }
 
+/* An item that was stored under a key in base64 shows it so. The key of a request in base64 is not
+ * asked back. */
+static bool is_key_of(const struct txn *txn, const struct mc_reply *reply)
+{
+    char bytes[MC_KEY_BYTES_MAX];
+    struct slice key = reply->key;
+    if (reply->is_key_base64) {
+        key = slice_of(bytes, mc_key_decode(reply->key, bytes));
+    }
+    return slice_is_equal(key, txn_key(txn));
+}
+
 static bool is_got(const struct txn *txn, const struct mc_reply *reply)
 {
+    if (reply->key.len > 0 && !is_key_of(txn, reply)) {
+        return false; /* another's answer */
+    }
     if (reply->kind == MC_REPLY_EN) {
         return true;
     }
