@@ -6,8 +6,10 @@
 
 #include "admin_fixture.h"
 
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 
 /* SHA-256 of "viewer-token", "operator-token" and "admin-token". */
 #define VIEWER_HASH   "d036bd6d01a1cae081d39a2f8dab751dc042de814fd60df31fcb553170950f29"
@@ -167,6 +169,7 @@ static const char *const HEADERS[] = {
     [ROLE_ADMIN] = "Authorization: Bearer admin-token\r\n",
 };
 
+/* S15: no token, and each role, at every route. */
 START_TEST(each_role_may_what_it_may)
 {
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
@@ -198,7 +201,98 @@ START_TEST(each_role_may_what_it_may)
 }
 END_TEST
 
-/* A token does not open what is closed to everybody, and is not even looked at there. */
+static bool has_get(const char *pattern)
+{
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        if (strcmp(route_at(i)->path, pattern) == 0 && strcmp(route_at(i)->method, "GET") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* S15: what does something is never done by a GET, which any page can make a browser send. */
+START_TEST(a_get_does_nothing)
+{
+    size_t tried = 0;
+    for (size_t i = 0; i < ROUTE_COUNT; i++) {
+        char url[64];
+        fill_path(route_at(i)->path, url);
+        if (has_get(route_at(i)->path)) {
+            continue;
+        }
+        struct answer answer = ask_with("GET", url, HEADERS[ROLE_ADMIN], NULL);
+        ck_assert_msg(answer.status == 405, "%s: %s", url, answer.text);
+        ck_assert_ptr_nonnull(strstr(answer.text, "\r\nAllow: "));
+        answer_free(&answer);
+        tried++;
+    }
+    ck_assert_uint_gt(tried, 8);
+    ck_assert_uint_eq(port.commands, 0);
+}
+END_TEST
+
+/* --- S8: what a guess costs --- */
+
+enum { GUESSES = 200000, GUESS_PATIENCE = 5 };
+
+static int compare_times(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a;
+    const uint64_t y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* Medians of what tokens_find takes for each of two guesses, asked for in turn. */
+static void time_guesses(struct tokens *tokens, const char *const guesses[2], uint64_t median[2])
+{
+    static uint64_t took[2][GUESSES / 2];
+    for (size_t i = 0; i < GUESSES; i++) {
+        struct token found;
+        const uint64_t begin = now_ns();
+        (void)tokens_find(tokens, guesses[i % 2], &found);
+        took[i % 2][i / 2] = now_ns() - begin;
+    }
+    for (size_t i = 0; i < 2; i++) {
+        qsort(took[i], GUESSES / 2, sizeof(took[i][0]), compare_times);
+        median[i] = took[i][GUESSES / 4];
+    }
+}
+
+/* A guess that is right, almost right, or not at all: the time it takes says nothing. */
+START_TEST(a_guess_takes_the_same_time)
+{
+    static const char *const PAIRS[][2] = {
+        {"Bearer admin-token", "Bearer zzzzz-zzzzz"},
+        {"Bearer admin-tokem", "Bearer zzzzz-zzzzz"},
+    };
+    struct tokens tokens;
+    char error[256];
+    ck_assert_int_eq(tokens_init(&tokens, path, error, sizeof(error)), STATUS_OK);
+    for (size_t p = 0; p < sizeof(PAIRS) / sizeof(PAIRS[0]); p++) {
+        bool is_equal = false;
+        /* The machine may do something else meanwhile; a leak would be there every time. */
+        for (int i = 0; i < GUESS_PATIENCE && !is_equal; i++) {
+            uint64_t median[2];
+            time_guesses(&tokens, PAIRS[p], median);
+            const uint64_t apart =
+                median[0] > median[1] ? median[0] - median[1] : median[1] - median[0];
+            is_equal = apart * 20 <= median[0];
+        }
+        ck_assert_msg(is_equal, "%s and %s", PAIRS[p][0], PAIRS[p][1]);
+    }
+    tokens_fini(&tokens);
+}
+END_TEST
+
+/* S15, S16: a token does not open what is closed to everybody, and is not even looked at there. */
 START_TEST(no_token_opens_the_gate)
 {
     static const struct {
@@ -299,6 +393,8 @@ static Suite *tokens_suite(void)
     tcase_add_test(all, a_file_that_others_reach_is_refused);
     tcase_add_test(all, a_reload_that_fails_changes_nothing);
     tcase_add_test(all, each_role_may_what_it_may);
+    tcase_add_test(all, a_get_does_nothing);
+    tcase_add_test(all, a_guess_takes_the_same_time);
     tcase_add_test(all, no_token_opens_the_gate);
     tcase_add_test(all, the_unix_socket_needs_no_token);
     tcase_add_test(all, a_public_address_takes_addresses_as_hosts);
