@@ -240,7 +240,10 @@ ci: ## test, and: clang, format, clang-tidy, cppcheck, end-to-end with ASan and 
 unit: $(call unit_programs,asan) ## unit tests, with ASan and UBSan
 	@scripts/unit.sh $^
 
-unit-tsan: $(call unit_programs,tsan)
+# The pure layers have no threads.
+threaded_tests := $(foreach t,$(notdir $(basename $(UNIT_TESTS))),\
+    $(if $(filter $(PURE_LAYERS),$(call layer_of_test,$(t))),,build/tsan/unit/$(t)))
+unit-tsan: $(threaded_tests)
 	@scripts/unit.sh $^
 
 conformance: build/asan/everwarm ## the protocol table: on two versions of memcached, and through us

@@ -41,9 +41,9 @@ static struct {
     pthread_t thread;
     bool is_running;
     bool is_stopping;
-    _Atomic enum config_log_format format; /* these two may change while all log */
+    _Atomic enum config_log_format format; /* these three are set while all log */
     _Atomic enum log_level threshold;
-    bool is_journald; /* stderr is the journal: lines begin with their priority */
+    _Atomic bool is_journald; /* stderr is the journal: lines begin with their priority */
     uint64_t dropped;
     size_t head;
     size_t count;

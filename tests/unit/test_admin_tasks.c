@@ -249,7 +249,9 @@ END_TEST
 
 START_TEST(a_gap_is_told)
 {
+    ck_assert_int_eq(pthread_mutex_lock(&port.lock), 0);
     port.first_event = 101; /* what was before is forgotten */
+    ck_assert_int_eq(pthread_mutex_unlock(&port.lock), 0);
     node_down("late");
     const int fd = watch("?since=41", "");
     char *text = read_until(fd, "late");
