@@ -142,6 +142,7 @@ static void start(struct control *control, uint32_t node)
         .target = node,
         .topology = &control->fill_topology,
         .is_diff = is_diff(control, node),
+        .proof_us = control->options.request_timeout_us,
     };
     for (uint32_t i = 0; i < control->node_count; i++) {
         plan.clock_s[i] = control->probes[i].clock_s;

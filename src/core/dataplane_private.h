@@ -148,6 +148,7 @@ struct txn {
     bool is_base64;       /* its key is written so */
     bool is_vivify;       /* it may create what is missing */
     bool is_mark;         /* it may leave a marked item on the leader */
+    bool is_untouched;    /* a replica had nothing to touch */
     bool is_emptied;      /* its result is an item without a value */
     bool has_exptime;     /* exptime_s is the new expiry of an item that stays */
     bool wants_value;

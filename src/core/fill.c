@@ -3,7 +3,8 @@
  * The fill: what happens in which order. How one key is copied, and why that
  * is safe, is told in fill_copy.c.
  *
- *   CONNECTING   target: stats           who it is
+ *   CONNECTING   target: stats           who it is; where an earlier connection to it was reset, no
+ *                                        sooner than what that one carried is surely done
  *   FLUSHING     target: flush_all       nothing old is left; then its clock must move on by two
  *                                        seconds, for a flush also kills what is stored right after
  *                                        (and where there are tokens, by one before); not in a diff
@@ -258,6 +259,13 @@ static void take_settling(struct fill *fill)
     next_donor(fill);
 }
 
+/* May what an earlier fill sent to this very process still be done? */
+static bool is_unproven(const struct fill *fill)
+{
+    return (fill_unproven(fill, fill->now_us) & node_set_of(fill->plan.target)) != 0 &&
+           identity_is_same_process(&fill->stats.identity, &fill->unproven);
+}
+
 /* A whole answer to stats is in. */
 static void take_stats(struct fill *fill)
 {
@@ -275,6 +283,8 @@ static void take_stats(struct fill *fill)
                    : identity_is_known(&fill->before) &&
                          !identity_is_same_process(&stats->identity, &fill->before)) {
         fill_fail(fill, FILL_WIRE_TARGET, SLICE("flushed or restarted during the fill"));
+    } else if (fill->state == FILL_CONNECTING && is_unproven(fill)) {
+        stats->poll_us = fill->now_us + FILL_POLL_US;
     } else if (fill->state == FILL_CONNECTING && fill->plan.is_diff) {
         fill->identity = stats->identity;
         next_donor(fill);
@@ -379,7 +389,7 @@ void fill_tick(struct fill *fill, uint64_t now_us)
         return;
     }
     fill_wire_expire(fill);
-    if (fill->state == FILL_FLUSHING && fill->stats.poll_us != 0 && now_us >= fill->stats.poll_us) {
+    if (fill->stats.poll_us != 0 && now_us >= fill->stats.poll_us) {
         ask_stats(fill);
     } else if (fill->state == FILL_DUMPING) {
         fill_dump_tick(fill);
@@ -444,6 +454,21 @@ bool fill_is_from_empty(const struct fill *fill)
                     fill->state == FILL_CHECKING || fill->state == FILL_DONE;
     return is_begun && !fill->dump.has_target_items &&
            !(fill->dump.is_first && fill->dump.is_of_target);
+}
+
+void fill_target_lost(struct fill *fill, enum wire_end end)
+{
+    const struct identity *known = &fill->identity;
+    if (end != WIRE_END_EOF) {
+        fill->unproven = identity_is_known(known) ? *known : fill->before;
+        fill->unproven_node = fill->streams[FILL_WIRE_TARGET].node;
+        fill->unproven_until_us = fill->now_us + fill->plan.proof_us;
+    }
+}
+
+node_set fill_unproven(const struct fill *fill, uint64_t now_us)
+{
+    return now_us < fill->unproven_until_us ? node_set_of(fill->unproven_node) : 0;
 }
 
 node_set fill_given_up(const struct fill *fill)

@@ -178,7 +178,7 @@ struct fill_stats {
     uint64_t uptime_s;
     uint32_t seen; /* bits of the four */
     bool is_owed;
-    uint64_t poll_us; /* FLUSHING: when to ask again */
+    uint64_t poll_us; /* CONNECTING, FLUSHING: when to ask again */
 };
 
 struct fill {
@@ -199,6 +199,10 @@ struct fill {
     uint64_t target_time_s;   /* the target's time at... */
     uint64_t target_time_us;  /* ...this of ours */
 
+    struct identity unproven; /* a connection to it was reset: what it carried may still be done */
+    uint32_t unproven_node;
+    uint64_t unproven_until_us;
+
     node_set donors_left;
     uint32_t donor;
     struct fill_list list;
@@ -215,6 +219,8 @@ void fill_move(struct fill *fill, enum fill_state state);
 void fill_fail(struct fill *fill, enum fill_wire wire, struct slice text);
 /* A reply line of the target while nothing is copied. */
 void fill_target_reply(struct fill *fill, const struct mc_reply *reply);
+/* A connection to the target is over, by END. */
+void fill_target_lost(struct fill *fill, enum wire_end end);
 /* The dump of this pass is complete. */
 void fill_dump_is_done(struct fill *fill);
 

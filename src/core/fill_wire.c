@@ -122,8 +122,11 @@ void fill_wire_take(struct fill *fill, const struct wire_event *event)
 {
     struct stream *s = &fill->streams[event->wire];
     if (s->link == STREAM_ENDING) {
-        s->link = event->type == WIRE_CLOSED ? STREAM_CLOSED : STREAM_ENDING;
-        s->wants_finish = s->wants_finish && event->type != WIRE_CLOSED;
+        if (event->type == WIRE_CLOSED) {
+            s->link = STREAM_CLOSED;
+            s->wants_finish = false;
+            fill_target_lost(fill, event->end);
+        }
         return;
     }
     if (s->link != STREAM_CONNECTING && s->link != STREAM_OPEN) {
@@ -141,6 +144,9 @@ void fill_wire_take(struct fill *fill, const struct wire_event *event)
         stream_wrote(s, event->wrote);
         break;
     case WIRE_CLOSED:
+        if (event->wire == FILL_WIRE_TARGET && s->link == STREAM_OPEN) {
+            fill_target_lost(fill, event->end);
+        }
         s->link = STREAM_CLOSED;
         if (event->wire == FILL_WIRE_DUMP) {
             fill_dump_retry(fill);

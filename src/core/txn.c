@@ -298,9 +298,20 @@ bool txn_invalidate(struct dataplane *dp, struct slice key, bool is_base64, uint
 /* --- Writes --- */
 
 /* The work is over: nothing more goes to any node. */
+/* An item that expires in these seconds was touched on some nodes, and had gone on others: what is
+ * left of it is compared, also where nothing else is. */
+static void settle_touch(struct dataplane *dp, struct txn *txn)
+{
+    bool is_uneven = txn->is_untouched && (txn->is_decided || txn->was_done != 0);
+    if (is_uneven && txn->settle == NULL && !settle_enter(dp, txn)) {
+        txn->is_doubtful = true;
+    }
+}
+
 void txn_finish(struct dataplane *dp, struct txn *txn)
 {
     list_remove(&txn->writes);
+    settle_touch(dp, txn);
     if (txn->is_inflight) {
         inflight_take(dp, txn);
     }
@@ -757,6 +768,8 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
     } else if (kind == MC_REPLY_HD) {
         txn->was_done |= node_set_of(node);
     }
+    bool is_touch = leg_verb(leg) == 'o' && (dp->topology->complete & node_set_of(node)) != 0;
+    txn->is_untouched = txn->is_untouched || (is_touch && kind == MC_REPLY_NF);
     leg_drop(dp, leg);
     if (txn->legs == 0) {
         step_done(dp, txn);

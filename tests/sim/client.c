@@ -2,11 +2,9 @@
 /*
  * Clients: each has one connection, asks at random, some several requests ahead, and reads replies
  * as strictly as a library would (C1): what does not fit the oldest request is a broken promise.
- *
- * A value is "KEY.CLIENT.SEQUENCE", so it was written once and tells its key; the last key of each
- * client's holds numbers, the one before lets its items expire.
+ * What they ask is ask.c's.
  */
-#include "sim/world.h"
+#include "sim/client_private.h"
 
 #include "everwarm/base/invariant.h"
 #include "everwarm/mc/encode.h"
@@ -15,13 +13,6 @@
 
 enum {
     CLIENT_PIECE_BYTES = 700, /* bytes of one read of the proxy: requests are cut */
-    CLIENT_FLAGS_PER_CLIENT = 100000,
-    CLIENT_NO_EPOCH = 0,
-};
-
-static const char *const CLIENT_VERBS[] = {
-    [HISTORY_SET] = "set",       [HISTORY_ADD] = "add",         [HISTORY_REPLACE] = "replace",
-    [HISTORY_APPEND] = "append", [HISTORY_PREPEND] = "prepend", [HISTORY_CAS] = "cas",
 };
 
 struct client *client_at(struct world *world, uint32_t proxy, uint32_t worker, uint32_t slot)
@@ -42,10 +33,8 @@ void client_init(struct world *world, uint32_t number)
     if (world_chance(world, 40)) {
         c->depth = 2 + (uint32_t)world_below(world, 5);
     }
-    /* Keys belong to one worker of one proxy, unless they are shared. */
-    uint32_t groups =
-        world->options.is_shared ? 1 : world->options.proxies * world->options.workers;
-    uint32_t group = world->options.is_shared ? 0 : c->proxy * world->options.workers + c->worker;
+    uint32_t groups = world->is_shared ? 1 : world->options.proxies * world->options.workers;
+    uint32_t group = world->is_shared ? 0 : c->proxy * world->options.workers + c->worker;
     c->key_count = world->key_count / groups;
     c->key_first = group * c->key_count;
     REQUIRE(c->key_count > 0);
@@ -105,8 +94,7 @@ static void client_late(struct world *world, const struct client *c,
 
 /* --- Connection --- */
 
-static void client_put(struct world *world, struct client *c, enum segment_type type,
-                       struct slice bytes)
+void client_put(struct world *world, struct client *c, enum segment_type type, struct slice bytes)
 {
     uint64_t at_us = world->now_us + world_delay(world);
     c->to_server_us = at_us < c->to_server_us ? c->to_server_us : at_us;
@@ -177,9 +165,11 @@ void client_pump(struct world *world, uint32_t number)
 void client_lose_server(struct world *world, uint32_t number)
 {
     struct client *c = &world->clients[number];
-    for (uint32_t i = 0; !WORLD_SETTLES && i < c->pending_count; i++) {
+    for (uint32_t i = 0; i < c->pending_count; i++) {
         for (uint32_t k = 0; k < c->pending[i].key_count; k++) {
-            world->is_split[world->history.ops[c->pending[i].first_op + k].key] = true;
+            struct key *key = &world->keys[world->history.ops[c->pending[i].first_op + k].key];
+            key->is_split = true;
+            key->was_split = true;
         }
     }
     if (c->is_server_open) {
@@ -231,260 +221,7 @@ void client_to_server(struct world *world, uint32_t number, uint32_t generation,
     UNREACHABLE();
 }
 
-/* --- Asking --- */
-
-static bool client_is_number_key(const struct client *c, uint32_t key)
-{
-    return c->key_count > 1 && key % c->key_count == c->key_count - 1;
-}
-
-static bool client_is_expiring_key(const struct client *c, uint32_t key)
-{
-    return c->key_count > 2 && key % c->key_count == c->key_count - 2;
-}
-
-static uint32_t client_key(struct world *world, const struct client *c)
-{
-    return c->key_first + (uint32_t)world_below(world, c->key_count);
-}
-
-/* Any key may be read through any proxy. */
-static uint32_t client_key_to_read(struct world *world, const struct client *c)
-{
-    return world_chance(world, 30) ? (uint32_t)world_below(world, world->key_count)
-                                   : client_key(world, c);
-}
-
-static uint32_t client_group(const struct client *c)
-{
-    return c->key_first / c->key_count;
-}
-
-static bool client_is_write(const struct history_op *op)
-{
-    return op->kind != HISTORY_GET || op->is_touching;
-}
-
-/* Nothing that was asked of KEY so far can happen any more. */
-static bool client_is_quiet(const struct world *world, uint32_t key)
-{
-    const struct key *k = &world->keys[key];
-    const struct proxy *p = &world->proxies[k->owner / world->options.workers];
-    return k->writes == 0 && k->quiet_us < world->now_us && p->is_up &&
-           (p->troubled_us == 0 || p->troubled_us + WORLD_DOUBT_US < world->now_us);
-}
-
-/*
- * A key is written by the clients of one worker of one proxy (WORLD_SETTLES), and passes to others
- * when it is quiet. May C write it?
- */
-static bool client_may_write(struct world *world, const struct client *c, uint32_t key)
-{
-    struct key *k = &world->keys[key];
-    if (k->owner != client_group(c) && client_is_quiet(world, key)) {
-        k->owner = client_group(c);
-    }
-    return k->owner == client_group(c) || WORLD_SETTLES || world->options.is_shared;
-}
-
-/* OP is told, or will never be. */
-static void client_told(struct world *world, struct history_op *op, enum history_result result,
-                        uint64_t until_us)
-{
-    struct key *k = &world->keys[op->key];
-    if (op->result == HISTORY_PENDING && client_is_write(op)) {
-        k->writes--;
-    }
-    op->result = result;
-    op->told_us = until_us;
-    uint64_t quiet_us = until_us + (result == HISTORY_UNKNOWN ? WORLD_DOUBT_US : 0);
-    if (client_is_write(op) && quiet_us > k->quiet_us) {
-        k->quiet_us = quiet_us;
-    }
-}
-
-static uint32_t client_record(struct world *world, const struct history_op *op)
-{
-    world->keys[op->key].writes += client_is_write(op) ? 1 : 0;
-    return history_add(&world->history, op);
-}
-
-static uint32_t client_key_to_write(struct world *world, const struct client *c)
-{
-    uint32_t key = client_key(world, c);
-    if (world_chance(world, 25)) {
-        key = (uint32_t)world_below(world, world->key_count);
-    }
-    for (uint32_t i = 0; i < world->key_count; i++) {
-        if (client_may_write(world, c, key)) {
-            return key;
-        }
-        key = (key + 1) % world->key_count;
-    }
-    return world->key_count; /* none */
-}
-
-static uint64_t client_epoch(const struct world *world, const struct client *c)
-{
-    const struct topology *topology = world->proxies[c->proxy].topology[c->worker];
-    /* In a young view a miss asks other nodes, whose CAS is foreign to the leader. */
-    return topology == NULL || topology->is_young ? CLIENT_NO_EPOCH : topology->epoch;
-}
-
-static struct history_op client_op(const struct world *world, const struct client *c, uint32_t key,
-                                   enum history_kind kind)
-{
-    return (struct history_op){.kind = kind,
-                               .client = c->number,
-                               .key = key,
-                               .value = HISTORY_ABSENT,
-                               .seen = HISTORY_ABSENT,
-                               .asked_us = world->now_us,
-                               .epoch = client_epoch(world, c),
-                               .told_us = UINT64_MAX};
-}
-
-static struct client_pending *client_push(const struct world *world, struct client *c,
-                                          uint32_t first_op, uint32_t count)
-{
-    struct client_pending *pending = &c->pending[c->pending_count++];
-    *pending = (struct client_pending){
-        .first_op = first_op, .key_count = count, .since_us = world->now_us};
-    return pending;
-}
-
-static int32_t client_exptime(struct world *world, const struct client *c, uint32_t key)
-{
-    if (client_is_expiring_key(c, key)) {
-        return 1 + (int32_t)world_below(world, 4);
-    }
-    return world_chance(world, 20) ? 100000 : 0;
-}
-
-static void client_ask_get(struct world *world, struct client *c, struct bytes *out)
-{
-    uint32_t count = world_chance(world, 25) ? 1 + (uint32_t)world_below(world, c->key_count) : 1;
-    uint32_t first = count > 1 ? client_key(world, c) : client_key_to_read(world, c);
-    bool has_cas = world_chance(world, 40);
-    bool is_gat = world_chance(world, 10) && client_may_write(world, c, first);
-    if (is_gat) {
-        bytes_print(out, "%s %d", has_cas ? "gats" : "gat", client_exptime(world, c, first));
-        count = 1;
-    } else {
-        bytes_print(out, has_cas ? "gets" : "get");
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        uint32_t key = count > 1 ? c->key_first + (first - c->key_first + i) % c->key_count : first;
-        struct history_op op = client_op(world, c, key, HISTORY_GET);
-        op.is_touching = is_gat;
-        uint32_t number = client_record(world, &op);
-        bytes_print(out, " %s", world_key(key));
-        if (i == 0) {
-            client_push(world, c, number, count)->has_cas = has_cas;
-        }
-    }
-    bytes_print(out, "\r\n");
-}
-
-static void client_ask_store(struct world *world, struct client *c, enum history_kind kind,
-                             struct bytes *out)
-{
-    uint32_t key = client_key_to_write(world, c);
-    if (key == world->key_count) {
-        client_ask_get(world, c, out);
-        return;
-    }
-    bool is_number = client_is_number_key(c, key);
-    c->sequence++;
-    struct bytes text = {0};
-    uint32_t flags = c->number * CLIENT_FLAGS_PER_CLIENT + c->sequence;
-    bool is_joined = kind == HISTORY_APPEND || kind == HISTORY_PREPEND;
-    if (is_number) {
-        kind = is_joined ? HISTORY_SET : kind;
-        is_joined = false;
-        bytes_print(&text, "%u", (unsigned)world_below(world, 120));
-    } else if (is_joined) {
-        bytes_print(&text, "+%u.%u+", c->number, c->sequence);
-    } else {
-        bytes_print(&text, "%s.%u.%u", world_key(key), c->number, c->sequence);
-    }
-    struct history_op op = client_op(world, c, key, kind);
-    if (kind == HISTORY_CAS) {
-        if (c->cas[key] == 0) {
-            op.kind = kind = HISTORY_ADD;
-        }
-        op.seen = c->cas_value[key];
-        /* The same number may have come back with another CAS. */
-        op.is_cas_loose = is_number;
-        op.cas_epoch = c->cas_epoch[key];
-    }
-    op.value = history_value(&world->history, bytes_slice(&text), is_joined ? 0 : flags);
-    op.is_noreply = world_chance(world, 10);
-    bytes_print(out, "%s %s %u %d %u", CLIENT_VERBS[kind], world_key(key), flags,
-                client_exptime(world, c, key), (unsigned)text.len);
-    if (kind == HISTORY_CAS) {
-        bytes_print(out, " %llu", (unsigned long long)c->cas[key]);
-    }
-    bytes_print(out, "%s\r\n", op.is_noreply ? " noreply" : "");
-    bytes_put(out, bytes_slice(&text));
-    bytes_print(out, "\r\n");
-    bytes_free(&text);
-    uint32_t number = client_record(world, &op);
-    client_push(world, c, number, 1)->is_noreply = op.is_noreply;
-}
-
-static void client_ask_small(struct world *world, struct client *c, enum history_kind kind,
-                             struct bytes *out)
-{
-    uint32_t key = client_key_to_write(world, c);
-    if (key == world->key_count) {
-        client_ask_get(world, c, out);
-        return;
-    }
-    uint32_t number_key = key - key % c->key_count + c->key_count - 1;
-    if (kind == HISTORY_DELTA && world_chance(world, 90) &&
-        client_may_write(world, c, number_key)) {
-        key = number_key;
-    }
-    struct history_op op = client_op(world, c, key, kind);
-    op.is_noreply = world_chance(world, 10);
-    if (kind == HISTORY_DELETE) {
-        bytes_print(out, "delete %s", world_key(key));
-    } else if (kind == HISTORY_TOUCH) {
-        bytes_print(out, "touch %s %d", world_key(key), client_exptime(world, c, key));
-    } else {
-        op.delta = 1 + (int64_t)world_below(world, 30);
-        op.delta = world_chance(world, 30) ? -op.delta : op.delta;
-        bytes_print(out, "%s %s %lld", op.delta < 0 ? "decr" : "incr", world_key(key),
-                    (long long)(op.delta < 0 ? -op.delta : op.delta));
-    }
-    bytes_print(out, "%s\r\n", op.is_noreply ? " noreply" : "");
-    uint32_t number = client_record(world, &op);
-    client_push(world, c, number, 1)->is_noreply = op.is_noreply;
-}
-
-static void client_ask(struct world *world, struct client *c, struct bytes *out)
-{
-    static const struct {
-        enum history_kind kind;
-        uint32_t weight;
-    } MIX[] = {{HISTORY_GET, 36},   {HISTORY_SET, 18},    {HISTORY_ADD, 6}, {HISTORY_REPLACE, 4},
-               {HISTORY_APPEND, 4}, {HISTORY_PREPEND, 2}, {HISTORY_CAS, 6}, {HISTORY_DELETE, 12},
-               {HISTORY_DELTA, 10}, {HISTORY_TOUCH, 2}};
-    uint32_t dice = (uint32_t)world_below(world, 100);
-    size_t i = 0;
-    while (dice >= MIX[i].weight) {
-        dice -= MIX[i++].weight;
-    }
-    enum history_kind kind = MIX[i].kind;
-    if (kind == HISTORY_GET) {
-        client_ask_get(world, c, out);
-    } else if (kind == HISTORY_DELETE || kind == HISTORY_DELTA || kind == HISTORY_TOUCH) {
-        client_ask_small(world, c, kind, out);
-    } else {
-        client_ask_store(world, c, kind, out);
-    }
-}
+/* --- What was asked is over --- */
 
 /* Something failed while OP was under way, or just before: it shows itself for as long as a request
  * may last. */
@@ -613,6 +350,8 @@ static void client_close_op(struct world *world, uint32_t number, enum history_r
     client_told(world, op, result, world->now_us);
     op->is_cas_loose = op->is_cas_loose || op->cas_epoch == CLIENT_NO_EPOCH ||
                        op->cas_epoch != client_epoch(world, &world->clients[op->client]);
+    op->is_young =
+        op->is_young || client_epoch(world, &world->clients[op->client]) == CLIENT_NO_EPOCH;
     client_note_faults(world, op);
 }
 
@@ -677,9 +416,11 @@ static size_t client_read_value(struct world *world, struct client *c, struct sl
                      c->number, world_key(op->key), (int)len, value.ptr, (unsigned long long)flags);
     }
     if (pending->has_cas) {
-        c->cas[op->key] = cas;
-        c->cas_value[op->key] = seen;
-        c->cas_epoch[op->key] = op->epoch;
+        struct client_cas *last = &c->cas[op->key];
+        uint32_t at = last->seen++ % CLIENT_CAS_COUNT;
+        last->cas[at] = cas;
+        last->value[at] = seen;
+        last->epoch[at] = op->epoch;
     }
     client_close_op(world, number, HISTORY_OK);
     return taken;
@@ -720,6 +461,12 @@ static bool client_read_line(struct world *world, struct client *c, struct slice
     };
     uint32_t number = c->pending[0].first_op;
     struct history_op *op = &world->history.ops[number];
+    if (op->kind == HISTORY_FORGET && slice_is_equal(line, SLICE("OK"))) {
+        for (uint32_t k = 0; k < c->pending[0].key_count; k++) {
+            client_close_op(world, number + k, HISTORY_OK);
+        }
+        return true;
+    }
     for (size_t i = 0; i < sizeof(TABLE) / sizeof(TABLE[0]); i++) {
         if (slice_is_equal(line, TABLE[i].line) && (TABLE[i].kinds >> op->kind & 1) != 0) {
             client_close_op(world, number, TABLE[i].result);

@@ -4,10 +4,13 @@
  * left in peace for a while: then C3 promises that no client notices. A wild seed does not care,
  * and its losses and errors are excused from the moment the last whole copy was harmed.
  */
+#include "sim/fault.h"
+
 #include "sim/world.h"
 
 enum {
     FAULT_PEACE_US = 2000 * 1000,
+    FAULT_WAKE_US = 80 * 1000,
     FAULT_AFTER_US = 4000 * 1000, /* requests go on so long after the last: a fill */
 };
 
@@ -15,7 +18,7 @@ void fault_plan(struct world *world)
 {
     if (world->faults_left > 0) {
         world_post(world, world->now_us + world_below(world, 2 * world->fault_pause_us),
-                   WORLD_FAULT, 0, 0, 0);
+                   WORLD_FAULT, FAULT_COMES, 0, 0);
     }
 }
 
@@ -140,6 +143,7 @@ static void fault_stall(struct world *world, uint32_t number)
         struct conn *conn = world->conns[i];
         if (conn->node == number && conn->is_node_open && world_chance(world, 60)) {
             net_stall(world, conn, world_below(world, pause_us));
+            aim_at(world, conn->last_key, 2000);
         }
     }
 }
@@ -147,12 +151,16 @@ static void fault_stall(struct world *world, uint32_t number)
 static void fault_command(struct world *world, uint32_t node)
 {
     enum control_command_type type = (enum control_command_type)world_below(world, 4);
-    uint32_t number = (uint32_t)world_below(world, world->options.proxies);
-    struct proxy *p = &world->proxies[number];
-    struct control_command command = {.type = type, .node = node, .ticket = ++p->ticket};
-    if (p->is_up && p->paused_us <= world->now_us) {
-        world_trace(world, "FAULT p%u command %d for node %u", number, (int)type, node);
-        proxy_command(world, number, &command);
+    uint32_t first = (uint32_t)world_below(world, world->options.proxies);
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        uint32_t number = (first + i) % world->options.proxies;
+        struct proxy *p = &world->proxies[number];
+        if (p->is_up && p->paused_us <= world->now_us) {
+            struct control_command command = {.type = type, .node = node, .ticket = ++p->ticket};
+            world_trace(world, "FAULT p%u command %d for node %u", number, (int)type, node);
+            proxy_command(world, number, &command);
+            return;
+        }
     }
 }
 
@@ -226,8 +234,19 @@ static void fault_command_later(struct world *world)
 {
     if (world_chance(world, 60)) {
         uint64_t at_us = world->now_us + WORLD_LEASE_US + 100000 + world_below(world, 800000);
-        world_post(world, at_us, WORLD_FAULT, 2, 0, 0);
+        world_post(world, at_us, WORLD_FAULT, FAULT_WORD, 0, 0);
     }
+}
+
+static void fault_stop_proxy(struct world *world, uint32_t number, uint64_t for_us)
+{
+    struct proxy *p = &world->proxies[number];
+    world_trace(world, "FAULT p%u stops for %llu us", number, (unsigned long long)for_us);
+    p->paused_us = world->now_us + for_us;
+    fault_trouble(p, p->paused_us);
+    fault_command_later(world);
+    uint64_t before_us = for_us < FAULT_WAKE_US ? for_us : FAULT_WAKE_US;
+    world_post(world, p->paused_us - before_us, WORLD_FAULT, FAULT_WAKE, number, 0);
 }
 
 static void fault_pause_proxy(struct world *world, uint32_t node)
@@ -237,10 +256,37 @@ static void fault_pause_proxy(struct world *world, uint32_t node)
     struct proxy *p = &world->proxies[number];
     if (fault_may_harm_proxy(world, p)) {
         uint64_t for_us = 1000 + world_below(world, world_chance(world, 50) ? 1000000 : 4000000);
-        world_trace(world, "FAULT p%u stops for %llu us", number, (unsigned long long)for_us);
-        p->paused_us = world->now_us + for_us;
-        fault_trouble(p, p->paused_us);
-        fault_command_later(world);
+        if (world_chance(world, 40)) {
+            fault_stop_proxy(world, number, for_us);
+        } else {
+            p->pause_us = for_us; /* while the answers to its next heartbeat are on their way */
+        }
+    }
+}
+
+void fault_on_beat(struct world *world, uint32_t number)
+{
+    struct proxy *p = &world->proxies[number];
+    if (p->pause_us > 0) {
+        world_post(world, world->now_us + world_below(world, 2 * world->delay_us + world->wire_us),
+                   WORLD_FAULT, FAULT_STOP, number, 0);
+    }
+}
+
+void fault_on_hold(struct world *world)
+{
+    uint64_t at_us = world->now_us + world_below(world, 40000);
+    if (world->is_resting || !world_chance(world, world->profile->aim_percent / 3)) {
+        return;
+    }
+    if (world_chance(world, 30)) {
+        world_post(world, at_us, WORLD_FAULT, FAULT_WORD, 0, 0);
+    }
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        const struct node *node = &world->nodes[i];
+        if (node->is_frozen) {
+            world_post(world, at_us, WORLD_NODE_THAW, i, 0, node->generation);
+        }
     }
 }
 
@@ -277,18 +323,106 @@ static void fault_crash_proxy(struct world *world, uint32_t node)
     }
 }
 
+/* --- What is rarer --- */
+
+/* The next connection that carries a copy is cut while it does. */
+static void fault_cut_fill(struct world *world, uint32_t number)
+{
+    (void)number;
+    world->is_copy_cut_due = true;
+}
+
+void fault_on_copy(struct world *world, struct conn *conn, struct slice bytes)
+{
+    if (world->is_copy_cut_due && slice_has_prefix(bytes, SLICE("ms "))) {
+        world->is_copy_cut_due = false;
+        world_post(world, world->now_us + 1, WORLD_FAULT, FAULT_COPY_CUT, conn->number, 0);
+    }
+}
+
+/* What it carries comes late: perhaps when the next fill is under way and its key has gone. */
+static void fault_cut_copy(struct world *world, struct conn *conn)
+{
+    if (conn->side == CONN_OPEN && conn->is_node_open) {
+        world_trace(world, "FAULT the copying connection %u is cut", conn->number);
+        aim_to_delete(world, conn->last_key, WORLD_LATE_US / 3);
+        net_cut_late(world, conn, WORLD_LATE_US);
+        world_note_fault(world);
+    }
+}
+
+/* A node has no room for all: some of clients' items are forgotten. */
+static void fault_evict_keys(struct world *world, uint32_t number)
+{
+    struct store *store = &world->nodes[number].model.store;
+    net_node_time(world, number);
+    for (uint32_t key = 0; world->nodes[number].is_up && key < world->key_count; key++) {
+        struct store_item *item = store_find(store, slice_of_string(world_key(key)));
+        if (item != NULL && world_chance(world, 30)) {
+            world_trace(world, "FAULT node %u evicts %s", number, world_key(key));
+            store_drop(store, item);
+            world->keys[key].is_evicted = true;
+            world->keys[key].evicted_last_us = world->now_us;
+            if (world->keys[key].evicted_us == 0) {
+                world->keys[key].evicted_us = world->now_us;
+            }
+        }
+    }
+}
+
+static void fault_crash_proxy(struct world *world, uint32_t node);
+
+/* The next process there finds another wall clock. */
+static void fault_clock(struct world *world, uint32_t number)
+{
+    int64_t by_ms = (int64_t)world_below(world, 3 * 3600 * 1000) - 2 * 3600 * 1000;
+    if (world_chance(world, 50)) {
+        struct node *node = &world->nodes[number];
+        if (node->is_up) {
+            world_trace(world, "FAULT the clock of node %u jumps by %lld ms", number,
+                        (long long)by_ms);
+            fault_crash(world, number);
+            node->is_warm = false;
+            model_free(&node->model);
+            node->clock_offset_us = by_ms * 1000;
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        world->proxies[i].clock_ms = world_chance(world, 50) ? by_ms : world->proxies[i].clock_ms;
+    }
+    fault_crash_proxy(world, number);
+}
+
+static void fault_flush_all(struct world *world, uint32_t node)
+{
+    (void)node;
+    uint32_t client = (uint32_t)world_below(world, world->client_count);
+    world_trace(world, "FAULT client %u empties all nodes", client);
+    client_flush_all(world, client);
+}
+
 /* --- Choosing --- */
 
 static const struct {
     void (*strike)(struct world *world, uint32_t node);
     uint32_t weight;
-} FAULT_KINDS[] = {
-    {fault_crash, 30},      {fault_freeze, 22},     {fault_cut, 12},  {fault_stall, 8},
-    {fault_command, 20},    {fault_flush, 5},       {fault_evict, 8}, {fault_partition, 18},
-    {fault_pause_proxy, 8}, {fault_crash_proxy, 8},
+} FAULT_KINDS[FAULT_KIND_COUNT] = {
+    [FAULT_CRASH] = {fault_crash, 30},
+    [FAULT_FREEZE] = {fault_freeze, 22},
+    [FAULT_CUT] = {fault_cut, 12},
+    [FAULT_STALL] = {fault_stall, 8},
+    [FAULT_COMMAND] = {fault_command, 20},
+    [FAULT_FLUSH] = {fault_flush, 5},
+    [FAULT_EVICT] = {fault_evict, 8},
+    [FAULT_PARTITION] = {fault_partition, 18},
+    [FAULT_PAUSE_PROXY] = {fault_pause_proxy, 8},
+    [FAULT_CRASH_PROXY] = {fault_crash_proxy, 8},
+    [FAULT_CUT_FILL] = {fault_cut_fill, 10},
+    [FAULT_EVICT_KEYS] = {fault_evict_keys, 6},
+    [FAULT_CLOCK] = {fault_clock, 6},
+    [FAULT_FLUSH_ALL] = {fault_flush_all, 6},
 };
-
-enum { FAULT_KIND_COUNT = sizeof(FAULT_KINDS) / sizeof(FAULT_KINDS[0]) };
 
 uint32_t fault_choose(struct world *world)
 {
@@ -319,26 +453,48 @@ static void fault_one(struct world *world, uint32_t node)
     }
 }
 
-void fault_strike(struct world *world, uint32_t phase)
+/* What follows from a fault that came before. */
+static void fault_follow(struct world *world, enum fault_phase phase, uint32_t number)
+{
+    if (phase == FAULT_COPY_CUT) {
+        fault_cut_copy(world, world->conns[number]);
+        return;
+    }
+    struct proxy *p = &world->proxies[number];
+    if (phase == FAULT_WORD) {
+        fault_command(world, (uint32_t)world_below(world, world->options.nodes));
+    } else if (phase == FAULT_STOP && p->pause_us > 0 && fault_may_harm_proxy(world, p)) {
+        fault_stop_proxy(world, number, p->pause_us);
+        p->pause_us = 0;
+        world_note_fault(world);
+        world->calm_us = world->now_us + 2 * FAULT_PEACE_US;
+    } else if (phase == FAULT_WAKE && p->is_up && p->paused_us > world->now_us) {
+        aim_at_wake(world, number, p->paused_us);
+    }
+}
+
+void fault_strike(struct world *world, uint32_t phase, uint32_t number)
 {
     if (world->is_resting) {
         return;
     }
-    if (phase == 0) {
+    if (phase == FAULT_COMES) {
         /* It meets clients at work. */
         world_hurry(world, 6000);
-        world_post(world, world->now_us + world_below(world, 8000), WORLD_FAULT, 1, 0, 0);
+        world_post(world, world->now_us + world_below(world, 8000), WORLD_FAULT, FAULT_IS_HERE, 0,
+                   0);
+        return;
+    }
+    if (phase != FAULT_IS_HERE) {
+        fault_follow(world, (enum fault_phase)phase, number);
         return;
     }
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
-    if (phase == 2) {
-        fault_command(world, node);
-        return;
-    }
     bool is_tame = fault_is_tame(world, node);
-    if (!is_tame && !world->is_wild) {
+    bool is_early = world->profile->is_hot && !fault_is_whole(world) && world_chance(world, 90);
+    if ((!is_tame && !world->is_wild) || is_early) {
         /* Later; if the pool does not become whole in time, the run ends without this one. */
-        world_post(world, world->now_us + 300000, WORLD_FAULT, 0, 0, 0);
+        world_post(world, world->now_us + 300000, WORLD_FAULT, FAULT_COMES, 0, 0);
         return;
     }
     world->faults_left--;

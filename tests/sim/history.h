@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 enum {
-    HISTORY_ABSENT = -1,  /* the value of a key that is not there */
-    HISTORY_OPS_MAX = 512 /* of one key: the checker's sets are so large */
+    HISTORY_ABSENT = -1,   /* the value of a key that is not there */
+    HISTORY_OPS_MAX = 1024 /* of one key: the checker's sets are so large */
 };
 
 enum history_kind {
@@ -26,7 +26,7 @@ enum history_kind {
     HISTORY_DELETE,
     HISTORY_DELTA,
     HISTORY_TOUCH,
-    HISTORY_FORGET, /* nobody asked: an excused loss */
+    HISTORY_FORGET, /* gone, whatever was there: flush_all, or a loss that is excused */
 };
 
 enum history_result {
@@ -52,11 +52,14 @@ struct history_op {
     uint64_t epoch;   /* of its worker's view when it was asked */
     bool is_optional; /* it may as well never take effect */
     bool is_noreply;
-    bool is_touching;   /* GET: it sets the expiry (gat) */
-    bool is_near_fault; /* something failed while it was under way: its reply to the proxy may be
+    bool is_touching;     /* GET: it sets the expiry (gat) */
+    bool is_near_fault;   /* something failed while it was under way: its reply to the proxy may be
                            lost */
-    uint64_t cas_epoch; /* CAS: of the gets that it rests on */
-    bool is_cas_loose;  /* CAS: the leader may have changed since its gets */
+    bool is_young;        /* a miss asked other replicas then */
+    bool is_contended;    /* a write of another worker's to its key overlaps it */
+    uint32_t contentions; /* of its key, when it was asked */
+    uint64_t cas_epoch;   /* CAS: of the gets that it rests on */
+    bool is_cas_loose;    /* CAS: the leader may have changed since its gets */
 };
 
 struct history_value {

@@ -52,10 +52,12 @@ static void main_usage(FILE *out)
                   "sim --seed S [-v]                        run one, with its trace\n"
                   "sim --self-test                          test the checker itself\n"
                   "sim --mutants [--rules A,B] [--seeds N]  break rules; in the mutants' profile\n"
+                  "  --rules NAME                           without --mutants: break this one\n"
                   "sim --judge FILE                         judge a recorded history\n"
                   "sim --model                              be a memcached on stdin, stdout\n"
                   "  --proxies P --workers W --nodes N      at most 4, 3, 5; 0: by the seed\n"
                   "  --steps K                              requests of a run\n"
+                  "  --profile NAME                         a sort of world, see profile.c\n"
                   "  --shared                               all clients use the same keys\n"
                   "  --no-late                              no packet outlives a reset\n");
 }
@@ -75,25 +77,23 @@ static void main_count(struct main_job *job, uint64_t seed, bool is_passed,
     job->fills += result->fills;
 }
 
-/* Of a seed, unless options say otherwise. */
-static const uint32_t MAIN_WORKERS[8] = {1, 1, 1, 1, 2, 2, 2, 3};
-static const uint32_t MAIN_PROXIES[8] = {1, 1, 1, 2, 2, 2, 3, 4};
-static const uint32_t MAIN_NODES[8] = {1, 2, 2, 2, 3, 3, 4, 5};
-
 static bool main_seed(const struct main_options *options, uint64_t seed,
                       struct world_result *result)
 {
     struct world_options world = options->world;
     world.seed = seed;
     uint64_t shape = prng_mix(seed);
+    if (world.profile == NULL) {
+        world.profile = profile_of(shape >> 32);
+    }
     if (world.workers == 0) {
-        world.workers = MAIN_WORKERS[shape % 8];
+        world.workers = profile_choose(world.profile->workers, shape);
     }
     if (world.proxies == 0) {
-        world.proxies = MAIN_PROXIES[shape / 8 % 8];
+        world.proxies = profile_choose(world.profile->proxies, shape >> 8);
     }
     if (world.nodes == 0) {
-        world.nodes = MAIN_NODES[shape / 64 % 8];
+        world.nodes = profile_choose(world.profile->nodes, shape >> 16);
     }
     return world_run(&world, result);
 }
@@ -213,23 +213,16 @@ static uint64_t main_number(const char *text, uint64_t max)
 
 int main(int argc, char **argv)
 {
-    static const struct option LONG[] = {{"seeds", required_argument, NULL, 'n'},
-                                         {"start", required_argument, NULL, 's'},
-                                         {"seed", required_argument, NULL, 'S'},
-                                         {"jobs", required_argument, NULL, 'j'},
-                                         {"proxies", required_argument, NULL, 'p'},
-                                         {"workers", required_argument, NULL, 'w'},
-                                         {"nodes", required_argument, NULL, 'N'},
-                                         {"steps", required_argument, NULL, 'k'},
-                                         {"shared", no_argument, NULL, 'h'},
-                                         {"no-late", no_argument, NULL, 'l'},
-                                         {"self-test", no_argument, NULL, 't'},
-                                         {"repeat", no_argument, NULL, 'r'},
-                                         {"mutants", no_argument, NULL, 'M'},
-                                         {"rules", required_argument, NULL, 'R'},
-                                         {"judge", required_argument, NULL, 'J'},
-                                         {"model", no_argument, NULL, 'm'},
-                                         {NULL, 0, NULL, 0}};
+    static const struct option LONG[] = {
+        {"seeds", required_argument, NULL, 'n'},   {"start", required_argument, NULL, 's'},
+        {"seed", required_argument, NULL, 'S'},    {"jobs", required_argument, NULL, 'j'},
+        {"proxies", required_argument, NULL, 'p'}, {"workers", required_argument, NULL, 'w'},
+        {"nodes", required_argument, NULL, 'N'},   {"steps", required_argument, NULL, 'k'},
+        {"profile", required_argument, NULL, 'P'}, {"shared", no_argument, NULL, 'h'},
+        {"no-late", no_argument, NULL, 'l'},       {"self-test", no_argument, NULL, 't'},
+        {"repeat", no_argument, NULL, 'r'},        {"mutants", no_argument, NULL, 'M'},
+        {"rules", required_argument, NULL, 'R'},   {"judge", required_argument, NULL, 'J'},
+        {"model", no_argument, NULL, 'm'},         {NULL, 0, NULL, 0}};
     struct main_options options = {
         .world = {.steps = 300, .has_late_packets = true}, .start = 1, .seeds = 200, .jobs = 2};
     for (int c = getopt_long(argc, argv, "v", LONG, NULL); c != -1;
@@ -260,6 +253,13 @@ int main(int argc, char **argv)
             break;
         case 'k':
             options.world.steps = (uint32_t)main_number(optarg, 100000);
+            break;
+        case 'P':
+            options.world.profile = profile_find(optarg);
+            if (options.world.profile == NULL) {
+                (void)fprintf(stderr, "sim: no such profile: %s\n", optarg);
+                return 2;
+            }
             break;
         case 'h':
             options.world.is_shared = true;
@@ -297,6 +297,10 @@ int main(int argc, char **argv)
     if (options.has_mutants) {
         int missed = mutant_run_all(options.rules, options.seeds, main_mutant, &options);
         return missed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    }
+    if (options.rules != NULL && !mutant_break(options.rules)) {
+        (void)fprintf(stderr, "sim: can't break %s\n", options.rules);
+        return 2;
     }
     return options.is_single ? main_one(&options) : main_many(&options);
 }

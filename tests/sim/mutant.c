@@ -119,6 +119,16 @@ static bool mutant_is_listed(const char *list, const char *name)
     return list == NULL;
 }
 
+bool mutant_break(const char *name)
+{
+    for (uint32_t rule = RULE_NONE + 1; rule < RULE_COUNT; rule++) {
+        if (strcmp(MUTANT_RULES[rule].name, name) == 0) {
+            rule_broken = (enum rule)rule;
+        }
+    }
+    return rule_broken != RULE_NONE;
+}
+
 int mutant_run_all(const char *list, uint64_t seeds, bool (*run_seed)(void *owner, uint64_t seed),
                    void *owner)
 {
@@ -148,6 +158,12 @@ int mutant_run_all(const char *list, uint64_t seeds, bool (*run_seed)(void *owne
 }
 
 #else
+
+bool mutant_break(const char *name)
+{
+    (void)name;
+    return false;
+}
 
 int mutant_run_all(const char *list, uint64_t seeds, bool (*run_seed)(void *owner, uint64_t seed),
                    void *owner)

@@ -16,4 +16,7 @@
 int mutant_run_all(const char *list, uint64_t seeds, bool (*run_seed)(void *owner, uint64_t seed),
                    void *owner);
 
+/* Break the rule of this name from here on; false: there is none, or this is another profile. */
+bool mutant_break(const char *name);
+
 #endif

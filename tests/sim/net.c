@@ -69,6 +69,7 @@ struct conn *net_connect(struct world *world, const struct conn *like)
     *conn = *like;
     conn->number = world->conn_count;
     conn->side = CONN_CONNECTING;
+    conn->last_key = WORLD_KEYS_MAX;
     world->conns[world->conn_count++] = conn;
     net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_SYN, SLICE("")));
     return conn;
@@ -76,8 +77,16 @@ struct conn *net_connect(struct world *world, const struct conn *like)
 
 void net_send(struct world *world, struct conn *conn, struct slice bytes)
 {
+    uint32_t key = aim_key_of(world, bytes);
+    conn->last_key = key == WORLD_KEYS_MAX ? conn->last_key : key;
     if (!conn->is_link && conn->wire >= world->options.nodes) {
-        world_hurry(world, 3 * (world->wire_us + world->delay_us)); /* a fill copies */
+        if (!world->profile->is_hot) {
+            world_hurry(world, 3 * (world->wire_us + world->delay_us)); /* a fill copies */
+        }
+        aim_at_copy(world, conn->node, bytes);
+        fault_on_copy(world, conn, bytes);
+    } else if (!conn->is_link) {
+        fault_on_beat(world, conn->proxy);
     }
     if (conn->side == CONN_OPEN) {
         net_put_bytes(world, conn, WORLD_TO_NODE, bytes);
@@ -94,6 +103,7 @@ static void net_lose(struct world *world, struct conn *conn, enum wire_end end)
 
 void net_give_up(struct world *world, struct conn *conn)
 {
+    aim_at(world, conn->last_key, 20000);
     if (conn->side == CONN_CONNECTING) {
         conn->side = CONN_ENDING;
         net_put(world, conn, WORLD_TO_PROXY, world_segment(SEGMENT_REFUSE, SLICE("")));
@@ -145,7 +155,7 @@ void net_run(struct world *world, struct conn *conn)
     }
     bytes_clear(&conn->mc.out);
     if (conn->mc.is_dumping && !conn->has_rst) {
-        world_hurry(world, 200 + 40 * world->delay_us);
+        world_hurry(world, world->profile->is_hot ? 1 : 200 + 40 * world->delay_us);
         world_post(world, world->now_us + 20 + world_below(world, 400), WORLD_NODE_RUN,
                    conn->number, 0, 0);
     } else if (conn->has_fin || conn->has_rst || conn->mc.is_closing) {
@@ -331,18 +341,23 @@ void net_cut(struct world *world, struct conn *conn)
 {
     const struct node *node = &world->nodes[conn->node];
     world_hurry(world, 50000);
-    bool is_late = world->options.has_late_packets && world_chance(world, 30) &&
-                   world->now_us >= world->proxies[conn->proxy].paused_us;
-    if (is_late && conn->side == CONN_OPEN) {
+    aim_at(world, conn->last_key, 20000);
+    if (world_chance(world, 30)) {
+        net_cut_late(world, conn, world_chance(world, 70) ? 100000 : WORLD_LATE_US);
+    } else if (conn->is_node_open && node->is_up && !node->is_frozen && !node->is_host_down) {
+        net_node_close(world, conn, world_chance(world, 50) ? SEGMENT_FIN : SEGMENT_RST);
+    }
+}
+
+void net_cut_late(struct world *world, struct conn *conn, uint64_t for_us)
+{
+    if (world->options.has_late_packets && conn->side == CONN_OPEN &&
+        world->now_us >= world->proxies[conn->proxy].paused_us) {
         /* Something on the way resets both ends; what is in flight comes first (N3), and may be
-         * sent again a few times before it arrives. */
-        net_stall(world, conn, world_below(world, 100000));
+         * sent again a few times before it arrives, or wait there until it is read. */
+        net_stall(world, conn, world_below(world, for_us));
         net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_RST, SLICE("")));
         net_lose(world, conn, WIRE_END_RESET);
-        return;
-    }
-    if (conn->is_node_open && node->is_up && !node->is_frozen && !node->is_host_down) {
-        net_node_close(world, conn, world_chance(world, 50) ? SEGMENT_FIN : SEGMENT_RST);
     }
 }
 

@@ -54,7 +54,7 @@ void proxy_init(struct world *world, uint32_t proxy)
         .worker_count = world->options.workers,
         .nonce = 1 + prng_next(&world->prng) / 2,
         .config_hash = 42,
-        .wall_ms = UINT64_C(1700000000000) + world->now_us / 1000,
+        .wall_ms = UINT64_C(1700000000000) + world->now_us / 1000 + (uint64_t)p->clock_ms,
         .interval_us = WORLD_INTERVAL_US,
         .timeout_us = WORLD_INTERVAL_US / 2,
         .lease_us = WORLD_LEASE_US,
@@ -155,6 +155,20 @@ static void proxy_post(struct world *world, uint32_t proxy, uint32_t worker,
     world_post(world, at_us, WORLD_MESSAGE, proxy, worker, (uint64_t)(uintptr_t)copy);
 }
 
+/* A worker acts on TOPOLOGY from now on. */
+static void proxy_note_view(struct world *world, const struct topology *topology)
+{
+    if (topology->epoch > world->leaders_epoch) {
+        world->leaders_epoch = topology->epoch;
+        if (topology->leaders != world->leaders) {
+            world->leaders = topology->leaders;
+            world->leaders_us[world->leaders_count++ % 64] = world->now_us;
+        }
+        copies_check(world);
+    }
+    aim_at_view(world);
+}
+
 void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, struct message *message)
 {
     struct proxy *p = &world->proxies[proxy];
@@ -172,6 +186,9 @@ void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, stru
         p->topology[worker] = message->topology;
     }
     proxy_dp_event(world, proxy, worker, &event);
+    if (message->type == DATAPLANE_ADOPT) {
+        proxy_note_view(world, message->topology);
+    }
 }
 
 /* --- Control --- */
@@ -233,6 +250,7 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
         return;
     case CONTROL_ACTION_HOLD:
         world_hurry(world, 2000);
+        fault_on_hold(world);
         world_trace(world, "p%u hold for epoch %llu, serial %llu", proxy,
                     (unsigned long long)action->topology->epoch,
                     (unsigned long long)action->topology->serial);

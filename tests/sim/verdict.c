@@ -13,10 +13,11 @@
 #include <stdlib.h>
 
 enum {
+    VERDICT_SETTLED_US = 5 * 1000 * 1000, /* copies written at once have been compared by then */
+    VERDICT_SURVIVES_US = 1000 * 1000,    /* the new leader shows itself within this */
     /* A key in doubt is deleted at once, or when the last connection that may write it is over. */
     VERDICT_FORGET_BEFORE_US = 2 * WORLD_REQUEST_US,
     VERDICT_FORGET_AFTER_US = 8 * 1000 * 1000,
-    VERDICT_EXPIRY_SLACK_S = 2,
 };
 
 static int verdict_order(const void *a, const void *b)
@@ -37,6 +38,7 @@ struct verdict_case {
     const struct history_op *ops[HISTORY_OPS_MAX];
     uint32_t count;
     bool is_full;
+    bool has_unknown; /* an excuse of which nobody knows what it leaves */
 };
 
 static void verdict_add(struct verdict_case *c, const struct history_op *op)
@@ -59,18 +61,16 @@ static void verdict_excuse(struct verdict_case *c, const struct history_op *op)
     verdict_add(c, &c->extra[c->extra_count++]);
 }
 
-static bool verdict_is_expiring(const struct world *world, uint32_t key)
-{
-    uint32_t size = world->clients[0].key_count;
-    return size > 2 && key % size == size - 2;
-}
-
 /*
  * Somebody else's flush of a node is noticed in the next round. Until then its keys are missing
  * there, though not elsewhere.
  */
 static bool verdict_is_near_flush(const struct world *world, const struct history_op *op)
 {
+    uint64_t evicted_us = world->keys[op->key].evicted_us;
+    if (evicted_us > 0 && op->told_us >= evicted_us) {
+        return true; /* some node has it, some not, until it is written again */
+    }
     for (uint32_t i = 0; i < world->flush_count; i++) {
         if (op->asked_us < world->flushes_us[i] + 2 * WORLD_REQUEST_US &&
             op->told_us >= world->flushes_us[i]) {
@@ -83,7 +83,7 @@ static bool verdict_is_near_flush(const struct world *world, const struct histor
 /* What OP says when it may have missed a key that was there: returns false: nothing. */
 static bool verdict_forgive_miss(struct history_op *op)
 {
-    if (op->kind == HISTORY_ADD && op->result == HISTORY_OK) {
+    if (op->kind == HISTORY_ADD && op->result != HISTORY_NO) {
         op->kind = HISTORY_SET;
     } else if (op->kind == HISTORY_DELETE && op->result == HISTORY_NO) {
         op->result = HISTORY_UNKNOWN;
@@ -118,33 +118,86 @@ static bool verdict_is_write(const struct history_op *op)
     return op->kind != HISTORY_GET && op->kind != HISTORY_TOUCH;
 }
 
-/*
- * A read that was sent on to another replica may have seen a write that the leader has not done
- * yet, and be newer than the next read: it says nothing while that write was under way.
- */
-static bool verdict_is_early_read(const struct world *world, const struct history_op *read)
+static bool verdict_is_overlapped(const struct world *world, const struct history_op *read,
+                                  uint64_t before_us)
 {
-    if (read->kind != HISTORY_GET || !read->is_near_fault) {
-        return false;
-    }
     for (uint32_t i = 0; i < world->history.count; i++) {
         const struct history_op *op = &world->history.ops[i];
         if (op->key == read->key && verdict_is_write(op) && op->asked_us < read->told_us &&
-            op->told_us > read->told_us && op->result != HISTORY_NO) {
+            op->told_us + before_us > read->asked_us && op->result != HISTORY_NO) {
             return true;
         }
     }
     return false;
 }
 
-static void verdict_collect(const struct world *world, struct verdict_case *c, uint32_t key,
+/*
+ * A read that was sent on to another replica may have seen a write that the leader has not done
+ * yet, and be newer than the next read: it says nothing while that write was under way. Where a
+ * miss asks other replicas, nor does it while copies may still differ that were written at once.
+ */
+static bool verdict_is_early_read(const struct world *world, const struct history_op *read)
+{
+    if (read->kind != HISTORY_GET) {
+        return false;
+    }
+    return (read->is_near_fault && verdict_is_overlapped(world, read, 0)) ||
+           (read->is_young && verdict_is_overlapped(world, read, VERDICT_SETTLED_US));
+}
+
+/* Put the results that OP may have had as plain writes that may happen up to UNTIL_US; returns
+ * false: nobody knows them. */
+static bool verdict_add_result(struct world *world, struct verdict_case *c,
+                               const struct history_op *op, uint64_t until_us)
+{
+    struct history_op again = *op;
+    again.result = HISTORY_UNKNOWN;
+    again.told_us = until_us;
+    again.kind =
+        op->kind == HISTORY_DELETE || op->kind == HISTORY_FORGET ? HISTORY_FORGET : HISTORY_SET;
+    if (op->kind != HISTORY_DELTA) {
+        verdict_excuse(c, &again);
+        return op->kind != HISTORY_APPEND && op->kind != HISTORY_PREPEND;
+    }
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%llu", (unsigned long long)op->number);
+    for (uint32_t i = 0; i < world->history.value_count; i++) {
+        const struct history_value *value = &world->history.values[i];
+        if (slice_is_equal(slice_of(value->text, value->len), slice_of(text, (size_t)len))) {
+            again.value = (int32_t)i; /* with the flags that it was seen with */
+            verdict_excuse(c, &again);
+        }
+    }
+    return true;
+}
+
+/*
+ * Of two writes at once the earlier may survive if the leader changes before they have settled: its
+ * result is there again then.
+ */
+static void verdict_add_survivors(struct world *world, struct verdict_case *c,
+                                  const struct history_op *op)
+{
+    uint32_t count = world->leaders_count < 64 ? world->leaders_count : 64;
+    bool is_done = op->result == HISTORY_OK || op->kind == HISTORY_DELETE;
+    for (uint32_t i = 0; op->is_contended && is_done && i < count; i++) {
+        uint64_t at_us = world->leaders_us[i];
+        bool is_near = at_us >= op->asked_us && at_us <= op->told_us + VERDICT_SETTLED_US;
+        if (is_near && !verdict_add_result(world, c, op, at_us + VERDICT_SURVIVES_US)) {
+            c->has_unknown = true;
+        }
+    }
+}
+
+static void verdict_collect(struct world *world, struct verdict_case *c, uint32_t key,
                             bool is_excused)
 {
     c->count = 0;
     c->extra_count = 0;
     c->altered_count = 0;
     c->is_full = false;
-    bool is_expiring = verdict_is_expiring(world, key);
+    c->has_unknown = false;
+    bool is_expiring = client_is_expiring_key(&world->clients[0], key);
     for (uint32_t i = 0; i < world->history.count; i++) {
         const struct history_op *op = &world->history.ops[i];
         if (op->key != key || op->result == HISTORY_PENDING ||
@@ -165,6 +218,9 @@ static void verdict_collect(const struct world *world, struct verdict_case *c, u
             }
         }
         verdict_add(c, op);
+        if (is_excused && verdict_is_write(op)) {
+            verdict_add_survivors(world, c, op);
+        }
         if (is_excused && verdict_is_write(op) && op->is_near_fault) {
             struct history_op again = *op;
             again.result = HISTORY_UNKNOWN;
@@ -186,6 +242,40 @@ static void verdict_collect(const struct world *world, struct verdict_case *c, u
     qsort(c->ops, c->count, sizeof(c->ops[0]), verdict_order);
 }
 
+/* Had C an order with only what was known at AT_US? */
+static bool verdict_was_right(struct world *world, const struct verdict_case *c, uint64_t at_us)
+{
+    static struct history_op open[HISTORY_OPS_MAX];
+    static const struct history_op *ops[HISTORY_OPS_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < c->count && c->ops[i]->asked_us <= at_us; i++) {
+        const struct history_op *op = c->ops[i];
+        if (op->told_us <= at_us || op->is_optional) {
+            ops[count++] = op;
+        } else if (op->kind != HISTORY_GET) {
+            open[count] = *op;
+            open[count].result = HISTORY_UNKNOWN;
+            open[count].is_optional = true;
+            ops[count] = &open[count];
+            count++;
+        }
+    }
+    return linear_judge(&world->history, ops, count) != LINEAR_NO;
+}
+
+/* The reply at which the history first had no order. */
+static void verdict_locate(struct world *world, const struct verdict_case *c)
+{
+    uint64_t first_us = UINT64_MAX;
+    for (uint32_t i = 0; i < c->count; i++) {
+        uint64_t at_us = c->ops[i]->told_us;
+        if (at_us < first_us && !c->ops[i]->is_optional && !verdict_was_right(world, c, at_us)) {
+            first_us = at_us;
+        }
+    }
+    printf("no order from %llu us on\n", (unsigned long long)first_us);
+}
+
 static void verdict_judge(struct world *world, uint32_t key, struct world_result *result)
 {
     static struct verdict_case c;
@@ -197,37 +287,23 @@ static void verdict_judge(struct world *world, uint32_t key, struct world_result
         verdict = c.is_full ? LINEAR_TOO_HARD : linear_judge(&world->history, c.ops, c.count);
         result->excused += verdict == LINEAR_YES ? 1 : 0;
     }
+    if (verdict == LINEAR_NO && (world->keys[key].was_split || c.has_unknown)) {
+        verdict = LINEAR_TOO_HARD; /* its copies differ until the verifies are through */
+    }
     result->too_hard += verdict == LINEAR_TOO_HARD ? 1 : 0;
     if (verdict == LINEAR_NO) {
         world_broken(world, "C4", "the history of %s has no order", world_key(key));
         if (world->options.is_verbose) {
             history_print(&world->history, key);
+            verdict_locate(world, &c);
         }
     }
 }
 
-static int64_t verdict_expiry(const struct node *node, const struct store_item *item)
+static long long verdict_expiry(const struct node *node, const struct store_item *item)
 {
     return item->expires == 0 ? -1
-                              : (int64_t)item->expires - (int64_t)store_now(&node->model.store);
-}
-
-static bool verdict_is_equal(const struct node *x, const struct store_item *a, const struct node *y,
-                             const struct store_item *b)
-{
-    if (a == NULL || b == NULL) {
-        const struct store_item *item = a == NULL ? b : a;
-        const struct node *node = a == NULL ? y : x;
-        int64_t left = item == NULL ? 0 : verdict_expiry(node, item);
-        return item == NULL || (left >= 0 && left <= VERDICT_EXPIRY_SLACK_S);
-    }
-    int64_t left_a = verdict_expiry(x, a);
-    int64_t left_b = verdict_expiry(y, b);
-    bool is_expiry_equal = (left_a < 0) == (left_b < 0) &&
-                           left_a - left_b <= VERDICT_EXPIRY_SLACK_S &&
-                           left_b - left_a <= VERDICT_EXPIRY_SLACK_S;
-    return is_expiry_equal && a->flags == b->flags && a->len == b->len &&
-           memcmp(a->data, b->data, a->len) == 0;
+                              : (long long)item->expires - (long long)store_now(&node->model.store);
 }
 
 static void verdict_compare(struct world *world, uint32_t key)
@@ -240,14 +316,14 @@ static void verdict_compare(struct world *world, uint32_t key)
         struct node *other = &world->nodes[i];
         net_node_time(world, i);
         const struct store_item *b = store_find(&other->model.store, name);
-        if (!verdict_is_equal(first, a, other, b)) {
+        bool is_evicted = world->keys[key].evicted_us > 0 && (a == NULL || b == NULL);
+        if (!is_evicted && !copies_are_equal(first, a, other, b)) {
             world_broken(
                 world, "C9",
                 "%s differs: node 0 has %s flags %u for %lld s, node %u %s flags %u for %lld s",
                 world_key(key), a == NULL ? "nothing" : a->data, a == NULL ? 0 : a->flags,
-                a == NULL ? 0LL : (long long)verdict_expiry(first, a), i,
-                b == NULL ? "nothing" : b->data, b == NULL ? 0 : b->flags,
-                b == NULL ? 0LL : (long long)verdict_expiry(other, b));
+                a == NULL ? 0LL : verdict_expiry(first, a), i, b == NULL ? "nothing" : b->data,
+                b == NULL ? 0 : b->flags, b == NULL ? 0LL : verdict_expiry(other, b));
             if (world->options.is_verbose) {
                 history_print(&world->history, key);
             }
@@ -280,10 +356,8 @@ static void verdict_memory(struct world *world, struct world_result *result)
 void verdict_give(struct world *world, struct world_result *result)
 {
     for (uint32_t key = 0; key < world->key_count; key++) {
-        if (!world->is_split[key]) {
-            verdict_judge(world, key, result);
-            verdict_compare(world, key);
-        }
+        verdict_judge(world, key, result);
+        verdict_compare(world, key);
     }
     verdict_memory(world, result);
 }

@@ -136,14 +136,21 @@ static void world_on_read(void *owner, struct slice key)
 
 static void world_character(struct world *world)
 {
-    world->is_wild = world_chance(world, 25);
+    const struct profile *profile = world->options.profile;
+    world->profile = profile;
+    world->is_wild = world_chance(world, profile->wild_percent);
+    world->is_shared = world_chance(world, profile->shared_percent) || world->options.is_shared;
     world->delay_us = 20 + world_below(world, world_chance(world, 30) ? 3000 : 200);
     world->wire_us = world_chance(world, 50) ? 1 + world_below(world, 12000) : 1;
+    world->wire_us = profile->wire_us == 0 ? world->wire_us : profile->wire_us;
     world->spike_percent = world_chance(world, 30) ? 3 : 0;
-    world->faults_left = world_chance(world, 10) ? 0 : 1 + (uint32_t)world_below(world, 6);
-    world->has_tokens = world_chance(world, 50);
-    world->fault_kinds = fault_choose(world);
-    world->fault_pause_us = 200000 + world_below(world, 3000000);
+    world->faults_left =
+        profile->faults_min +
+        (uint32_t)world_below(world, 1 + profile->faults_max - profile->faults_min);
+    world->has_tokens = world_chance(world, profile->tokens_percent);
+    world->fault_kinds = profile->fault_kinds == 0 ? fault_choose(world) : profile->fault_kinds;
+    world->fault_pause_us = profile->fault_pause_us == 0 ? 200000 + world_below(world, 3000000)
+                                                         : profile->fault_pause_us;
 }
 
 static void world_init(struct world *world, const struct world_options *options)
@@ -168,13 +175,18 @@ static void world_init(struct world *world, const struct world_options *options)
     }
     world->names = (struct view_names){
         .pool = SLICE_INIT("main"), .node_count = options->nodes, .nodes = world->node_names};
-    uint32_t groups = options->is_shared ? 1 : options->proxies * options->workers;
-    uint32_t keys = 3 + (world_chance(world, 50) ? 0 : (uint32_t)world_below(world, 12));
+    uint32_t groups = world->is_shared ? 1 : options->proxies * options->workers;
+    uint32_t spread = 1 + world->profile->keys_max - world->profile->keys_min;
+    uint32_t keys = world->profile->keys_min +
+                    (world_chance(world, 50) ? 0 : (uint32_t)world_below(world, spread));
     keys = keys > WORLD_KEYS_MAX / groups ? WORLD_KEYS_MAX / groups : keys;
     world->key_count = keys * groups;
     for (uint32_t i = 0; i < world->key_count; i++) {
         world->keys[i].owner = i / keys;
     }
+    world->hot_key = world->profile->is_hot && world_chance(world, 50)
+                         ? keys * (uint32_t)world_below(world, groups)
+                         : WORLD_KEYS_MAX;
     for (uint32_t i = 0; i < options->proxies; i++) {
         proxy_init(world, i);
     }
@@ -207,6 +219,7 @@ static void world_drop(const struct queue_event *event)
     case WORLD_CONTROL_TICK:
     case WORLD_CLIENT_SEND:
     case WORLD_CLIENT_OPEN:
+    case WORLD_AIM:
     case WORLD_FAULT:
     case WORLD_PROXY_START:
     case WORLD_WATCH:
@@ -236,6 +249,7 @@ static void world_fini(struct world *world)
 static void world_watch(struct world *world)
 {
     client_watch(world);
+    copies_check(world);
     if (world->is_resting) {
         fault_ready(world);
     }
@@ -348,8 +362,11 @@ static void world_step(struct world *world, const struct queue_event *event)
     case WORLD_CLIENT_OPEN:
         client_open(world, event->a);
         return;
+    case WORLD_AIM:
+        aim_shoot(world, event);
+        return;
     case WORLD_FAULT:
-        fault_strike(world, event->a);
+        fault_strike(world, event->a, event->b);
         return;
     case WORLD_PROXY_START:
         fault_start_proxy(world, event->a);
@@ -390,6 +407,7 @@ static uint64_t world_delayed_us(struct world *world, const struct queue_event *
     case WORLD_CLIENT_SEND:
     case WORLD_CLIENT_OPEN:
     case WORLD_TO_CLIENT:
+    case WORLD_AIM:
     case WORLD_FAULT:
     case WORLD_PROXY_START:
     case WORLD_WATCH:
@@ -446,9 +464,21 @@ static bool world_is_settled(const struct world *world)
     return true;
 }
 
+/* No proxy compares all copies because another died. */
+static bool world_is_verified(const struct world *world)
+{
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        struct control_snapshot snapshot;
+        if (!proxy_snapshot(world, i, &snapshot) || snapshot.verify_due_by != VIEW_NO_PROXY) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool world_is_calm(struct world *world)
 {
-    if (!fault_is_whole(world) || !world_is_settled(world)) {
+    if (!fault_is_whole(world) || !world_is_settled(world) || !world_is_verified(world)) {
         world->rest_us = world->now_us;
     }
     return world->now_us > world->rest_us + WORLD_CALM_US;

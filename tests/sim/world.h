@@ -6,8 +6,11 @@
  *   world.c    making, running and ending a world; the trace and its hash
  *   proxy.c    what the shell does: events in, actions out, messages between threads
  *   net.c      connections between proxies and nodes
- *   client.c   what clients ask and how they read replies
+ *   client.c   clients' connections and how they read replies
+ *   ask.c      what clients ask
+ *   aim.c      what they ask at delicate moments
  *   fault.c    what goes wrong, and operators' commands
+ *   copies.c   the copies of what nobody writes, while it runs
  *   verdict.c  the checks of a run that has come to rest
  */
 #ifndef SIM_WORLD_H
@@ -18,6 +21,7 @@
 #include "everwarm/core/dataplane.h"
 #include "sim/history.h"
 #include "sim/model.h"
+#include "sim/profile.h"
 #include "sim/queue.h"
 
 #include <stdio.h>
@@ -30,19 +34,15 @@ enum {
     WORLD_KEYS_MAX = 48,
     CLIENT_OPS_MAX = 3000,  /* of a run: what the checker can judge in a moment */
     WORLD_PENDING_MAX = 32, /* requests of one client in flight: its own, and the last reads */
+    CLIENT_CAS_COUNT = 24,
     WORLD_WIRES_MAX = CONTROL_WIRE_COUNT(WORLD_NODES_MAX),
 
     WORLD_INTERVAL_US = 200 * 1000,
     WORLD_LEASE_US = 1000 * 1000,
     WORLD_REQUEST_US = 1500 * 1000,
     WORLD_HOLD_DOWN_MAX_US = 2000 * 1000,
-    /*
-     * The switch for what settling will promise. Until it is built, two copies of a key may differ
-     * after a proxy died in the middle of a write (docs/limits.md): such keys are not judged, and
-     * keys belong to one worker of one proxy each. With 1 everything is judged.
-     */
-    WORLD_SETTLES = 0,
-
+    /* A node that answers does what came over a connection that was reset within this. */
+    WORLD_LATE_US = 1400 * 1000,
     /* A write that was answered by an error, or whose proxy was in trouble, may delete its key so
      * much later. */
     WORLD_DOUBT_US = 8 * 1000 * 1000,
@@ -56,7 +56,8 @@ struct world_options {
     uint32_t workers;
     uint32_t nodes;
     uint32_t steps; /* requests of all clients */
-    bool is_shared; /* clients of all workers use the same keys */
+    bool is_shared; /* clients of all workers use the same keys, whatever the seed says */
+    const struct profile *profile;
     bool is_verbose;
     bool has_late_packets; /* bytes in flight may arrive after the sender saw a reset */
 };
@@ -73,9 +74,10 @@ enum world_event {
     WORLD_CONTROL_TICK, /* a: proxy */
     WORLD_CLIENT_SEND,  /* a: client */
     WORLD_CLIENT_OPEN,  /* a: client */
+    WORLD_AIM,          /* a: client, b: generation, c: see aim.c */
     WORLD_TO_SERVER,    /* a: client, b: generation, c: segment: client's bytes to its proxy */
     WORLD_TO_CLIENT,    /* a: client, b: generation, c: segment */
-    WORLD_FAULT,        /* a: 0 it comes, 1 it is here, 2 an operator's word */
+    WORLD_FAULT,        /* a: enum fault_phase, b: a proxy or connection */
     WORLD_PROXY_START,  /* a: proxy */
     WORLD_WATCH,        /* deadlines of requests (C6) and what is seen from outside */
 };
@@ -116,6 +118,7 @@ struct conn {
     bool has_rst;        /* and nobody listens to its answers */
     bool has_timer;
     bool is_timed_out;   /* nothing of it arrives any more */
+    uint32_t last_key;   /* the client's key that it carried last; WORLD_KEYS_MAX: none */
     uint64_t stalled_us; /* until then its thread of the node does not get to it */
     bool is_complete;    /* from the last segment that arrived */
     struct identity identity;
@@ -163,6 +166,8 @@ struct proxy {
     bool is_up;
     uint32_t run;         /* grows with each start */
     uint64_t paused_us;   /* until then it is stopped */
+    int64_t clock_ms;     /* its wall clock is so far ahead when it starts */
+    uint64_t pause_us;    /* it is to be stopped for so long when its next heartbeat is out */
     uint64_t troubled_us; /* until then its clients may be hung up on: it was stopped or died */
     /* Packets between it and a node don't arrive until then, each way. */
     uint64_t cut_to_node_us[WORLD_NODES_MAX];
@@ -181,9 +186,27 @@ struct client_pending {
 };
 
 struct key {
-    uint32_t owner;    /* group of clients that may write it */
-    uint32_t writes;   /* asked and not told */
-    uint64_t quiet_us; /* from then on nothing of its owner's happens to it */
+    uint32_t owner;       /* group of clients that may write it */
+    uint32_t writes;      /* asked and not told */
+    uint64_t quiet_us;    /* from then on nothing of its owner's happens to it */
+    uint32_t writer;      /* group of the last write */
+    uint32_t contentions; /* writes that began while another group's were under way */
+    bool is_contended;    /* none has been alone since: its copies may differ until they settle */
+    uint64_t evicted_us;  /* when a node forgot it first and last; 0: never */
+    uint64_t evicted_last_us;
+    bool is_evicted;   /* and nobody has written it since */
+    uint32_t asked;    /* requests, as the checker's room is bounded */
+    uint64_t aimed_us; /* something delicate happened to it then */
+    bool is_split;     /* its write was under way when its proxy died, and none was made since */
+    bool was_split;
+};
+
+/* What its last gets of a key saw, for cas: a ring. */
+struct client_cas {
+    uint64_t cas[CLIENT_CAS_COUNT];
+    int32_t value[CLIENT_CAS_COUNT];
+    uint64_t epoch[CLIENT_CAS_COUNT];
+    uint32_t seen;
 };
 
 enum client_state { CLIENT_AWAY, CLIENT_COMING, CLIENT_HERE };
@@ -211,10 +234,7 @@ struct client {
     struct bytes in;      /* arrived at the client */
     struct client_pending pending[WORLD_PENDING_MAX];
     uint32_t pending_count;
-    /* What its last gets saw, for cas. */
-    uint64_t cas[WORLD_KEYS_MAX];
-    int32_t cas_value[WORLD_KEYS_MAX];
-    uint64_t cas_epoch[WORLD_KEYS_MAX];
+    struct client_cas cas[WORLD_KEYS_MAX];
 };
 
 struct world {
@@ -237,15 +257,20 @@ struct world {
     struct view_names names;
     struct slice node_names[WORLD_NODES_MAX]; /* and addresses */
     /* The seed's character. */
-    bool is_wild;      /* several things fail at once: errors and losses are excused */
-    uint64_t delay_us; /* typical, of a packet */
+    const struct profile *profile;
+    bool is_shared;        /* clients of all workers use the same keys */
+    uint32_t hot_key;      /* written whenever it is copied; WORLD_KEYS_MAX: none */
+    uint64_t copies_epoch; /* of the view for which the copies were compared last */
+    bool is_wild;          /* several things fail at once: errors and losses are excused */
+    uint64_t delay_us;     /* typical, of a packet */
     uint64_t think_us;
     uint64_t busy_us;       /* until then clients ask without a pause: something delicate goes on */
     uint64_t end_us;        /* when clients stop asking; set when the last fault has struck */
     uint64_t wire_us;       /* what packets of control and fill take longer, at most */
     uint32_t spike_percent; /* packets that take up to 30 ms */
     uint32_t faults_left;
-    bool has_tokens;      /* the nodes know E */
+    bool has_tokens; /* the nodes know E */
+    bool is_copy_cut_due;
     uint32_t fault_kinds; /* bits of those that this seed has */
     uint64_t fault_pause_us;
     bool is_resting;  /* no more faults or requests */
@@ -256,12 +281,15 @@ struct world {
     uint64_t loss_us;       /* the last complete copy was lost then; 0: never */
     uint64_t forget_us[64]; /* when dataplanes deleted keys in doubt */
     uint32_t forget_count;
+    uint64_t leaders_us[64]; /* when the leaders became others */
+    uint32_t leaders_count;
+    node_set leaders;
+    uint64_t leaders_epoch;
     uint64_t flushes_us[8]; /* third parties' */
     uint32_t flush_count;
-    uint64_t calm_us;              /* the last fault no longer shows then */
-    bool is_split[WORLD_KEYS_MAX]; /* see WORLD_SETTLES */
-    struct conn *running;          /* whose command a node executes now */
-    char broken[512];              /* the first broken promise, empty: none */
+    uint64_t calm_us;     /* the last fault no longer shows then */
+    struct conn *running; /* whose command a node executes now */
+    char broken[512];     /* the first broken promise, empty: none */
     const char *rule;
 };
 
@@ -298,6 +326,29 @@ void world_note_fault(struct world *world);
 void world_hurry(struct world *world, uint64_t for_us);
 const char *world_key(uint32_t key);
 
+/* Something delicate happens to KEY: somebody writes it within a while, and others read it. */
+void aim_at(struct world *world, uint32_t key, uint64_t within_us);
+/* Somebody deletes KEY within a while, whatever the chances. */
+void aim_to_delete(struct world *world, uint32_t key, uint64_t within_us);
+/* The key that the command in BYTES is about; WORLD_KEYS_MAX: none of the clients'. */
+uint32_t aim_key_of(const struct world *world, struct slice bytes);
+/* Bytes of a fill or verify are on their way to NODE. */
+void aim_at_copy(struct world *world, uint32_t node, struct slice bytes);
+/* Another view takes effect: what was aimed at is read. */
+void aim_at_view(struct world *world);
+/* PROXY was stopped and goes on in a moment: others write, and its clients read. */
+void aim_at_wake(struct world *world, uint32_t proxy, uint64_t wake_us);
+void aim_shoot(struct world *world, const struct queue_event *event);
+
+/* The copies of what nobody writes are equal on the nodes that count as complete. */
+void copies_check(struct world *world);
+/* A write was asked, or told. */
+void copies_on_ask(struct world *world, struct history_op *op, uint32_t group);
+void copies_on_told(struct world *world, struct history_op *op);
+/* Do two copies say the same, as far as expiry can? */
+bool copies_are_equal(const struct node *x, const struct store_item *a, const struct node *y,
+                      const struct store_item *b);
+
 void net_node_time(struct world *world, uint32_t node);
 struct conn *net_connect(struct world *world, const struct conn *like);
 void net_send(struct world *world, struct conn *conn, struct slice bytes);
@@ -315,6 +366,8 @@ void net_crash(struct world *world, uint32_t node);
 void net_start(struct world *world, uint32_t node);
 void net_thaw(struct world *world, uint32_t node);
 void net_cut(struct world *world, struct conn *conn);
+/* It is reset, and what is in flight arrives at most so much later. */
+void net_cut_late(struct world *world, struct conn *conn, uint64_t for_us);
 /* The node's thread that has this connection does nothing for a while. */
 void net_stall(struct world *world, struct conn *conn, uint64_t for_us);
 void net_fini(struct world *world);
@@ -350,6 +403,13 @@ void client_lose_server(struct world *world, uint32_t client);
 void client_hang_up(struct world *world, struct client *client);
 /* The proxy's socket: what waits is read as far as the dataplane has room. */
 void client_pump(struct world *world, uint32_t client);
+/* One request of KIND for KEY, out of turn. */
+void client_aim(struct world *world, uint32_t client, enum history_kind kind, uint32_t key);
+/* Do its items expire soon? */
+bool client_is_expiring_key(const struct client *c, uint32_t key);
+bool client_may_write(struct world *world, const struct client *c, uint32_t key);
+/* A client empties all nodes. */
+void client_flush_all(struct world *world, uint32_t client);
 /* C6. */
 void client_watch(struct world *world);
 struct client *client_at(struct world *world, uint32_t proxy, uint32_t worker, uint32_t slot);
@@ -360,7 +420,13 @@ void client_read_all(struct world *world);
 uint32_t fault_choose(struct world *world);
 void fault_plan(struct world *world);
 void fault_start_proxy(struct world *world, uint32_t proxy);
-void fault_strike(struct world *world, uint32_t phase);
+void fault_strike(struct world *world, uint32_t phase, uint32_t number);
+/* A fill or verify sends BYTES. */
+void fault_on_copy(struct world *world, struct conn *conn, struct slice bytes);
+/* A proxy has sent its heartbeat. */
+void fault_on_beat(struct world *world, uint32_t proxy);
+/* A proxy begins to join a view. */
+void fault_on_hold(struct world *world);
 /* Mend everything. */
 void fault_end(struct world *world);
 /* An operator wishes all nodes ready. */

@@ -1408,6 +1408,31 @@ START_TEST(test_copies_without_tokens)
 }
 END_TEST
 
+/* Also where nobody else writes: an item that expires just now is touched on one node only. */
+START_TEST(test_uneven_touch_is_compared)
+{
+    adopt_view(token_topology(3, 0));
+    const char *k = key_of(0);
+    client(0, FORMAT("touch %s 0\r\n", k));
+    b.to_node_bytes[0] = 0;
+    b.to_node_bytes[1] = 0;
+    node(0, _i == 0 ? "NOT_FOUND\r\n" : "TOUCHED\r\n");
+    node(1, _i == 1 ? "NOT_FOUND\r\n" : "TOUCHED\r\n");
+    expect_client(0, _i == 0 ? "NOT_FOUND\r\n" : "TOUCHED\r\n");
+    ck_assert_uint_eq(dataplane_stats(b.dp)->settle_queue, _i < 2);
+    if (_i == 0) {
+        const char *there = "HD c900000000000000005 t-1\r\n";
+        pass(20 * 1000);
+        compare(k, "EN\r\n", there);
+        pass(1500 * 1000);
+        compare(k, "EN\r\n", there);
+        expect_node(0, FORMAT("mg %s v f t c u\r\n", k));
+        node(0, "EN\r\n");
+        expect_node(1, FORMAT("md %s C900000000000000005\r\n", k));
+    }
+}
+END_TEST
+
 /* Room for so many keys, and no more: the next write waits, and goes when one has settled. */
 START_TEST(test_settle_queue_is_bounded)
 {
@@ -1501,6 +1526,7 @@ int main(void)
     tcase_add_test(tcase, test_marked_items_are_left_alone);
     tcase_add_test(tcase, test_difference_on_a_filling_node_is_parked);
     tcase_add_test(tcase, test_copies_without_tokens);
+    tcase_add_loop_test(tcase, test_uneven_touch_is_compared, 0, 3);
     tcase_add_test(tcase, test_settle_queue_is_bounded);
     tcase_add_test(tcase, test_drained_twice);
     tcase_add_test(tcase, test_drained_after_a_reset);

@@ -932,6 +932,37 @@ START_TEST(starts_again_after_a_stop)
 }
 END_TEST
 
+/* What a connection that was reset carried may still be done, so the next fill waits. */
+START_TEST(waits_where_an_old_connection_was_reset)
+{
+    enum { PROOF_US = 1500000 };
+    struct fill_options options = rig_options();
+    struct rig *rig = loaded(&options, 20);
+    struct fill_plan plan = {
+        .target = RIG_TARGET, .topology = &rig->topology, .proof_us = PROOF_US};
+    fill_start(rig->fill, &plan, rig->now_us);
+    while (fill_state(rig->fill) != FILL_COPYING) {
+        rig_turn(rig);
+    }
+    uint64_t reset_us = rig->now_us;
+    uint64_t flushes = rig->nodes[RIG_TARGET].flushes;
+    rig_cut(rig, FILL_WIRE_TARGET);
+    rig_act(rig);
+    ck_assert_uint_eq(fill_unproven(rig->fill, rig->now_us), node_set_of(RIG_TARGET));
+    fill_start(rig->fill, &plan, rig->now_us);
+    while (rig->nodes[RIG_TARGET].flushes == flushes) {
+        rig_turn(rig);
+        ck_assert(!rig_is_over(rig));
+    }
+    ck_assert_uint_ge(rig->now_us - reset_us, PROOF_US);
+    ck_assert_uint_eq(fill_unproven(rig->fill, rig->now_us), 0);
+    rig_run(rig);
+    assert_done(rig);
+    rig_assert_copied(rig);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(fails_when_the_target_is_another_run)
 {
     struct fill_options options = rig_options();
@@ -1093,6 +1124,7 @@ static void add_tests(TCase *tcase)
     tcase_add_loop_test(tcase, fails_when_a_wire_closes, 0, FILL_WIRE_COUNT);
     tcase_add_test(tcase, fails_when_nodes_fall_silent);
     tcase_add_test(tcase, starts_again_after_a_stop);
+    tcase_add_test(tcase, waits_where_an_old_connection_was_reset);
     tcase_add_loop_test(tcase, fails_when_the_target_is_another_run, 0, 4);
     tcase_add_test(tcase, fails_without_cas);
     tcase_add_loop_test(tcase, keeps_the_rate, 0, 3);

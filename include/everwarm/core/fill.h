@@ -47,6 +47,8 @@ struct fill_plan {
     const struct topology *topology; /* borrowed until fill_stop, DONE or FAILED: leaders of keys */
     bool is_diff;                    /* the topology has tokens and leaders */
     int64_t clock_s[NODES_MAX];      /* is_diff: each node's time less ours */
+    /* A node that answers does within this what came over a connection that was reset. */
+    uint64_t proof_us;
 };
 
 struct fill_progress {
@@ -98,6 +100,8 @@ bool fill_wants_flush(const struct fill *fill);
 bool fill_is_from_empty(const struct fill *fill);
 /* The target, while a connection that was given up with writes on it is not at its end. */
 node_set fill_given_up(const struct fill *fill);
+/* The node, as a set, that may still do what came over a connection that was reset. */
+node_set fill_unproven(const struct fill *fill, uint64_t now_us);
 struct identity fill_identity(const struct fill *fill);
 struct fill_progress fill_progress(const struct fill *fill, uint64_t now_us);
 

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Clients aim. Most rules matter for one key at one moment: while it is copied, while a connection
+ * that carries it is cut, while a view changes. By chance nobody writes that key then. So who sees
+ * such a moment lets clients that may write the key do so within it, and others read it soon after
+ * and when the next view is there.
+ */
+#include "sim/world.h"
+
+enum {
+    AIM_READ_US = 3000,
+    AIM_ASKED_MAX = 300,             /* requests of a key, beyond which there is no aiming */
+    AIM_RECENT_US = 4 * 1000 * 1000, /* what was aimed at since is read when the view changes */
+};
+
+static void aim_post(struct world *world, uint32_t client, enum history_kind kind, uint32_t key,
+                     uint64_t at_us)
+{
+    world_post(world, at_us, WORLD_AIM, client, world->clients[client].generation,
+               (uint64_t)kind << 32 | key);
+}
+
+static enum history_kind aim_kind(struct world *world)
+{
+    static const enum history_kind KINDS[] = {HISTORY_DELETE, HISTORY_DELETE, HISTORY_DELETE,
+                                              HISTORY_SET,    HISTORY_SET,    HISTORY_TOUCH,
+                                              HISTORY_TOUCH,  HISTORY_DELTA,  HISTORY_ADD};
+    return KINDS[world_below(world, sizeof(KINDS) / sizeof(KINDS[0]))];
+}
+
+/* Returns the client that will; the count of clients: none may. */
+static uint32_t aim_write(struct world *world, uint32_t key, enum history_kind kind,
+                          uint64_t within_us)
+{
+    uint32_t first = (uint32_t)world_below(world, world->client_count);
+    for (uint32_t i = 0; i < world->client_count; i++) {
+        uint32_t number = (first + i) % world->client_count;
+        if (client_may_write(world, &world->clients[number], key)) {
+            aim_post(world, number, kind, key, world->now_us + 1 + world_below(world, within_us));
+            return number;
+        }
+    }
+    return world->client_count;
+}
+
+/* NODE is slow to do what the client's worker wants of it. */
+static void aim_delay(struct world *world, uint32_t client, uint32_t node, uint64_t for_us)
+{
+    const struct client *c = &world->clients[client];
+    struct conn *conn = world->proxies[c->proxy].links[c->worker][node];
+    if (conn != NULL) {
+        net_stall(world, conn, for_us + world_below(world, 2 * for_us));
+    }
+}
+
+static void aim_read(struct world *world, uint32_t key, uint64_t within_us)
+{
+    uint32_t number = (uint32_t)world_below(world, world->client_count);
+    aim_post(world, number, HISTORY_GET, key, world->now_us + 1 + world_below(world, within_us));
+}
+
+static bool aim_may(struct world *world, uint32_t key)
+{
+    return !world->is_resting && world->is_started && key < world->key_count &&
+           world->keys[key].asked <= AIM_ASKED_MAX;
+}
+
+void aim_at(struct world *world, uint32_t key, uint64_t within_us)
+{
+    if (!aim_may(world, key) || !world_chance(world, world->profile->aim_percent)) {
+        return;
+    }
+    world->keys[key].aimed_us = world->now_us;
+    uint32_t client = aim_write(world, key, aim_kind(world), within_us);
+    if (client < world->client_count && world_chance(world, 20)) {
+        uint32_t node = (uint32_t)world_below(world, world->options.nodes);
+        aim_delay(world, client, node, 5000 + within_us);
+    }
+    if (world_chance(world, 30)) {
+        (void)aim_write(world, key, aim_kind(world), within_us);
+    }
+    if (world_chance(world, 30)) {
+        aim_read(world, key, within_us + AIM_READ_US);
+    }
+}
+
+void aim_to_delete(struct world *world, uint32_t key, uint64_t within_us)
+{
+    if (aim_may(world, key)) {
+        (void)aim_write(world, key, HISTORY_DELETE, within_us);
+    }
+}
+
+uint32_t aim_key_of(const struct world *world, struct slice bytes)
+{
+    uint32_t found = WORLD_KEYS_MAX;
+    for (size_t i = 0; i + 5 <= bytes.len; i++) {
+        const char *at = bytes.ptr + i;
+        bool is_key = at[0] == ' ' && at[1] == 'k' && at[2] >= '0' && at[2] <= '9' &&
+                      at[3] >= '0' && at[3] <= '9' && (at[4] == ' ' || at[4] == '\r');
+        uint32_t key = is_key ? (uint32_t)(at[2] - '0') * 10 + (uint32_t)(at[3] - '0') : 0;
+        found = is_key && key < world->key_count ? key : found;
+    }
+    return found;
+}
+
+static bool aim_is_store(uint32_t key, struct slice bytes)
+{
+    char head[16];
+    int len = snprintf(head, sizeof(head), "ms %s ", world_key(key));
+    for (size_t i = 0; i + (size_t)len <= bytes.len; i++) {
+        if (memcmp(bytes.ptr + i, head, (size_t)len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void aim_at_copy(struct world *world, uint32_t node, struct slice bytes)
+{
+    uint32_t key = aim_key_of(world, bytes);
+    uint64_t within_us = 1 + world->delay_us + world_below(world, 2 * world->wire_us);
+    if (!aim_may(world, key)) {
+        return;
+    }
+    if (key != world->hot_key) {
+        aim_at(world, key, within_us);
+        if (slice_has_prefix(bytes, SLICE("mg ")) && world_chance(world, 20)) {
+            /* It reaches the donor last, and meets all of the copy's steps elsewhere. */
+            uint32_t client = aim_write(world, key, HISTORY_DELETE, within_us);
+            if (client < world->client_count) {
+                aim_delay(world, client, node, 2 * (world->wire_us + world->delay_us));
+            }
+        }
+    } else if (aim_is_store(key, bytes)) {
+        (void)aim_write(world, key, HISTORY_SET, 1);
+    }
+}
+
+void aim_at_view(struct world *world)
+{
+    for (uint32_t key = 0; key < world->key_count; key++) {
+        const struct key *k = &world->keys[key];
+        bool is_recent = k->aimed_us > 0 && k->aimed_us + AIM_RECENT_US > world->now_us;
+        if (is_recent && aim_may(world, key)) {
+            aim_read(world, key, 1 + 2 * world->delay_us);
+            aim_read(world, key, 1 + 20 * world->delay_us);
+        }
+    }
+}
+
+void aim_at_wake(struct world *world, uint32_t proxy, uint64_t wake_us)
+{
+    uint64_t left_us = wake_us - world->now_us;
+    world_hurry(world, left_us);
+    for (uint32_t i = 0; i < world->client_count; i++) {
+        uint32_t key = (uint32_t)world_below(world, world->key_count);
+        if (world->clients[i].proxy != proxy && client_may_write(world, &world->clients[i], key)) {
+            aim_post(world, i, HISTORY_SET, key, world->now_us + world_below(world, left_us / 3));
+        }
+        for (uint32_t k = 0; k < world->client_count; k++) {
+            if (world->clients[k].proxy == proxy) {
+                aim_post(world, k, HISTORY_GET, key, wake_us - world_below(world, left_us / 3 + 1));
+            }
+        }
+    }
+}
+
+void aim_shoot(struct world *world, const struct queue_event *event)
+{
+    if (world->clients[event->a].generation == event->b) {
+        client_aim(world, event->a, (enum history_kind)(event->c >> 32),
+                   (uint32_t)(event->c & UINT32_MAX));
+    }
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The copies while it runs: "complete" means complete. A key that nobody writes, that no error left
+ * in doubt and that no two workers wrote at once is the same on all nodes that count as complete,
+ * at any moment (C5, C8, C9). What a rule's absence leaves on a node is seen here before settling
+ * mends it and whether or not somebody reads it.
+ */
+#include "sim/world.h"
+
+enum { COPIES_EXPIRY_SLACK_S = 2 };
+
+void copies_on_ask(struct world *world, struct history_op *op, uint32_t group)
+{
+    struct key *k = &world->keys[op->key];
+    if (k->writes > 0 && k->writer != group) {
+        k->contentions++;
+        k->is_contended = true;
+    }
+    k->writer = group;
+    op->contentions = k->contentions;
+    op->is_contended = k->writes > 0 && k->is_contended;
+}
+
+/* Does OP leave the same everywhere, if nothing else happens? */
+static bool copies_are_made_equal(const struct history_op *op)
+{
+    return op->kind == HISTORY_FORGET || op->kind == HISTORY_DELETE ||
+           (op->result == HISTORY_OK && op->kind != HISTORY_GET && op->kind != HISTORY_TOUCH);
+}
+
+void copies_on_told(struct world *world, struct history_op *op)
+{
+    struct key *k = &world->keys[op->key];
+    op->is_contended = op->is_contended || op->contentions != k->contentions;
+    if (op->result != HISTORY_UNKNOWN && k->writes == 0 && !op->is_contended &&
+        copies_are_made_equal(op)) {
+        k->is_contended = false;
+        k->is_evicted = k->is_evicted && k->evicted_last_us >= op->asked_us;
+        k->is_split = false;
+    }
+}
+
+static int64_t copies_expiry(const struct node *node, const struct store_item *item)
+{
+    return item->expires == 0 ? -1
+                              : (int64_t)item->expires - (int64_t)store_now(&node->model.store);
+}
+
+bool copies_are_equal(const struct node *x, const struct store_item *a, const struct node *y,
+                      const struct store_item *b)
+{
+    if (a == NULL || b == NULL) {
+        const struct store_item *item = a == NULL ? b : a;
+        const struct node *node = a == NULL ? y : x;
+        int64_t left = item == NULL ? 0 : copies_expiry(node, item);
+        return item == NULL || (left >= 0 && left <= COPIES_EXPIRY_SLACK_S);
+    }
+    int64_t left_a = copies_expiry(x, a);
+    int64_t left_b = copies_expiry(y, b);
+    bool is_expiry_equal = (left_a < 0) == (left_b < 0) &&
+                           left_a - left_b <= COPIES_EXPIRY_SLACK_S &&
+                           left_b - left_a <= COPIES_EXPIRY_SLACK_S;
+    return is_expiry_equal && a->flags == b->flags && a->len == b->len &&
+           memcmp(a->data, b->data, a->len) == 0;
+}
+
+/* The newest view that some worker acts on; NULL: none, or not all is as usual: a proxy is in
+ * trouble, deletes in doubt are on their way, a verify puts its copies on trial. */
+static const struct topology *copies_topology(const struct world *world)
+{
+    const struct topology *newest = NULL;
+    uint32_t count = world->forget_count < 64 ? world->forget_count : 64;
+    for (uint32_t i = 0; i < count; i++) {
+        if (world->forget_us[i] + WORLD_DOUBT_US > world->now_us) {
+            return NULL;
+        }
+    }
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        const struct proxy *p = &world->proxies[i];
+        struct control_snapshot snapshot;
+        if (!proxy_snapshot(world, i, &snapshot)) {
+            continue;
+        }
+        if (snapshot.state == CONTROL_LAPSED || snapshot.verify_due_by != VIEW_NO_PROXY) {
+            return NULL;
+        }
+        for (uint32_t w = 0; w < world->options.workers; w++) {
+            const struct topology *t = p->topology[w];
+            newest = t != NULL && (newest == NULL || t->epoch > newest->epoch) ? t : newest;
+        }
+    }
+    return newest;
+}
+
+/* Nodes that are what the view says of them. */
+static node_set copies_nodes(struct world *world, const struct topology *topology)
+{
+    node_set nodes = topology->complete;
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        const struct node *node = &world->nodes[i];
+        bool is_same = node->is_up && topology->identity[i].pid == node->model.pid &&
+                       topology->identity[i].flushes == node->model.store.flushes;
+        nodes &= is_same ? ~(node_set)0 : ~node_set_of(i);
+        net_node_time(world, i);
+    }
+    return nodes;
+}
+
+static bool copies_are_owed(const struct world *world, const struct key *k)
+{
+    return k->writes == 0 && k->quiet_us < world->now_us && !k->is_contended && !k->is_split;
+}
+
+void copies_check(struct world *world)
+{
+    const struct topology *topology = copies_topology(world);
+    if (topology == NULL || topology->is_lone || topology->is_holding) {
+        return;
+    }
+    node_set nodes = copies_nodes(world, topology);
+    if (node_set_count(nodes) < 2) {
+        return;
+    }
+    uint32_t first = node_set_first(nodes);
+    for (uint32_t key = 0; key < world->key_count; key++) {
+        struct slice name = slice_of_string(world_key(key));
+        struct node *x = &world->nodes[first];
+        const struct store_item *a = store_find(&x->model.store, name);
+        for (node_set left = nodes & (nodes - 1);
+             left != 0 && copies_are_owed(world, &world->keys[key]); left &= left - 1) {
+            struct node *y = &world->nodes[node_set_first(left)];
+            const struct store_item *b = store_find(&y->model.store, name);
+            /* What is touched when it expires may have expired on one node only. */
+            bool may_miss =
+                world->keys[key].is_evicted || client_is_expiring_key(&world->clients[0], key);
+            if (!(may_miss && (a == NULL || b == NULL)) && !copies_are_equal(x, a, y, b)) {
+                world_broken(world, "C8",
+                             "%s is not the same on complete nodes: %u has %s for %lld s, %u %s "
+                             "for %lld s, in epoch %llu",
+                             world_key(key), first, a == NULL ? "nothing" : a->data,
+                             a == NULL ? 0LL : (long long)copies_expiry(x, a), node_set_first(left),
+                             b == NULL ? "nothing" : b->data,
+                             b == NULL ? 0LL : (long long)copies_expiry(y, b),
+                             (unsigned long long)topology->epoch);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What may go wrong. */
+#ifndef SIM_FAULT_H
+#define SIM_FAULT_H
+
+enum fault_kind {
+    FAULT_CRASH,       /* a node dies */
+    FAULT_FREEZE,      /* a node is stopped */
+    FAULT_CUT,         /* connections of a node end */
+    FAULT_STALL,       /* threads of a node stand still */
+    FAULT_COMMAND,     /* an operator's word */
+    FAULT_FLUSH,       /* somebody else empties a node */
+    FAULT_EVICT,       /* a node forgets what proxies keep there */
+    FAULT_PARTITION,   /* packets between a proxy and a node are lost */
+    FAULT_PAUSE_PROXY, /* a proxy is stopped */
+    FAULT_CRASH_PROXY, /* a proxy dies */
+    FAULT_CUT_FILL,    /* a connection over which copies are made ends */
+    FAULT_EVICT_KEYS,  /* a node forgets clients' items */
+    FAULT_CLOCK,       /* a node's or a proxy's wall clock jumps */
+    FAULT_FLUSH_ALL,   /* a client empties all nodes */
+    FAULT_KIND_COUNT
+};
+
+enum fault_phase {
+    FAULT_COMES,
+    FAULT_IS_HERE,
+    FAULT_WORD,     /* an operator's */
+    FAULT_STOP,     /* a proxy stops, just after its heartbeat was sent */
+    FAULT_COPY_CUT, /* a connection is cut while it carries a copy */
+    FAULT_WAKE,     /* a proxy that was stopped goes on soon */
+};
+
+#endif

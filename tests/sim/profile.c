@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "sim/profile.h"
+
+#include "everwarm/base/invariant.h"
+#include "sim/fault.h"
+
+#include <stddef.h>
+#include <string.h>
+
+enum { PROFILE_SHARES = 32 };
+
+static const struct profile PROFILES[] = {
+    {.name = "any",
+     .share = 12,
+     .proxies = {1, 1, 2, 3},
+     .workers = {1, 1, 2, 3},
+     .nodes = {1, 2, 3, 4},
+     .keys_min = 3,
+     .keys_max = 14,
+     .shared_percent = 40,
+     .wild_percent = 25,
+     .tokens_percent = 50,
+     .faults_min = 0,
+     .faults_max = 6,
+     .aim_percent = 10},
+    /* Nodes come and go, and what is copied to them is written at that very moment. */
+    {.name = "fill",
+     .share = 6,
+     .proxies = {1, 1, 2, 2},
+     .workers = {1, 1, 2, 2},
+     .nodes = {2, 2, 3, 3},
+     .keys_min = 12,
+     .keys_max = 24,
+     .shared_percent = 20,
+     .wild_percent = 0,
+     .tokens_percent = 50,
+     .faults_min = 3,
+     .faults_max = 5,
+     .fault_pause_us = 400000,
+     .fault_kinds = 1u << FAULT_CRASH | 1u << FAULT_COMMAND | 1u << FAULT_CUT_FILL,
+     .wire_us = 12000,
+     .aim_percent = 70,
+     .is_hot = true},
+    /* Proxies stop for longer than their lease while nodes leave. */
+    {.name = "lease",
+     .share = 4,
+     .proxies = {2, 2, 3, 3},
+     .workers = {1, 1, 1, 2},
+     .nodes = {2, 2, 3, 3},
+     .keys_min = 2,
+     .keys_max = 5,
+     .shared_percent = 70,
+     .wild_percent = 0,
+     .tokens_percent = 50,
+     .faults_min = 3,
+     .faults_max = 6,
+     .fault_pause_us = 800000,
+     .fault_kinds = 1u << FAULT_PAUSE_PROXY | 1u << FAULT_CRASH_PROXY,
+     .wire_us = 1,
+     .aim_percent = 60},
+    /* Writes arrive after their connection was given up. */
+    {.name = "late",
+     .share = 4,
+     .proxies = {1, 1, 2, 2},
+     .workers = {1, 1, 1, 2},
+     .nodes = {2, 2, 3, 3},
+     .keys_min = 2,
+     .keys_max = 5,
+     .shared_percent = 20,
+     .wild_percent = 10,
+     .tokens_percent = 50,
+     .faults_min = 3,
+     .faults_max = 8,
+     .fault_pause_us = 500000,
+     .fault_kinds = 1u << FAULT_CUT | 1u << FAULT_STALL | 1u << FAULT_FREEZE,
+     .aim_percent = 60},
+    /* Several proxies change the view at once, and write the same keys. */
+    {.name = "race",
+     .share = 4,
+     .proxies = {2, 2, 3, 4},
+     .workers = {1, 1, 1, 2},
+     .nodes = {2, 3, 3, 4},
+     .keys_min = 2,
+     .keys_max = 6,
+     .shared_percent = 100,
+     .wild_percent = 10,
+     .tokens_percent = 50,
+     .faults_min = 3,
+     .faults_max = 8,
+     .fault_pause_us = 500000,
+     .fault_kinds =
+         1u << FAULT_COMMAND | 1u << FAULT_FREEZE | 1u << FAULT_CRASH_PROXY | 1u << FAULT_CRASH,
+     .aim_percent = 60},
+    /* Numbers of one node are shown to another. */
+    {.name = "cas",
+     .share = 1,
+     .proxies = {1, 1, 1, 2},
+     .workers = {1, 1, 1, 1},
+     .nodes = {2, 2, 2, 3},
+     .keys_min = 2,
+     .keys_max = 3,
+     .shared_percent = 50,
+     .wild_percent = 0,
+     .tokens_percent = 0,
+     .faults_min = 3,
+     .faults_max = 6,
+     .fault_pause_us = 800000,
+     .fault_kinds = 1u << FAULT_CRASH | 1u << FAULT_COMMAND,
+     .wire_us = 1,
+     .aim_percent = 10,
+     .cas_percent = 40},
+    /* The view changes while nobody pauses. */
+    {.name = "storm",
+     .share = 1,
+     .proxies = {1, 1, 2, 2},
+     .workers = {1, 1, 1, 2},
+     .nodes = {2, 2, 3, 3},
+     .keys_min = 3,
+     .keys_max = 6,
+     .shared_percent = 30,
+     .wild_percent = 0,
+     .tokens_percent = 50,
+     .faults_min = 2,
+     .faults_max = 4,
+     .fault_pause_us = 800000,
+     .fault_kinds = 1u << FAULT_CRASH | 1u << FAULT_COMMAND,
+     .aim_percent = 10,
+     .is_storm = true},
+};
+
+enum { PROFILE_COUNT = sizeof(PROFILES) / sizeof(PROFILES[0]) };
+
+const struct profile *profile_of(uint64_t bits)
+{
+    uint64_t dice = bits % PROFILE_SHARES;
+    for (uint32_t i = 0; i < PROFILE_COUNT; i++) {
+        if (dice < PROFILES[i].share) {
+            return &PROFILES[i];
+        }
+        dice -= PROFILES[i].share;
+    }
+    UNREACHABLE();
+}
+
+const struct profile *profile_find(const char *name)
+{
+    for (uint32_t i = 0; i < PROFILE_COUNT; i++) {
+        if (strcmp(PROFILES[i].name, name) == 0) {
+            return &PROFILES[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t profile_choose(const uint8_t *choices, uint64_t bits)
+{
+    return choices[bits % PROFILE_CHOICES];
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The sorts of worlds. A seed belongs to one of them, which says what its world looks like, what
+ * goes wrong there and where clients aim: what shows a missing rule is seldom met by chance, and
+ * chances for one thing are bad for another.
+ */
+#ifndef SIM_PROFILE_H
+#define SIM_PROFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PROFILE_CHOICES = 4 };
+
+struct profile {
+    const char *name;
+    uint32_t share; /* of PROFILE_SHARES seeds */
+    /* One of these each. */
+    uint8_t proxies[PROFILE_CHOICES];
+    uint8_t workers[PROFILE_CHOICES];
+    uint8_t nodes[PROFILE_CHOICES];
+    uint32_t keys_min; /* of a group of clients that write the same */
+    uint32_t keys_max;
+    uint32_t shared_percent; /* worlds in which all clients write the same keys */
+    uint32_t wild_percent;
+    uint32_t tokens_percent;
+    uint32_t faults_min;
+    uint32_t faults_max;
+    uint64_t fault_pause_us; /* at most so much twice between two faults; 0: by the seed */
+    uint32_t fault_kinds;    /* bits, see fault.c; 0: by the seed */
+    uint64_t wire_us;        /* 0: by the seed */
+    uint32_t aim_percent;    /* of the delicate moments that are aimed at */
+    uint32_t cas_percent;    /* of what clients ask */
+    bool is_hot;             /* one key is written whenever it is copied */
+    bool is_storm;           /* clients never pause while a view changes */
+};
+
+/* Of the seed with these random bits. */
+const struct profile *profile_of(uint64_t bits);
+/* NULL: there is none of that name. */
+const struct profile *profile_find(const char *name);
+uint32_t profile_choose(const uint8_t *choices, uint64_t bits);
+
+#endif
