@@ -226,7 +226,7 @@ clang: $(call programs,clang) ## build with clang into build/clang/
 
 run: ## install what is missing, build, serve two memcacheds of our own in the foreground
 	@scripts/deps.sh run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all
 	@exec build/everwarm --local 2
 
 test: ## everything that CI runs: from a bare machine to the end-to-end tests

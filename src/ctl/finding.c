@@ -350,9 +350,13 @@ void finding_verdict(const json_t *stats, const struct findings *findings, char 
         return;
     }
     const size_t nodes = json_object_size(json_object_get(stats, "nodes"));
-    (void)snprintf(out, FINDING_TEXT_BYTES,
-                   nodes == 1   ? "Fine: the one node is served."
-                   : nodes == 2 ? "Fine: both nodes hold everything."
-                                : "Fine: all %zu nodes hold everything.",
-                   nodes);
+    int used = snprintf(out, FINDING_TEXT_BYTES,
+                        nodes == 1   ? "Fine: the one node is served."
+                        : nodes == 2 ? "Fine: both nodes hold everything."
+                                     : "Fine: all %zu nodes hold everything.",
+                        nodes);
+    if (findings->count > 0) {
+        (void)snprintf(out + used, FINDING_TEXT_BYTES - (size_t)used, " Note: %s",
+                       findings->items[0].text);
+    }
 }

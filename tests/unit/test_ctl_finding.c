@@ -155,7 +155,8 @@ START_TEST(sums_up)
     ck_assert_str_eq(verdict, "Fine: both nodes hold everything.");
     collect("{'overload':{'log_dropped':1}}", &found); /* notes don't spoil it */
     finding_verdict(stats, &found, verdict);
-    ck_assert_str_eq(verdict, "Fine: both nodes hold everything.");
+    ck_assert_str_eq(verdict, "Fine: both nodes hold everything. Note: 1 log lines were dropped: "
+                              "nobody read stderr in time.");
     collect("{'state':'drained'}", &found);
     finding_verdict(stats, &found, verdict);
     ck_assert_str_eq(verdict, "The proxy is drained: it says that it is not ready, and serves on.");
