@@ -15,6 +15,10 @@ const SENTENCES = {
     'node-admin': e => `${e.node} is put from ${e.from} to ${e.to}.`,
     'node-identity': e => `${e.node} is not what it was${e.why ? `: ${e.why}` : ''}.`,
     'view-damaged': e => `${e.node} held a damaged view; it is overwritten.`,
+    'view-foreign': e => `${e.node} held the view of another pool.`,
+    'node-added': e => `${e.node} (${e.why}) belongs to the pool now, and is filled.`,
+    'node-removed': e => `${e.node} (${e.why}) belongs to the pool no more.`,
+    'node-unknown': e => `${e.node} is in this proxy's configuration, but not in the pool.`,
     'proxy-seen': e => `Proxy ${e.proxy} is there.`,
     'proxy-gone': e => `Proxy ${e.proxy} is gone${e.why ? `: ${e.why}` : ''}.`,
     'lease-lapsed': () => 'The lease is over: nothing is answered until it is regained.',
@@ -26,6 +30,15 @@ const SENTENCES = {
     'fill-done': e => `${e.node} is filled: ${count(e.items)} items in `
         + `${duration(e.took_us / 1e6)}.`,
     'fill-failed': e => `The fill of ${e.node} failed${e.why ? `: ${e.why}` : ''}.`,
+    'verify-started': e => `The copies${e.node ? ` of ${e.node}` : ''} are being compared.`,
+    'verify-done': e => `Copies were compared: ${count(e.differed)} differed, `
+        + `${count(e.mended)} are mended.`,
+    'verify-failed': e => `Comparing the copies failed${e.why ? `: ${e.why}` : ''}.`,
+    'config-reloaded': e => `The configuration was read again: ${count(e.changes)} changes are in `
+        + `effect${e.why ? `; ${e.why}` : ''}.`,
+    'config-refused': e => `The configuration was refused, the old one stays: ${e.why}.`,
+    'proxy-drained': () => 'This proxy was told not to be ready.',
+    'proxy-undrained': () => 'This proxy is to be ready again.',
     flushed: e => `flush_all, ${e.delay_s} s from then.`,
     'pool-mismatch': e => `Proxy ${e.proxy} has another configuration of the pool.`,
     lost: e => `${count(e.count)} events were missed here.`,

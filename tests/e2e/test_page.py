@@ -8,6 +8,8 @@ With SHOTS=FOLDER it leaves screenshots there.
 import base64
 import hashlib
 import os
+import pathlib
+import re
 import tempfile
 import urllib.request
 
@@ -112,6 +114,17 @@ class Page:
     def end(self):
         self.driver.quit()
         self.folder.cleanup()
+
+
+def every_event_has_its_sentence():
+    """In the page, or it is left to the log there."""
+    root = pathlib.Path(__file__).resolve().parents[2]
+    events = re.findall(r'X\(\w+, "([a-z-]+)"',
+                        (root / "include/everwarm/core/trace.h").read_text())
+    script = (root / "admin/web/events.js").read_text()
+    known = set(re.findall(r"^    '?([a-z-]+)'?: ", script, re.M))
+    silent = set(re.findall(r"'([a-z-]+)'", script.split("SILENT = ")[1].split("\n")[0]))
+    assert len(events) > 25 and not set(events) - known - silent, set(events) - known - silent
 
 
 def headers_are_strict(proxy):
@@ -267,6 +280,7 @@ def main():
     proxy = Everwarm(nodes, fill={"rate": "400kb"})
     proxy.config["nodes"][2]["name"] = HOSTILE
     with running(*nodes, proxy.up()):
+        every_event_has_its_sentence()
         headers_are_strict(proxy)
         conn = Raw(proxy.port)
         for i in range(KEYS):
