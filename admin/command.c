@@ -55,7 +55,7 @@ static const char *gerund(enum control_command_type command)
         return "Shutting out";
     case CONTROL_COMMAND_RESYNC:
         return "Emptying";
-    case CONTROL_COMMAND_ADD:
+    case CONTROL_COMMAND_ADD: /* of a name that is there */
         return "Moving";
     case CONTROL_COMMAND_REMOVE:
         return "Removing";
@@ -152,7 +152,7 @@ static void refuse_last_copy(const struct request *request, const struct proxy_p
     facts_describe_all(pool, pool->control.members & ~node_set_of(node), others);
     suggest_copy(request, pool, asked, fix, sizeof(fix));
     reply_problem_about(reply, PROBLEM_LAST_COPY, fix, "%s. %s %s %s.", others, gerund(command),
-                        request->name, consequence(command, pool, node));
+                        pool->nodes[node].name, consequence(command, pool, node));
 }
 
 static void reply_last_copy(const struct request *request, const struct control_port_request *asked,

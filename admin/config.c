@@ -56,7 +56,9 @@ static json_t *changes_json(const struct port_reload *done)
 static void reply_changes(const struct port_reload *done, struct reply *reply)
 {
     reply_json(reply, 200,
-               json_pack("{s:b, s:o}", "restart_needed", done->applied_count < done->change_count,
+               json_pack("{s:b, s:o, s:o}", "restart_needed",
+                         done->applied_count + done->refused_count < done->change_count, "refused",
+                         done->refused_count == 0 ? json_null() : json_string(done->note),
                          "changes", changes_json(done)));
 }
 

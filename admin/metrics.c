@@ -214,6 +214,11 @@ static uint64_t views_damaged(const struct proxy_pool *pool)
     return pool->control.views_damaged;
 }
 
+static uint64_t views_foreign(const struct proxy_pool *pool)
+{
+    return pool->control.views_foreign;
+}
+
 static uint64_t leases_lapsed(const struct proxy_pool *pool)
 {
     return pool->control.leases_lapsed;
@@ -260,6 +265,8 @@ static const struct {
      change_last_us, UNIT_US},
     {"everwarm_view_change_max_seconds", "gauge", "The longest of those.", change_max_us, UNIT_US},
     {"everwarm_view_change_seconds_total", "counter", "All of those.", change_sum_us, UNIT_US},
+    {"everwarm_views_foreign_total", "counter", "Views of other pools found on our nodes.",
+     views_foreign, UNIT_COUNT},
     {"everwarm_views_damaged_total", "counter", "Views found that nobody wrote so.", views_damaged,
      UNIT_COUNT},
     {"everwarm_leases_lapsed_total", "counter", "Times that it had to stop answering.",

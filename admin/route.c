@@ -9,6 +9,7 @@
 #include "health.h"
 #include "hotkeys.h"
 #include "keyroute.h"
+#include "members.h"
 #include "metrics.h"
 #include "nodes.h"
 #include "openapi.h"
@@ -100,6 +101,16 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .status = 200,
      .answer = "Nodes",
      .handler = nodes_list},
+    {.method = "POST",
+     .path = "/v1/nodes",
+     .queries = "force persist ",
+     .summary = "add a node, or move it to another address; it is filled before it serves",
+     .role = ROLE_ADMIN,
+     .body = "NewNode",
+     .status = 200,
+     .answer = "Member",
+     .handler = members_add,
+     .command = CONTROL_COMMAND_ADD},
     {.method = "GET",
      .path = "/v1/nodes/{name}",
      .queries = "",
@@ -108,6 +119,15 @@ static const struct route ROUTES[ROUTE_COUNT] = {
      .status = 200,
      .answer = "Node",
      .handler = nodes_show},
+    {.method = "DELETE",
+     .path = "/v1/nodes/{name}",
+     .queries = "force persist ",
+     .summary = "remove a node from the pool",
+     .role = ROLE_ADMIN,
+     .status = 200,
+     .answer = "Member",
+     .handler = members_remove,
+     .command = CONTROL_COMMAND_REMOVE},
     {.method = "POST",
      .path = "/v1/nodes/{name}/drain",
      .queries = "force ",

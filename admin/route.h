@@ -21,7 +21,7 @@ enum {
     ROUTE_QUERIES_MAX = 4,
     /* A key, or a filter that names one figure of one node. */
     ROUTE_QUERY_BYTES_MAX = 256,
-    ROUTE_COUNT = 32,
+    ROUTE_COUNT = 34,
     /* Whose token it is, for the log. */
     ROUTE_WHO_BYTES_MAX = 32,
 };

@@ -202,7 +202,8 @@ static int start_proxy(struct parts *parts)
     if (log_start() != STATUS_OK) {
         return complain("can't start a thread");
     }
-    control_port_set_loader(proxy_port(parts->proxy), load_again, parts);
+    control_port_set_loader(proxy_port(parts->proxy), load_again, parts,
+                            parts->options->config_path);
     int failed = start_admin(parts);
     if (failed != EXIT_OK) {
         return failed;

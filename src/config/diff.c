@@ -95,6 +95,26 @@ size_t diff_configs(const struct config *from, const struct config *to, struct d
     return changes.count;
 }
 
+const struct config_node *diff_find_node(const struct config_pool *pool, const char *name)
+{
+    for (size_t i = 0; i < pool->node_count; i++) {
+        if (strcmp(pool->nodes[i].name, name) == 0) {
+            return &pool->nodes[i];
+        }
+    }
+    return NULL;
+}
+
+bool diff_has_same_nodes(const struct config_pool *a, const struct config_pool *b)
+{
+    bool is_same = a->node_count == b->node_count;
+    for (size_t i = 0; is_same && i < a->node_count; i++) {
+        const struct config_node *other = diff_find_node(b, a->nodes[i].name);
+        is_same = other != NULL && address_is_equal(&other->address, &a->nodes[i].address);
+    }
+    return is_same;
+}
+
 static size_t bytes_of(const struct key *key)
 {
     return key->type == KEY_TYPE_DURATION || key->type == KEY_TYPE_SIZE ? sizeof(uint64_t)

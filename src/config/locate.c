@@ -205,22 +205,44 @@ static struct locate_place place_of(const char *text, size_t offset, size_t dept
     return place;
 }
 
-struct locate_place locate_find(const char *text, size_t len, const struct locate_path *path,
-                                enum locate_part part)
+/* Follow PATH as far as it goes. Returns how many steps exist;
+ * *found: where PART of the last is. */
+static size_t follow(struct cursor *cursor, const struct locate_path *path, enum locate_part part,
+                     size_t *found)
 {
-    struct cursor cursor = {.text = text, .len = len};
-    skip_space(&cursor);
-    size_t found = cursor.at;
+    skip_space(cursor);
+    *found = cursor->at;
     size_t depth = 0;
     for (; depth < path->count; depth++) {
         const struct locate_step *step = &path->steps[depth];
         size_t key_at = 0;
-        const bool is_found = step->key != NULL ? enter_member(&cursor, step->key, &key_at)
-                                                : enter_element(&cursor, step->index, &key_at);
+        const bool is_found = step->key != NULL ? enter_member(cursor, step->key, &key_at)
+                                                : enter_element(cursor, step->index, &key_at);
         if (!is_found) {
             break;
         }
-        found = part == LOCATE_KEY ? key_at : cursor.at;
+        *found = part == LOCATE_KEY ? key_at : cursor->at;
     }
+    return depth;
+}
+
+struct locate_place locate_find(const char *text, size_t len, const struct locate_path *path,
+                                enum locate_part part)
+{
+    struct cursor cursor = {.text = text, .len = len};
+    size_t found = 0;
+    const size_t depth = follow(&cursor, path, part, &found);
     return place_of(text, found, depth);
+}
+
+bool locate_value(const char *text, size_t len, const struct locate_path *path, size_t *begin,
+                  size_t *end)
+{
+    struct cursor cursor = {.text = text, .len = len};
+    if (follow(&cursor, path, LOCATE_VALUE, begin) < path->count) {
+        return false;
+    }
+    skip_value(&cursor);
+    *end = cursor.at;
+    return true;
 }

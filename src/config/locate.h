@@ -3,6 +3,7 @@
 #ifndef EVERWARM_SRC_CONFIG_LOCATE_H
 #define EVERWARM_SRC_CONFIG_LOCATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -54,5 +55,15 @@ void locate_blank_comments(char *text, size_t len);
  */
 struct locate_place locate_find(const char *text, size_t len, const struct locate_path *path,
                                 enum locate_part part);
+
+/*
+ * Where the value at PATH stands in TEXT, as locate_find has both.
+ *
+ *   end  behind its last byte
+ *
+ * Returns  false: there is none.
+ */
+bool locate_value(const char *text, size_t len, const struct locate_path *path, size_t *begin,
+                  size_t *end);
 
 #endif

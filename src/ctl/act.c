@@ -160,9 +160,30 @@ enum ctl_exit act_check(const struct session *session)
 
 /* -- the set of nodes, the proxy itself ----------------------------------------- */
 
+/* "?force=true&persist=true", as far as it was asked for. */
+static const char *wishes(const struct options *options)
+{
+    static const char *const WISHES[2][2] = {{"", "?persist=true"},
+                                             {"?force=true", "?force=true&persist=true"}};
+    return WISHES[options->is_forced][options->is_persistent];
+}
+
+/* What was not written down is said: the word holds, but a restart of all may forget it. */
+static enum ctl_exit change_members(const struct session *session, const char *method,
+                                    const char *path, json_t *body, const char *what)
+{
+    const enum ctl_exit code = session_change(session, method, path, body, what);
+    if (code == CTL_EXIT_DONE && !session->options->is_persistent &&
+        session->options->output == CTL_OUTPUT_TABLE) {
+        (void)printf("Not in any configuration file: --persist writes it there.\n");
+    }
+    return code;
+}
+
 enum ctl_exit act_add(const struct session *session)
 {
     const struct options *options = session->options;
+    char path[PATH_BYTES_MAX];
     char what[TEXT_BYTES_MAX];
     char *end = NULL;
     json_t *body = json_pack("{s:s, s:s, s:s*}", "name", options->words[1], "address",
@@ -176,7 +197,8 @@ enum ctl_exit act_add(const struct session *session)
         }
     }
     describe(session, what);
-    const enum ctl_exit code = session_change(session, "POST", "/v1/nodes", body, what);
+    (void)snprintf(path, sizeof(path), "/v1/nodes%s", wishes(options));
+    const enum ctl_exit code = change_members(session, "POST", path, body, what);
     return code != CTL_EXIT_DONE ? code : wait_for_node(session, wait_is_served);
 }
 
@@ -184,9 +206,10 @@ enum ctl_exit act_remove(const struct session *session)
 {
     char path[PATH_BYTES_MAX];
     char what[TEXT_BYTES_MAX];
-    node_path(session, "", path);
+    session_path("/v1/nodes/", session->options->words[1], wishes(session->options), path,
+                 sizeof(path));
     describe(session, what);
-    const enum ctl_exit code = session_change(session, "DELETE", path, NULL, what);
+    const enum ctl_exit code = change_members(session, "DELETE", path, NULL, what);
     return code != CTL_EXIT_DONE ? code : wait_for_node(session, wait_is_gone);
 }
 

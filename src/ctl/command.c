@@ -21,10 +21,10 @@ static const struct command COMMANDS[] = {
     {"verify", "[NODE]", "compare the copies; --repair mends what differs", 0, 1,
      COMMAND_WAIT | COMMAND_REPAIR, act_verify},
     {"check", "NODE", "one health check now", 1, 1, COMMAND_WAIT, act_check},
-    {"add", "NODE ADDRESS", "add a node; it is filled before it serves", 2, 2,
-     COMMAND_WAIT | COMMAND_NODE, act_add},
-    {"remove", "NODE", "remove a node; it is drained first", 1, 1, COMMAND_WAIT | COMMAND_FORCE,
-     act_remove},
+    {"add", "NODE ADDRESS", "add a node, or move it there; it is filled before it serves", 2, 2,
+     COMMAND_WAIT | COMMAND_FORCE | COMMAND_PERSIST | COMMAND_NODE, act_add},
+    {"remove", "NODE", "remove a node from the pool", 1, 1,
+     COMMAND_WAIT | COMMAND_FORCE | COMMAND_PERSIST, act_remove},
     {"tasks", "[ID | cancel ID]", "fills, verifications and their progress", 0, 2, COMMAND_WAIT,
      show_tasks},
     {"route", "KEY", "where a key lives, and who is skipped and why", 1, 1, 0, show_route},
@@ -79,6 +79,7 @@ const char *command_misfit(const struct command *command, const struct options *
     } GIVEN[] = {
         {COMMAND_WAIT, options->wait_ms > 0, "--wait"},
         {COMMAND_FORCE, options->is_forced, "--force"},
+        {COMMAND_PERSIST, options->is_persistent, "--persist"},
         {COMMAND_REPAIR, options->is_repair, "--repair"},
         {COMMAND_REASON, options->reason != NULL, "--reason"},
         {COMMAND_REASON, options->period != NULL, "--for"},
@@ -102,20 +103,22 @@ void command_print_help(FILE *out)
         (void)snprintf(call, sizeof(call), "%s %s", COMMANDS[i].name, COMMANDS[i].words);
         (void)fprintf(out, "  %-26s %s\n", call, COMMANDS[i].summary);
     }
-    (void)fputs("\n"
-                "  -H HOST:PORT[,...]  the proxies' admin ports (127.0.0.1:11280); several: all\n"
-                "  --socket PATH       its unix socket instead\n"
-                "  -o table|json       how to print\n"
-                "  --token-file FILE   the token for it, in a file that nobody else can read\n"
-                "  --wait TIME         until it is in effect, filled, over: 30s, 10m, 1h\n"
-                "  --force             also if no readable copy is left\n"
-                "  --repair            of verify: mend what differs\n"
-                "  --reason TEXT, --for TIME   of drain and maint: kept with it; and until when\n"
-                "  --since ID          of events: what came after this one\n"
-                "  --weight N, --zone ZONE     of add\n"
-                "  -h, -V              this help; the version\n"
-                "\n",
-                out);
+    (void)fputs(
+        "\n"
+        "  -H HOST:PORT[,...]  the proxies' admin ports (127.0.0.1:11280); several: all\n"
+        "  --socket PATH       its unix socket instead\n"
+        "  -o table|json       how to print\n"
+        "  --token-file FILE   the token for it, in a file that nobody else can read\n"
+        "  --wait TIME         until it is in effect, filled, over: 30s, 10m, 1h\n"
+        "  --force             also if no readable copy is left; of add: whatever is there\n"
+        "  --persist           of add and remove: into the configuration file too\n"
+        "  --repair            of verify: mend what differs\n"
+        "  --reason TEXT, --for TIME   of drain and maint: kept with it; and until when\n"
+        "  --since ID          of events: what came after this one\n"
+        "  --weight N, --zone ZONE     of add\n"
+        "  -h, -V              this help; the version\n"
+        "\n",
+        out);
     static const struct {
         int code;
         const char *text;

@@ -17,6 +17,7 @@ enum command_option {
     COMMAND_REASON = 1 << 3, /* --reason and --for */
     COMMAND_SINCE = 1 << 4,
     COMMAND_NODE = 1 << 5, /* --weight and --zone */
+    COMMAND_PERSIST = 1 << 6,
 };
 
 struct command {

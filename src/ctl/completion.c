@@ -34,7 +34,8 @@ static const char HEAD[] =
     "    -H | --host | --wait | --reason | --for | --since | --weight | --zone) ;;\n"
     "    *)\n"
     "        case $word:$command in\n"
-    "        -*) list='-H --socket -o --token-file --wait --force --repair --reason --for --since\n"
+    "        -*) list='-H --socket -o --token-file --wait --force --persist --repair --reason "
+    "--for --since\n"
     "            --weight --zone --help --version' ;;\n"
     "        *:completion) list=bash ;;\n"
     "        *:) list='";

@@ -13,6 +13,7 @@ enum {
     LONG_TOKEN_FILE,
     LONG_WAIT,
     LONG_FORCE,
+    LONG_PERSIST,
     LONG_REPAIR,
     LONG_REASON,
     LONG_FOR,
@@ -30,6 +31,7 @@ static const struct option LONG_OPTIONS[] = {
     {"token-file", required_argument, NULL, LONG_TOKEN_FILE},
     {"wait", required_argument, NULL, LONG_WAIT},
     {"force", no_argument, NULL, LONG_FORCE},
+    {"persist", no_argument, NULL, LONG_PERSIST},
     {"repair", no_argument, NULL, LONG_REPAIR},
     {"reason", required_argument, NULL, LONG_REASON},
     {"for", required_argument, NULL, LONG_FOR},
@@ -140,6 +142,9 @@ static bool take(struct options *out, int flag, FILE *error)
         return take_wait(out, optarg, error);
     case LONG_FORCE:
         out->is_forced = true;
+        return true;
+    case LONG_PERSIST:
+        out->is_persistent = true;
         return true;
     case LONG_REPAIR:
         out->is_repair = true;

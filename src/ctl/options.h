@@ -40,6 +40,7 @@ struct options {
     const char *token_file; /* NULL: none */
     uint64_t wait_ms;       /* 0: don't wait */
     bool is_forced;
+    bool is_persistent; /* add, remove: into the proxies' files too */
     bool is_repair;
     const char *reason; /* NULL: none */
     const char *period; /* of --for; NULL: none */

@@ -255,6 +255,17 @@ void session_print_done(const struct answer *answer, const char *what)
     print_changes(json_object_get(answer->body, "changes"));
 }
 
+/* It was done, and could not be written down: true, and it is said. */
+static bool is_unwritten(const struct answer *answer)
+{
+    char why[TEXT_BYTES_MAX];
+    text_clean(table_text(answer->body, "persist_error"), why, sizeof(why));
+    if (why[0] != '\0') {
+        (void)fprintf(stderr, "everwarmctl: %s: not written to its file: %s\n", answer->proxy, why);
+    }
+    return why[0] != '\0';
+}
+
 enum ctl_exit session_change(const struct session *session, const char *method, const char *path,
                              json_t *body, const char *what)
 {
@@ -266,12 +277,15 @@ enum ctl_exit session_change(const struct session *session, const char *method, 
     } else {
         session_report(session, &answers);
     }
+    bool is_whole = true;
     for (size_t i = 0; i < answers.count; i++) {
         if (session->options->output == CTL_OUTPUT_TABLE && answer_is_good(&answers.items[i])) {
             session_print_done(&answers.items[i], what);
         }
+        is_whole = !is_unwritten(&answers.items[i]) && is_whole;
     }
-    const enum ctl_exit code = answers_exit(&answers);
+    const enum ctl_exit all = answers_exit(&answers);
+    const enum ctl_exit code = all == CTL_EXIT_DONE && !is_whole ? CTL_EXIT_PARTIAL : all;
     answers_fini(&answers);
     return code;
 }

@@ -209,21 +209,11 @@ bool control_port_is_ready(struct control_port *port)
     return is_ready;
 }
 
-static const struct config_node *find_configured(const struct config_pool *config, const char *name)
-{
-    for (size_t i = 0; i < config->node_count; i++) {
-        if (strcmp(config->nodes[i].name, name) == 0) {
-            return &config->nodes[i];
-        }
-    }
-    return NULL;
-}
-
 /* Names and addresses are control's; what it does not know the configuration does. */
 static void describe_node(const struct config_pool *config,
                           const struct control_node_snapshot *from, struct proxy_node *out)
 {
-    const struct config_node *configured = find_configured(config, from->name);
+    const struct config_node *configured = diff_find_node(config, from->name);
     out->name = from->name;
     out->zone = "";
     out->weight = 1;

@@ -12,6 +12,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void control_port_tell(struct control_port *port, enum trace_type type, uint64_t a,
                        const char *detail)
@@ -28,10 +29,12 @@ void control_port_tell(struct control_port *port, enum trace_type type, uint64_t
     control_port_trace(port, PORT_NO_POOL, &event);
 }
 
-void control_port_set_loader(struct control_port *port, port_load *load, void *closure)
+void control_port_set_loader(struct control_port *port, port_load *load, void *closure,
+                             const char *path)
 {
     port->load = load;
     port->load_closure = closure;
+    port->load_path = path;
 }
 
 static void post_limits(struct control_port *port, uint32_t index)
@@ -93,8 +96,9 @@ static void tell_reloaded(struct control_port *port, const struct port_reload *r
     port->config_epoch += reload->applied_count > 0;
     (void)pthread_mutex_unlock(&port->mutex);
     control_port_tell(port, TRACE_CONFIG_RELOADED, reload->applied_count,
-                      reload->applied_count < reload->change_count ? "some changes take a restart"
-                                                                   : "");
+                      reload->refused_count > 0                      ? reload->note
+                      : reload->applied_count < reload->change_count ? "some changes take a restart"
+                                                                     : "");
 }
 
 static void count_reload(struct control_port *port, enum status status)
@@ -103,6 +107,26 @@ static void count_reload(struct control_port *port, enum status status)
     port->reloads_ok += status == STATUS_OK;
     port->reloads_failed += status != STATUS_OK;
     (void)pthread_mutex_unlock(&port->mutex);
+}
+
+/* All but the sets of nodes, which are a matter of their own. */
+static void add_other_changes(struct control_port *port, const struct config *fresh,
+                              struct port_reload *out)
+{
+    struct config *same_nodes = malloc(sizeof(*same_nodes));
+    if (same_nodes == NULL) {
+        return; /* what takes a restart is not told then */
+    }
+    *same_nodes = *port->config;
+    for (size_t i = 0; i < same_nodes->pool_count && i < fresh->pool_count; i++) {
+        if (!diff_has_same_nodes(&same_nodes->pools[i], &fresh->pools[i])) {
+            same_nodes->pools[i].node_count = fresh->pools[i].node_count;
+            memcpy(same_nodes->pools[i].nodes, fresh->pools[i].nodes,
+                   sizeof(same_nodes->pools[i].nodes));
+        }
+    }
+    out->change_count = diff_configs(same_nodes, fresh, out->changes, DIFF_CHANGES_MAX);
+    config_destroy(&same_nodes);
 }
 
 enum status control_port_reload(struct control_port *port, struct port_reload *out)
@@ -115,8 +139,9 @@ enum status control_port_reload(struct control_port *port, struct port_reload *o
     (void)pthread_mutex_lock(&port->reload_mutex);
     const enum status status = port->load(port->load_closure, &fresh, &out->error);
     if (status == STATUS_OK) {
-        out->change_count = diff_configs(port->config, fresh, out->changes, DIFF_CHANGES_MAX);
+        add_other_changes(port, fresh, out);
         put_in_effect(port, fresh, out);
+        control_port_follow_nodes(port, fresh, out);
         config_destroy(&fresh);
         tell_reloaded(port, out);
     } else {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the parts of the control port share: control_port.c (figures, commands, questions),
- * control_port_config.c (the configuration in effect), control_port_process.c (the process).
+ * control_port_config.c (the configuration in effect), control_port_nodes.c (its nodes),
+ * control_port_process.c (the process).
  */
 #ifndef EVERWARM_SRC_SHELL_CONTROL_PORT_PRIVATE_H
 #define EVERWARM_SRC_SHELL_CONTROL_PORT_PRIVATE_H
@@ -47,12 +48,20 @@ struct control_port {
     struct config *config;        /* in effect: as at the start, but for its live keys */
     port_load *load;              /* NULL: there is none */
     void *load_closure;
+    const char *load_path; /* NULL: from flags alone */
 };
 
 /* Something happened to the whole process: as with what happens in a pool, the log and the stream
  * tell of it. */
 void control_port_tell(struct control_port *port, enum trace_type type, uint64_t a,
                        const char *detail);
+
+/*
+ * Carry out what FRESH says of nodes otherwise than the configuration in effect, and take it over;
+ * what comes of each is a change in OUT. Under the reload mutex.
+ */
+void control_port_follow_nodes(struct control_port *port, const struct config *fresh,
+                               struct port_reload *out);
 
 /* Look into /proc/self; what can't be had stays 0. */
 void control_port_look_at_process(struct proxy_process *out);

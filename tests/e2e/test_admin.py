@@ -173,6 +173,17 @@ def reload(contract):
     assert ask("GET", "/v1/config")["config"]["fill"]["rate"] == "5mb"
 
 
+def come_and_go(contract, third):
+    """A node more, and no more."""
+    body = {"name": "third", "address": "127.0.0.1:%d" % third.port}
+    done = contract.ask("POST", "/v1/nodes", body=body)
+    assert done["changed"] and not done["persisted"], done
+    assert not contract.ask("POST", "/v1/nodes", body=body)["changed"]
+    assert contract.ask("GET", "/v1/nodes/{name}", name="third")["address"] == body["address"]
+    assert contract.ask("DELETE", "/v1/nodes/{name}", name="third")["changed"]
+    contract.ask("DELETE", "/v1/nodes/{name}", name="third", status=404)
+
+
 def metric(proxy, name, labels):
     text = proxy.request("GET", "/metrics")[1]
     return float(re.search(r"^everwarm_%s\{%s\} (\S+)$" % (name, re.escape(labels)), text,
@@ -368,8 +379,9 @@ def drip_until_closed(proxy, text, drop):
 
 def main():
     nodes = [Memcached().up(), Memcached().up()]
+    third = Memcached().up()
     proxy = Everwarm(nodes).up()
-    with running(*nodes, proxy):
+    with running(*nodes, third, proxy):
         load = Raw(proxy.port)
         for i in range(2000):
             load.set(b"key:%d" % i, b"x" * 100)
@@ -378,6 +390,7 @@ def main():
         contract = Contract(proxy)
         walk(contract, load)
         reload(contract)
+        come_and_go(contract, third)
         events = read_events(contract)
         routes = {(method.upper(), path) for path, methods in contract.document["paths"].items()
                   for method in methods}

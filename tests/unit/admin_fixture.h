@@ -60,6 +60,8 @@ struct control_port {
     struct proxy_hot hot[4];
     struct task tasks[4];
     size_t task_count;
+    char written[256]; /* "POOL/NODE=ADDRESS" */
+    enum status write_status;
 };
 
 static struct control_port port;
@@ -203,6 +205,26 @@ enum status control_port_command(struct control_port *to, const struct control_p
     const enum status status = to->status;
     ck_assert_int_eq(pthread_mutex_unlock(&to->lock), 0);
     return status;
+}
+
+enum status control_port_resolve(const struct address *address,
+                                 char out[VIEW_ADDRESS_BYTES_MAX + 1], char *wrong,
+                                 size_t wrong_bytes)
+{
+    char text[ADDRESS_TEXT_BYTES_MAX];
+    address_format(address, text);
+    (void)snprintf(out, VIEW_ADDRESS_BYTES_MAX + 1, "%.*s", VIEW_ADDRESS_BYTES_MAX, text);
+    (void)snprintf(wrong, wrong_bytes, "no such name");
+    return strcmp(address->host, "nowhere") == 0 ? STATUS_NOT_FOUND : STATUS_OK;
+}
+
+enum status control_port_write_node(struct control_port *to, const struct edit_node *edit,
+                                    struct config_error *error)
+{
+    (void)snprintf(to->written, sizeof(to->written), "%s/%s=%s", edit->pool, edit->name,
+                   edit->address == NULL ? "" : edit->address);
+    (void)snprintf(error->message, sizeof(error->message), "read-only");
+    return to->write_status;
 }
 
 size_t control_port_events(struct control_port *from, uint64_t number, struct port_event *out,

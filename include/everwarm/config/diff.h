@@ -34,6 +34,12 @@ struct diff_change {
 size_t diff_configs(const struct config *from, const struct config *to, struct diff_change *out,
                     size_t capacity);
 
+/* Do both name the same nodes at the same addresses, in the same order or another? */
+bool diff_has_same_nodes(const struct config_pool *a, const struct config_pool *b);
+
+/* A node of that name; NULL: there is none. */
+const struct config_node *diff_find_node(const struct config_pool *pool, const char *name);
+
 /* Set the live keys of INTO, and where they come from, to FROM's, pool by pool of the same name. */
 void diff_take_live(struct config *into, const struct config *from);
 

@@ -13,6 +13,7 @@
 #include "everwarm/base/status.h"
 #include "everwarm/config/config.h"
 #include "everwarm/config/diff.h"
+#include "everwarm/config/edit.h"
 #include "everwarm/core/control.h"
 #include "everwarm/core/dataplane.h"
 #include "everwarm/core/trace.h"
@@ -166,19 +167,23 @@ bool control_port_set_drained(struct control_port *port, bool is_drained);
 /* Reads it anew, as at the start: a new config, for config_destroy; NULL with ERROR filled. */
 typedef enum status port_load(void *closure, struct config **out, struct config_error *error);
 
-/* Who can read it anew. Before admin runs. */
-void control_port_set_loader(struct control_port *port, port_load *load, void *closure);
+/* Who can read it anew, and the file that is read; NULL: there is none. Before admin runs. */
+void control_port_set_loader(struct control_port *port, port_load *load, void *closure,
+                             const char *path);
 
 struct port_reload {
     size_t change_count;  /* of what is asked for from what is in effect; may be more than fit */
     size_t applied_count; /* of those: in effect now */
+    size_t refused_count; /* of those: nodes that could not be added or removed; NOTE says why */
+    char note[256];       /* of the first of them */
     struct diff_change changes[DIFF_CHANGES_MAX];
     struct config_error error; /* on an error */
 };
 
 /*
  * Read the configuration anew; what may change while the proxy runs takes effect, the rest is only
- * told: it takes a restart.
+ * told: it takes a restart. Nodes that the file names anew, or no more, since it was read last come
+ * into the pool and leave it, for all its proxies; this waits for them.
  *
  * Errors  STATUS_NOT_FOUND: there is no loader; the loader's own: nothing has changed.
  */
@@ -191,6 +196,16 @@ MUST_CHECK enum status control_port_reload(struct control_port *port, struct por
  */
 MUST_CHECK enum status control_port_apply(struct control_port *port, struct config **fresh,
                                           struct port_reload *out);
+
+/*
+ * Make EDIT in the configuration's file. It is not carried out by that, nor again by the next
+ * reload.
+ *
+ * Errors  STATUS_NOT_FOUND: there is no file; edit_file's.
+ */
+MUST_CHECK enum status control_port_write_node(struct control_port *port,
+                                               const struct edit_node *edit,
+                                               struct config_error *error);
 
 /* What is in effect, a copy for config_destroy. Errors  STATUS_NO_MEMORY. */
 MUST_CHECK enum status control_port_config(struct control_port *port, struct config **out);
