@@ -259,7 +259,7 @@ struct link {
     uint64_t clock_offset_s; /* node's time less our monotonic seconds, at the greeting */
     uint64_t seen_epoch;     /* of the view found at the greeting */
     uint32_t ending;         /* connections given up, not yet ended */
-    bool is_unproven;        /* one of them timed out: its end proves nothing */
+    bool is_unproven;        /* one of them timed out or was reset: its end proves nothing */
     uint64_t unproven_until_us;
     struct identity unproven_identity;
     /* The reply that is coming in. */

@@ -332,13 +332,36 @@ static void unproven(struct dataplane *dp, struct link *link, bool is_later_open
     tell_given_up(dp, link);
 }
 
+static bool carries_write(const struct link *link)
+{
+    for (const struct leg *leg = link->head; leg != NULL && leg != link->unsent; leg = leg->next) {
+        char verb = leg_verb(leg);
+        /* A delete in doubt may as well come later. */
+        if (leg->txn != NULL && !leg->txn->is_internal &&
+            (verb == 's' || verb == 'd' || verb == 'a' || verb == 'o')) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does END leave in the dark what is still executed of the link's writes? A reset does: they may
+ * lie in the node's socket, and its thread may be slow. Where a pool has one node nothing hangs on
+ * it. */
+static bool is_dark(const struct dataplane *dp, enum wire_end end)
+{
+    bool is_lone = dp->topology != NULL && dp->topology->is_lone;
+    return end == WIRE_END_TIMEOUT || (end == WIRE_END_RESET && !is_lone);
+}
+
 void link_on_closed(struct dataplane *dp, uint32_t node, enum wire_end end)
 {
     struct link *link = &dp->links[node];
     if (link->state == LINK_CLOSED) {
         return; /* given up in this very turn; its end is told by NODE_ENDED */
     }
-    if (link->state == LINK_OPEN && end == WIRE_END_TIMEOUT) {
+    if (link->state == LINK_OPEN && is_dark(dp, end) &&
+        (end == WIRE_END_TIMEOUT || carries_write(link))) {
         unproven(dp, link, false);
     }
     lose(dp, link, end);
@@ -349,7 +372,7 @@ void link_on_ended(struct dataplane *dp, uint32_t node, enum wire_end end)
     struct link *link = &dp->links[node];
     INVARIANT(link->ending > 0);
     link->ending--;
-    if (end == WIRE_END_TIMEOUT) {
+    if (is_dark(dp, end)) {
         unproven(dp, link, link->state == LINK_OPEN);
     }
     tell_given_up(dp, link);

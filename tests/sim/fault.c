@@ -10,6 +10,7 @@
 
 enum {
     FAULT_PEACE_US = 2000 * 1000,
+    FAULT_HANG_US = 6000 * 1000,
     FAULT_WAKE_US = 80 * 1000,
     FAULT_AFTER_US = 4000 * 1000, /* requests go on so long after the last: a fill */
 };
@@ -118,6 +119,10 @@ static void fault_freeze(struct world *world, uint32_t number)
 
 static void fault_cut(struct world *world, uint32_t number)
 {
+    if (world_chance(world, 50)) {
+        world->link_cut_node = number; /* when it carries a write */
+        return;
+    }
     bool is_all = world_chance(world, 30);
     world_trace(world, "FAULT %s of node %u cut", is_all ? "all connections" : "a connection",
                 number);
@@ -134,8 +139,26 @@ static void fault_cut(struct world *world, uint32_t number)
     }
 }
 
+/* A thread of the node hangs, with one connection; the others notice nothing. */
+static void fault_stall_one(struct world *world, uint32_t number)
+{
+    const struct proxy *p = &world->proxies[world_below(world, world->options.proxies)];
+    struct conn *conn = p->links[world_below(world, world->options.workers)][number];
+    if (conn != NULL && conn->is_node_open) {
+        uint64_t for_us = world_below(world, FAULT_HANG_US);
+        world_trace(world, "FAULT connection %u of node %u hangs for %llu us", conn->number, number,
+                    (unsigned long long)for_us);
+        net_stall(world, conn, for_us);
+        aim_at(world, conn->last_key, 2000);
+    }
+}
+
 static void fault_stall(struct world *world, uint32_t number)
 {
+    if (world_chance(world, 50)) {
+        fault_stall_one(world, number);
+        return;
+    }
     uint64_t pause_us = world_chance(world, 50) ? 50000 : 1400000;
     world_trace(world, "FAULT connections of node %u stall for up to %llu us", number,
                 (unsigned long long)pause_us);
@@ -159,6 +182,10 @@ static void fault_command(struct world *world, uint32_t node)
             struct control_command command = {.type = type, .node = node, .ticket = ++p->ticket};
             world_trace(world, "FAULT p%u command %d for node %u", number, (int)type, node);
             proxy_command(world, number, &command);
+            if (world_chance(world, world->profile->command_pairs_percent)) {
+                world_post(world, world->now_us + world_below(world, 20000), WORLD_FAULT,
+                           FAULT_WORD, 0, 0);
+            }
             return;
         }
     }
@@ -264,10 +291,11 @@ static void fault_pause_proxy(struct world *world, uint32_t node)
     }
 }
 
-void fault_on_beat(struct world *world, uint32_t number)
+void fault_on_beat(struct world *world, uint32_t number, struct slice bytes)
 {
     struct proxy *p = &world->proxies[number];
-    if (p->pause_us > 0) {
+    static const char BEAT[] = ":hb:";
+    if (p->pause_us > 0 && memmem(bytes.ptr, bytes.len, BEAT, sizeof(BEAT) - 1) != NULL) {
         world_post(world, world->now_us + world_below(world, 2 * world->delay_us + world->wire_us),
                    WORLD_FAULT, FAULT_STOP, number, 0);
     }
@@ -276,10 +304,10 @@ void fault_on_beat(struct world *world, uint32_t number)
 void fault_on_hold(struct world *world)
 {
     uint64_t at_us = world->now_us + world_below(world, 40000);
-    if (world->is_resting || !world_chance(world, world->profile->aim_percent / 3)) {
+    if (world->is_resting || !world_chance(world, world->profile->aim_percent / 2)) {
         return;
     }
-    if (world_chance(world, 30)) {
+    if (world_chance(world, 20)) {
         world_post(world, at_us, WORLD_FAULT, FAULT_WORD, 0, 0);
     }
     for (uint32_t i = 0; i < world->options.nodes; i++) {
@@ -332,6 +360,16 @@ static void fault_cut_fill(struct world *world, uint32_t number)
     world->is_copy_cut_due = true;
 }
 
+void fault_on_link(struct world *world, struct conn *conn, struct slice bytes)
+{
+    bool is_write = slice_has_prefix(bytes, SLICE("ms ")) ||
+                    slice_has_prefix(bytes, SLICE("md ")) || slice_has_prefix(bytes, SLICE("ma "));
+    if (world->link_cut_node == conn->node && is_write && !world->is_resting) {
+        world->link_cut_node = WORLD_NODES_MAX;
+        world_post(world, world->now_us + 1, WORLD_FAULT, FAULT_COPY_CUT, conn->number, 0);
+    }
+}
+
 void fault_on_copy(struct world *world, struct conn *conn, struct slice bytes)
 {
     if (world->is_copy_cut_due && slice_has_prefix(bytes, SLICE("ms "))) {
@@ -344,8 +382,10 @@ void fault_on_copy(struct world *world, struct conn *conn, struct slice bytes)
 static void fault_cut_copy(struct world *world, struct conn *conn)
 {
     if (conn->side == CONN_OPEN && conn->is_node_open) {
-        world_trace(world, "FAULT the copying connection %u is cut", conn->number);
+        world_trace(world, "FAULT connection %u is cut while it carries a write", conn->number);
         aim_to_delete(world, conn->last_key, WORLD_LATE_US / 3);
+        aim_to_delete(world, conn->last_key, WORLD_LATE_US / 30);
+        world->nodes[conn->node].harmed_us = world->now_us;
         net_cut_late(world, conn, WORLD_LATE_US);
         world_note_fault(world);
     }

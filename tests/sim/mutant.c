@@ -14,6 +14,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +22,7 @@ enum {
     MUTANT_JOBS = 2,
     /* Seeds of one process: a mutant may loop or crash, and then only these are run again. */
     MUTANT_BATCH = 8,
-    MUTANT_BATCH_S_MAX = 60,
+    MUTANT_BATCH_S_MAX = 60, /* of its processor */
 };
 
 enum rule rule_broken = RULE_NONE;
@@ -47,7 +48,8 @@ static void mutant_child(int fd, uint64_t first, bool (*run_seed)(void *owner, u
     int null = open("/dev/null", O_WRONLY);
     (void)dup2(null, STDOUT_FILENO);
     (void)dup2(null, STDERR_FILENO);
-    (void)alarm(MUTANT_BATCH_S_MAX);
+    const struct rlimit limit = {.rlim_cur = MUTANT_BATCH_S_MAX, .rlim_max = MUTANT_BATCH_S_MAX};
+    (void)setrlimit(RLIMIT_CPU, &limit);
     for (uint64_t seed = first; seed < first + MUTANT_BATCH; seed++) {
         (void)!write(fd, &seed, sizeof(seed)); /* the last one told is the one that fails */
         if (!run_seed(owner, seed)) {

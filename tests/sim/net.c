@@ -86,7 +86,9 @@ void net_send(struct world *world, struct conn *conn, struct slice bytes)
         aim_at_copy(world, conn->node, bytes);
         fault_on_copy(world, conn, bytes);
     } else if (!conn->is_link) {
-        fault_on_beat(world, conn->proxy);
+        fault_on_beat(world, conn->proxy, bytes);
+    } else {
+        fault_on_link(world, conn, bytes);
     }
     if (conn->side == CONN_OPEN) {
         net_put_bytes(world, conn, WORLD_TO_NODE, bytes);

@@ -11,6 +11,7 @@ enum { PROFILE_SHARES = 32 };
 
 static const struct profile PROFILES[] = {
     {.name = "any",
+     .slow_percent = 3,
      .share = 12,
      .proxies = {1, 1, 2, 3},
      .workers = {1, 1, 2, 3},
@@ -25,6 +26,7 @@ static const struct profile PROFILES[] = {
      .aim_percent = 10},
     /* Nodes come and go, and what is copied to them is written at that very moment. */
     {.name = "fill",
+     .slow_percent = 3,
      .share = 6,
      .proxies = {1, 1, 2, 2},
      .workers = {1, 1, 2, 2},
@@ -43,6 +45,7 @@ static const struct profile PROFILES[] = {
      .is_hot = true},
     /* Proxies stop for longer than their lease while nodes leave. */
     {.name = "lease",
+     .slow_percent = 10,
      .share = 4,
      .proxies = {2, 2, 3, 3},
      .workers = {1, 1, 1, 2},
@@ -60,6 +63,7 @@ static const struct profile PROFILES[] = {
      .aim_percent = 60},
     /* Writes arrive after their connection was given up. */
     {.name = "late",
+     .slow_percent = 3,
      .share = 4,
      .proxies = {1, 1, 2, 2},
      .workers = {1, 1, 1, 2},
@@ -76,6 +80,7 @@ static const struct profile PROFILES[] = {
      .aim_percent = 60},
     /* Several proxies change the view at once, and write the same keys. */
     {.name = "race",
+     .slow_percent = 25,
      .share = 4,
      .proxies = {2, 2, 3, 4},
      .workers = {1, 1, 1, 2},
@@ -90,9 +95,12 @@ static const struct profile PROFILES[] = {
      .fault_pause_us = 500000,
      .fault_kinds =
          1u << FAULT_COMMAND | 1u << FAULT_FREEZE | 1u << FAULT_CRASH_PROXY | 1u << FAULT_CRASH,
-     .aim_percent = 60},
+     .aim_percent = 60,
+     .is_storm = true,
+     .command_pairs_percent = 50},
     /* Numbers of one node are shown to another. */
     {.name = "cas",
+     .slow_percent = 3,
      .share = 1,
      .proxies = {1, 1, 1, 2},
      .workers = {1, 1, 1, 1},
@@ -111,6 +119,7 @@ static const struct profile PROFILES[] = {
      .cas_percent = 40},
     /* The view changes while nobody pauses. */
     {.name = "storm",
+     .slow_percent = 3,
      .share = 1,
      .proxies = {1, 1, 2, 2},
      .workers = {1, 1, 1, 2},

@@ -26,13 +26,15 @@ struct profile {
     uint32_t tokens_percent;
     uint32_t faults_min;
     uint32_t faults_max;
-    uint64_t fault_pause_us; /* at most so much twice between two faults; 0: by the seed */
-    uint32_t fault_kinds;    /* bits, see fault.c; 0: by the seed */
-    uint64_t wire_us;        /* 0: by the seed */
-    uint32_t aim_percent;    /* of the delicate moments that are aimed at */
-    uint32_t cas_percent;    /* of what clients ask */
-    bool is_hot;             /* one key is written whenever it is copied */
-    bool is_storm;           /* clients never pause while a view changes */
+    uint64_t fault_pause_us;        /* at most so much twice between two faults; 0: by the seed */
+    uint32_t fault_kinds;           /* bits, see fault.c; 0: by the seed */
+    uint64_t wire_us;               /* 0: by the seed */
+    uint32_t aim_percent;           /* of the delicate moments that are aimed at */
+    uint32_t cas_percent;           /* of what clients ask */
+    bool is_hot;                    /* one key is written whenever it is copied */
+    bool is_storm;                  /* clients don't pause while a view changes */
+    uint32_t slow_percent;          /* of the messages between a proxy's threads */
+    uint32_t command_pairs_percent; /* of operators' words, which another follows at once */
 };
 
 /* Of the seed with these random bits. */

@@ -144,7 +144,8 @@ static void proxy_post(struct world *world, uint32_t proxy, uint32_t worker,
 {
     struct proxy *p = &world->proxies[proxy];
     uint64_t *last_us = message->is_report ? &p->to_control_us[worker] : &p->to_worker_us[worker];
-    uint64_t delay_us = 5 + world_below(world, world_chance(world, 3) ? 60000 : 300);
+    uint64_t delay_us =
+        5 + world_below(world, world_chance(world, world->profile->slow_percent) ? 60000 : 300);
     uint64_t at_us = world->now_us + delay_us;
     at_us = at_us < *last_us ? *last_us : at_us;
     *last_us = at_us;
@@ -249,7 +250,7 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
         proxy_wire_action(world, proxy, &action->wire);
         return;
     case CONTROL_ACTION_HOLD:
-        world_hurry(world, 2000);
+        world_hurry(world, world->profile->is_storm ? 60000 : 2000);
         fault_on_hold(world);
         world_trace(world, "p%u hold for epoch %llu, serial %llu", proxy,
                     (unsigned long long)action->topology->epoch,

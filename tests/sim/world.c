@@ -148,6 +148,7 @@ static void world_character(struct world *world)
         profile->faults_min +
         (uint32_t)world_below(world, 1 + profile->faults_max - profile->faults_min);
     world->has_tokens = world_chance(world, profile->tokens_percent);
+    world->link_cut_node = WORLD_NODES_MAX;
     world->fault_kinds = profile->fault_kinds == 0 ? fault_choose(world) : profile->fault_kinds;
     world->fault_pause_us = profile->fault_pause_us == 0 ? 200000 + world_below(world, 3000000)
                                                          : profile->fault_pause_us;
@@ -424,6 +425,9 @@ static bool world_put_off(struct world *world, const struct queue_event *event)
     }
     if (event->type == WORLD_TO_NODE) {
         net_unheard(world, world->conns[event->a]);
+    }
+    if (event->type == WORLD_CONTROL_TICK || event->type == WORLD_DP_TICK) {
+        until_us += world_below(world, 2); /* when it goes on, it may see first what arrived */
     }
     queue_put_off(&world->queue, event, until_us);
     return true;

@@ -269,9 +269,10 @@ struct world {
     uint64_t wire_us;       /* what packets of control and fill take longer, at most */
     uint32_t spike_percent; /* packets that take up to 30 ms */
     uint32_t faults_left;
-    bool has_tokens; /* the nodes know E */
-    bool is_copy_cut_due;
-    uint32_t fault_kinds; /* bits of those that this seed has */
+    bool has_tokens;        /* the nodes know E */
+    bool is_copy_cut_due;   /* the next connection that carries a copy is cut */
+    uint32_t link_cut_node; /* the next one that carries a write there is cut */
+    uint32_t fault_kinds;   /* bits of those that this seed has */
     uint64_t fault_pause_us;
     bool is_resting;  /* no more faults or requests */
     bool is_started;  /* every proxy has served */
@@ -423,8 +424,10 @@ void fault_start_proxy(struct world *world, uint32_t proxy);
 void fault_strike(struct world *world, uint32_t phase, uint32_t number);
 /* A fill or verify sends BYTES. */
 void fault_on_copy(struct world *world, struct conn *conn, struct slice bytes);
-/* A proxy has sent its heartbeat. */
-void fault_on_beat(struct world *world, uint32_t proxy);
+/* A proxy sends BYTES, its heartbeat perhaps. */
+void fault_on_beat(struct world *world, uint32_t proxy, struct slice bytes);
+/* A worker sends BYTES. */
+void fault_on_link(struct world *world, struct conn *conn, struct slice bytes);
 /* A proxy begins to join a view. */
 void fault_on_hold(struct world *world);
 /* Mend everything. */
