@@ -259,9 +259,12 @@ hostile: build/asan/hostile build/release/hostile ## hostile clients: STREAMS=n,
 sim: build/release/sim build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s alone
 	@$(if $(SEED),build/asan/sim --seed $(SEED),$(sim_all))
 
-# The checker itself; the same seed gives the same trace; a few seeds with sanitizers; all seeds.
+# The checker itself; the same seed gives the same trace; a few seeds with sanitizers; all seeds;
+# some in which the set of nodes changes.
 sim_all = build/release/sim --self-test && build/release/sim --repeat --seeds 10 && \
-    build/asan/sim --seeds $(shell expr $(SEEDS) / 40 + 5) && build/release/sim --seeds $(SEEDS)
+    build/asan/sim --seeds $(shell expr $(SEEDS) / 40 + 5) && \
+    build/release/sim --seeds $(SEEDS) && \
+    build/release/sim --profile members --seeds $(shell expr $(SEEDS) / 4 + 20)
 
 sim-long: build/release/sim ## a million seeds of the simulator: many hours
 	@build/release/sim --seeds 1000000

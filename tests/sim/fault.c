@@ -191,6 +191,36 @@ static void fault_command(struct world *world, uint32_t node)
     }
 }
 
+static struct control_command fault_add(const struct world *world, uint32_t node)
+{
+    struct control_command command = {.type = CONTROL_COMMAND_ADD, .node = node};
+    struct slice name = world->node_names[node];
+    command.name_bytes = command.address_bytes = (uint8_t)name.len;
+    memcpy(command.name, name.ptr, name.len);
+    memcpy(command.address, name.ptr, name.len);
+    return command;
+}
+
+/* A node that is in the pool goes, one that is not comes back, at one proxy's word. */
+static void fault_member(struct world *world, uint32_t node)
+{
+    uint32_t number = (uint32_t)world_below(world, world->options.proxies);
+    struct proxy *p = &world->proxies[number];
+    struct control_snapshot snapshot;
+    if (p->paused_us > world->now_us || !proxy_snapshot(world, number, &snapshot)) {
+        return;
+    }
+    struct control_command command = {.type = CONTROL_COMMAND_REMOVE, .node = node};
+    if (!snapshot.nodes[node].is_member) {
+        command = fault_add(world, node);
+    }
+    command.ticket = ++p->ticket;
+    command.is_forced = world->is_wild && world_chance(world, 20);
+    world_trace(world, "FAULT p%u is told that node %u %s", number, node,
+                command.type == CONTROL_COMMAND_ADD ? "comes" : "goes");
+    proxy_command(world, number, &command);
+}
+
 /* Packets between a proxy and a node are lost, one way or both. */
 static void fault_partition(struct world *world, uint32_t node)
 {
@@ -447,7 +477,7 @@ static void fault_flush_all(struct world *world, uint32_t node)
 static const struct {
     void (*strike)(struct world *world, uint32_t node);
     uint32_t weight;
-} FAULT_KINDS[FAULT_KIND_COUNT] = {
+} FAULT_KINDS[FAULT_ALL_COUNT] = {
     [FAULT_CRASH] = {fault_crash, 30},
     [FAULT_FREEZE] = {fault_freeze, 22},
     [FAULT_CUT] = {fault_cut, 12},
@@ -462,6 +492,7 @@ static const struct {
     [FAULT_EVICT_KEYS] = {fault_evict_keys, 6},
     [FAULT_CLOCK] = {fault_clock, 6},
     [FAULT_FLUSH_ALL] = {fault_flush_all, 6},
+    [FAULT_MEMBER] = {fault_member, 40},
 };
 
 uint32_t fault_choose(struct world *world)
@@ -479,7 +510,7 @@ uint32_t fault_choose(struct world *world)
 static void fault_one(struct world *world, uint32_t node)
 {
     uint32_t sum = 0;
-    for (uint32_t i = 0; i < FAULT_KIND_COUNT; i++) {
+    for (uint32_t i = 0; i < FAULT_ALL_COUNT; i++) {
         sum += (world->fault_kinds >> i & 1) * FAULT_KINDS[i].weight;
     }
     uint32_t dice = (uint32_t)world_below(world, sum);
@@ -580,7 +611,11 @@ void fault_ready(struct world *world)
         for (uint32_t i = 0; proxy_snapshot(world, p, &snapshot) && i < world->options.nodes; i++) {
             struct control_command command = {
                 .type = CONTROL_COMMAND_READY, .node = i, .ticket = ++world->proxies[p].ticket};
-            if (snapshot.nodes[i].admin != NODE_ADMIN_READY) {
+            if (snapshot.epoch > 0 && !snapshot.nodes[i].is_member) {
+                command = fault_add(world, i);
+                command.ticket = world->proxies[p].ticket;
+                proxy_command(world, p, &command);
+            } else if (snapshot.nodes[i].admin != NODE_ADMIN_READY) {
                 proxy_command(world, p, &command);
             }
         }

@@ -18,7 +18,10 @@ enum fault_kind {
     FAULT_EVICT_KEYS,  /* a node forgets clients' items */
     FAULT_CLOCK,       /* a node's or a proxy's wall clock jumps */
     FAULT_FLUSH_ALL,   /* a client empties all nodes */
-    FAULT_KIND_COUNT
+    FAULT_KIND_COUNT,
+    /* Chosen by its profile alone, so that the other seeds stay what they are: */
+    FAULT_MEMBER = FAULT_KIND_COUNT, /* a node leaves the pool, or comes back into it */
+    FAULT_ALL_COUNT
 };
 
 enum fault_phase {

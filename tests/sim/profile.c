@@ -135,6 +135,23 @@ static const struct profile PROFILES[] = {
      .fault_kinds = 1u << FAULT_CRASH | 1u << FAULT_COMMAND,
      .aim_percent = 10,
      .is_storm = true},
+    /* The set of nodes changes; only when it is asked for by name. */
+    {.name = "members",
+     .share = 0,
+     .proxies = {1, 2, 2, 3},
+     .workers = {1, 1, 1, 2},
+     .nodes = {3, 3, 3, 3},
+     .keys_min = 2,
+     .keys_max = 8,
+     .shared_percent = 40,
+     .wild_percent = 10,
+     .tokens_percent = 50,
+     .faults_min = 3,
+     .faults_max = 8,
+     .fault_pause_us = 800000,
+     .fault_kinds = 1u << FAULT_MEMBER | 1u << FAULT_CRASH | 1u << FAULT_FREEZE |
+                    1u << FAULT_CRASH_PROXY | 1u << FAULT_CUT,
+     .aim_percent = 30},
 };
 
 enum { PROFILE_COUNT = sizeof(PROFILES) / sizeof(PROFILES[0]) };
