@@ -72,12 +72,25 @@ static struct settle_entry **slot_of(struct settle *settle, uint64_t key_hash)
     return &settle->slots[key_hash & (SETTLE_SLOTS - 1)];
 }
 
+/* A key may be written in two ways, and is one: what a client does to it under one spelling counts
+ * for the other, such as a mark. */
+static bool is_of_key(const struct settle_entry *entry, const struct txn *txn)
+{
+    struct slice own = slice_of(entry->key, entry->key_bytes);
+    struct slice key = txn_key(txn);
+    if (entry->is_base64 == txn->is_base64) {
+        return slice_is_equal(own, key);
+    }
+    char bytes[MC_KEY_BYTES_MAX];
+    struct slice written = entry->is_base64 ? own : key;
+    struct slice plain = entry->is_base64 ? key : own;
+    return slice_is_equal(slice_of(bytes, mc_key_decode(written, bytes)), plain);
+}
+
 static struct settle_entry *find(struct settle *settle, const struct txn *txn)
 {
     struct settle_entry *entry = *slot_of(settle, txn->key_hash);
-    while (entry != NULL &&
-           (entry->is_base64 != txn->is_base64 ||
-            !slice_is_equal(slice_of(entry->key, entry->key_bytes), txn_key(txn)))) {
+    while (entry != NULL && (entry->key_hash != txn->key_hash || !is_of_key(entry, txn))) {
         entry = entry->next;
     }
     return entry;
@@ -136,6 +149,17 @@ bool settle_enter(struct dataplane *dp, struct txn *txn)
     return true;
 }
 
+/* Is the item, if there is one, another than before, so without the mark that the old one may have
+ * had? Counting, a touch and what was refused leave marks as they are. */
+static bool takes_marks_off(const struct txn *txn)
+{
+    bool is_stored = txn->outcome == DATAPLANE_OUTCOME_STORED;
+    if (txn->command_type == MC_DELETE) {
+        return is_stored || txn->outcome == DATAPLANE_OUTCOME_MISS;
+    }
+    return is_stored && txn->command_type >= MC_SET && txn->command_type <= MC_CAS;
+}
+
 void settle_leave(struct dataplane *dp, struct txn *txn)
 {
     struct settle_entry *entry = txn->settle;
@@ -144,7 +168,7 @@ void settle_leave(struct dataplane *dp, struct txn *txn)
     }
     txn->settle = NULL;
     entry->writes--;
-    entry->is_marked = txn->is_mark;
+    entry->is_marked = txn->is_mark || (entry->is_marked && !takes_marks_off(txn));
     if (entry->writes == 0 && entry->check == NULL) {
         settle_put_back(dp, entry, SETTLE_FRESH);
     }
