@@ -51,11 +51,13 @@ UNIT_TESTS := $(sort $(wildcard tests/unit/test_*.c))
 SOURCES.testing := $(filter-out $(UNIT_TESTS),$(sort $(wildcard tests/unit/*.c)))
 BENCH_TOOLS := $(sort $(wildcard tests/bench/*.c))
 FUZZ_TARGETS := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+# A client of the end-to-end tests that is in C: it uses libmemcached.
+SOURCES.client := tests/e2e/clients/libmemcached_use.c
 # A program of its own, which plays streams as a fuzz target does, without libFuzzer.
 SOURCES.hostile := $(sort $(wildcard tests/hostile/*.c)) tests/fuzz/fuzz_dataplane.c
 SOURCES.fuzzing := $(filter-out $(FUZZ_TARGETS),$(sort $(wildcard tests/fuzz/*.c)))
 
-ALL_SOURCES = $(foreach l,$(LAYERS) main ctl ctlmain sim testing fuzzing hostile,$(SOURCES.$(l))) \
+ALL_SOURCES = $(foreach l,$(LAYERS) main ctl ctlmain sim testing fuzzing hostile client,$(SOURCES.$(l))) \
     $(UNIT_TESTS) $(BENCH_TOOLS) $(FUZZ_TARGETS)
 
 PACKAGES := libevent_core libevent_pthreads jansson libmicrohttpd libcrypto
@@ -181,6 +183,10 @@ build/$(1)/sim: $$(call objects,$(1),$$(SOURCES.sim)) \
 	$$(call say,LD,$$@)
 	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$(filter %.o %.a,$$^) \
 	    $$(PURE_LIBS)
+
+build/$(1)/libmemcached_use: $$(call objects,$(1),$$(SOURCES.client))
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC.$(1)) $$(LDFLAGS.$(1)) $$(LDFLAGS) -o $$@ $$^ -lmemcached
 
 build/$(1)/hostile: $$(call objects,$(1),$$(SOURCES.hostile)) \
     $$(call libraries,$(1),core mc base testing fuzzing) build/$(1)/sources

@@ -17,6 +17,7 @@ logs=build/test/e2e
 mkdir -p "$logs"
 scripts/memcached-trixie.sh
 scripts/npm-clients.sh
+make -s build/release/libmemcached_use
 
 for memcached in /usr/bin/memcached "$PWD/build/trixie/memcached"; do
     version=$("$memcached" -V | awk '{ print $2 }')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Client libraries as their users use them, each through everwarm in front of two memcacheds: what
+"""Client libraries as their users use them, each through everwarms in front of two memcacheds: what
 they store lies on both, and everyday calls answer as memcached itself would.
 
 Each script in clients/ also runs against one memcached alone, so that what it expects is
@@ -15,16 +15,20 @@ from harness import Everwarm, Memcached, Raw, differences, running, say
 HERE = pathlib.Path(__file__).resolve().parent
 CLIENTS = HERE / "clients"
 NODE_MODULES = HERE.parents[1] / "build/npm/node_modules"  # scripts/npm-clients.sh
+LIBMEMCACHED = str(HERE.parents[1] / "build/release/libmemcached_use")  # clients/, in C
 ONE_CLIENT_SECONDS_MAX = 30
 
 USES = [
     ["/usr/bin/python3", "pymemcache_use.py", "{port}"],
     ["/usr/bin/python3", "python_memcached_use.py", "{port}"],
     ["/usr/bin/python3", "pylibmc_use.py", "{port}", "text"],
+    ["/usr/bin/python3", "pylibmc_ketama.py", "{ports}"],
     ["php", "libmemcached.php", "{port}", "text"],
     ["perl", "cache_memcached.pl", "Cache::Memcached", "{port}"],
     ["perl", "cache_memcached.pl", "Cache::Memcached::Fast", "{port}"],
     ["node", "memcached_use.js", "{port}"],
+    [LIBMEMCACHED, "{port}", "text"],
+    [LIBMEMCACHED, "{port}", "binary"],
     ["/usr/bin/python3", "pylibmc_use.py", "{port}", "binary"],
     ["php", "libmemcached.php", "{port}", "binary"],
     ["ruby", "dalli_use.rb", "{port}"],
@@ -38,9 +42,12 @@ def run(*words, **options):
                           **options)
 
 
-def use(words, port):
-    program, script, *rest = [word.format(port=port) for word in words]
-    run(program, str(CLIENTS / script), *rest)
+def use(words, port, ports):
+    """WORDS: the program, the script in clients/ where it runs one, and arguments."""
+    program, *rest = [word.format(port=port, ports=ports) for word in words]
+    if (CLIENTS / rest[0]).exists():
+        rest[0] = str(CLIENTS / rest[0])
+    run(program, *rest)
 
 
 def tools(port, *flags):
@@ -62,18 +69,18 @@ def tools(port, *flags):
 
 
 def main():
-    direct = Memcached().up()
+    direct = [Memcached().up(), Memcached().up()]
     nodes = [Memcached().up(), Memcached().up()]
-    proxy = Everwarm(nodes).up()
-    with running(direct, *nodes, proxy):
+    proxies = [Everwarm(nodes).up(), Everwarm(nodes).up()]
+    with running(*direct, *nodes, *proxies):
         for words in USES:
-            say(" ".join(words[1:]).replace("{port}", "").strip())
-            use(words, direct.port)
-            use(words, proxy.port)
+            say(" ".join([pathlib.Path(words[0]).name] + words[1:]).replace("{port}", "").strip())
+            for servers in (direct, proxies):
+                use(words, servers[0].port, ",".join(str(server.port) for server in servers))
         for flags in ([], ["--binary"]):
             say("libmemcached's tools", *flags)
-            tools(direct.port, *flags)
-            tools(proxy.port, *flags)
+            tools(direct[0].port, *flags)
+            tools(proxies[0].port, *flags)
         a, b = [node.items() for node in nodes]
         found = differences(a, b)
         assert not found, "%d differences, such as %r" % (len(found), found[:3])

@@ -176,7 +176,7 @@ def disturb(test, nodes, proxy):
         else:
             node.freeze()
             # Past half of a request's time the node is given up; a shorter stop only makes it late.
-            threading.Event().wait(1.2 if what == "freeze" else dice.random() * 0.6)
+            threading.Event().wait(1.5 if what == "freeze" else dice.random() * 0.8)
             node.thaw()
         wait_for_replies(test, 500)
         wait_until("all are complete", lambda: all(
@@ -188,7 +188,7 @@ def main():
     nodes = [Memcached().up() for _ in range(3)]
     # A frozen node is to be noticed by the requests that it does not answer, before the checks.
     proxy = Everwarm(nodes, health={"interval": "300ms", "timeout": "150ms", "fall": 8},
-                     timeouts={"request": "1700ms"})
+                     timeouts={"request": "2300ms"})
     with running(*nodes, proxy.up()):
         test = Test(proxy.port)
         for client in test.clients:

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What one exchange of the conformance table can't show: multigets of 10,000 keys over many nodes,
+flushes in the future, what exporters for Prometheus read, and clients that speak something else."""
+import os
+import random
+import ssl
+import tempfile
+import threading
+import time
+
+from harness import Everwarm, Memcached, Raw, running, say, wait_until
+
+NODES = 8
+KEYS = 10000
+
+
+def key(i):
+    """Up to 250 bytes."""
+    return (b"%d:" % i).ljust(10 + i % 241, b"k")
+
+
+def multigets(proxy):
+    say("%d keys over %d nodes: all there, in their order, repeats too" % (KEYS, NODES))
+    conn = Raw(proxy.port, timeout=60)
+    for first in range(0, KEYS, 500):
+        part = range(first, first + 500)
+        conn.send(b"".join(b"set %s %d 0 %d\r\n%d\r\n" % (key(i), i, len(b"%d" % i), i)
+                           for i in part))
+        for _ in part:
+            assert conn.line() == b"STORED"
+    order = list(range(KEYS))
+    random.Random(1).shuffle(order)
+    order[1::100] = order[0::100]  # some twice
+    keys = [key(i) if i % 7 else b"missing%d" % i for i in order]
+    for command, words in ((b"get", 4), (b"gets", 5), (b"gat 0", 4), (b"gats 0", 5)):
+        conn.send(command + b" " + b" ".join(keys) + b"\r\n")
+        for i in order:
+            if i % 7:
+                head = conn.line().split(b" ")
+                assert head[:4] == [b"VALUE", key(i), b"%d" % i, b"%d" % len(b"%d" % i)], (command, i, head)
+                assert len(head) == words and conn.line() == b"%d" % i
+        assert conn.line() == b"END"
+    for name in "abcdefgh"[:NODES]:
+        assert proxy.node(name)["traffic"]["requests"] > KEYS / 20, name
+    conn.close()
+
+
+def stays(conn, name):
+    """Is it there, and for more than a second, in which memcached tells times apart?"""
+    end = time.monotonic() + 1.2
+    while conn.get(name) and time.monotonic() < end:
+        threading.Event().wait(0.02)
+    return time.monotonic() >= end
+
+
+def later_flush(port):
+    """A flush in four seconds' time takes what was there before, and not what comes well after."""
+    conn = Raw(port)
+    assert conn.set(b"before", b"1") == b"STORED"
+    assert conn.ask(b"flush_all 4\r\n") == b"OK"
+    assert conn.get(b"before")
+    wait_until("the flush", lambda: not conn.get(b"before"), 8)
+    wait_until("it is over", lambda: conn.set(b"after", b"2") == b"STORED" and
+               stays(conn, b"after"), 8)
+    conn.send(b"flush_all 4 noreply\r\nget after\r\n")
+    assert list(conn.values()) == [b"after"]
+    wait_until("the second flush", lambda: not conn.get(b"after"), 8)
+    conn.close()
+
+
+def flushes(proxy, direct):
+    say("a flush in some seconds' time, as memcached does it")
+    later_flush(direct.port)
+    later_flush(proxy.port)
+
+
+def exported(proxy):
+    """The exporter says `up` when each line is one that it can read, and its numbers are some."""
+    say("what an exporter for Prometheus reads")
+    conn = Raw(proxy.port)
+    names = {}
+    for question in (b"stats", b"stats slabs", b"stats items", b"stats settings"):
+        line = conn.ask(question + b"\r\n")
+        while line != b"END":
+            words = line.split(b" ")
+            assert words[0] == b"STAT" and len(words) in (3, 4), line
+            assert b":" not in words[1], line
+            if len(words) == 3:
+                names[words[1].decode()] = words[2].decode()
+            line = conn.line()
+    conn.close()
+    wanted = ["uptime", "time", "cmd_set", "cmd_flush", "cas_badval", "bytes_read", "bytes_written",
+              "curr_connections", "total_connections", "maxconns"]
+    wanted += ["%s_%s" % (command, end) for end in ("hits", "misses")
+               for command in ("get", "delete", "incr", "decr", "cas", "touch")]
+    for name in wanted:
+        assert float(names[name]) >= 0, name
+    # It counts sets as what is left when those with a condition are taken off.
+    assert int(names["cmd_set"]) >= sum(int(names["cas_" + end])
+                                        for end in ("hits", "misses", "badval"))
+
+
+def foreign_count(proxy):
+    conn = Raw(proxy.port)
+    conn.send(b"stats proxy\r\n")
+    found = 0
+    line = conn.line()
+    while line != b"END":
+        if line.startswith(b"STAT foreign_protocols "):
+            found = int(line.split(b" ")[2])
+        line = conn.line()
+    conn.close()
+    return found
+
+
+def is_hung_up(proxy, data):
+    conn = Raw(proxy.port)
+    try:
+        conn.send(data)
+        rest = conn.file.read()
+    except ConnectionResetError:
+        rest = b""
+    conn.close()
+    return rest == b""
+
+
+def foreigners(proxy, log):
+    say("S11: HTTP and TLS on the data port: closed, counted, and told once a while")
+    before = foreign_count(proxy)
+    hello = ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="localhost")
+    try:
+        tls.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    body = b"set hacked 0 0 1\r\nx\r\n"
+    foreign = [hello.read(),
+               b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+               b"POST /x HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(body) + body,
+               b"PUT /x HTTP/1.0\r\n\r\n" + body,
+               b"DELETE /x HTTP/1.1\r\n\r\n" + body,
+               b"HEAD / HTTP/1.1\r\n\r\n" + body]
+    for data in foreign * 20:
+        assert is_hung_up(proxy, data), data
+    conn = Raw(proxy.port)
+    assert conn.get(b"hacked") == {}
+    conn.close()
+    wait_until("all are counted", lambda: foreign_count(proxy) == before + 20 * len(foreign))
+    lines = [line for line in open(log.name, encoding="utf-8") if "foreign-protocol" in line]
+    assert 1 <= len(lines) <= 10, lines
+
+
+def main():
+    direct = Memcached().up()
+    nodes = [Memcached().up() for _ in range(NODES)]
+    # Parts of a long multiget that pass the deadline are misses: not on this machine, busy or not.
+    proxy = Everwarm(nodes, timeouts={"request": "20s"})
+    with tempfile.NamedTemporaryFile("w", suffix=".log") as log:
+        errors = os.dup(2)
+        os.dup2(log.fileno(), 2)  # the proxy inherits it
+        proxy.start()
+        os.dup2(errors, 2)
+        with running(direct, *nodes, proxy):
+            wait_until("everwarm is ready", proxy.is_ready)
+            multigets(proxy)
+            flushes(proxy, direct)
+            exported(proxy)
+            foreigners(proxy, log)
+
+
+if __name__ == "__main__":
+    main()
