@@ -57,8 +57,8 @@ SOURCES.client := tests/e2e/clients/libmemcached_use.c
 SOURCES.hostile := $(sort $(wildcard tests/hostile/*.c)) tests/fuzz/fuzz_dataplane.c
 SOURCES.fuzzing := $(filter-out $(FUZZ_TARGETS),$(sort $(wildcard tests/fuzz/*.c)))
 
-ALL_SOURCES = $(foreach l,$(LAYERS) main ctl ctlmain sim testing fuzzing hostile client,$(SOURCES.$(l))) \
-    $(UNIT_TESTS) $(BENCH_TOOLS) $(FUZZ_TARGETS)
+ALL_SOURCES = $(foreach l,$(LAYERS) main ctl ctlmain sim testing fuzzing hostile client, \
+    $(SOURCES.$(l))) $(UNIT_TESTS) $(BENCH_TOOLS) $(FUZZ_TARGETS)
 
 PACKAGES := libevent_core libevent_pthreads jansson libmicrohttpd libcrypto
 PACKAGE_CFLAGS = $(call once,PACKAGE_CFLAGS,$(PKG_CONFIG) --cflags $(PACKAGES))

@@ -37,7 +37,8 @@ def multigets(proxy):
         for i in order:
             if i % 7:
                 head = conn.line().split(b" ")
-                assert head[:4] == [b"VALUE", key(i), b"%d" % i, b"%d" % len(b"%d" % i)], (command, i, head)
+                size = b"%d" % len(b"%d" % i)
+                assert head[:4] == [b"VALUE", key(i), b"%d" % i, size], (command, i, head)
                 assert len(head) == words and conn.line() == b"%d" % i
         assert conn.line() == b"END"
     for name in "abcdefgh"[:NODES]:
@@ -150,6 +151,27 @@ def foreigners(proxy, log):
     assert 1 <= len(lines) <= 10, lines
 
 
+def empty_lines(proxy):
+    say("S8: a million empty lines are a million errors, and take no memory")
+    conn = Raw(proxy.port, timeout=60)
+    before = proxy.stats()["memory"]["used_bytes"]
+    for _ in range(100):
+        conn.send(b"\r\n" * 10000)
+        assert conn.file.read(7 * 10000) == b"ERROR\r\n" * 10000
+    assert conn.ask(b"version\r\n").startswith(b"VERSION 1.6.")
+    conn.close()
+    wait_until("memory is free", lambda: proxy.stats()["memory"]["used_bytes"] <= before + 65536)
+
+
+def no_datagrams(proxy):
+    say("S13: there is no UDP socket that could amplify anything")
+    folder = "/proc/%d/fd" % proxy.process.pid
+    own = {os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder)}
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        for line in open(table, encoding="ascii").readlines()[1:]:
+            assert "socket:[%s]" % line.split()[9] not in own, line
+
+
 def main():
     direct = Memcached().up()
     nodes = [Memcached().up() for _ in range(NODES)]
@@ -165,6 +187,8 @@ def main():
             multigets(proxy)
             flushes(proxy, direct)
             exported(proxy)
+            empty_lines(proxy)
+            no_datagrams(proxy)
             foreigners(proxy, log)
 
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The dataplane in a storm: random clients with pipelines against model nodes, with bytes cut
- * anywhere, sockets that take little, connections that end in every way, nodes that freeze,
- * restart, leave and come back, views that change and a lease that lapses.
+ * S12, and all else that the dataplane promises, in a storm: random clients with pipelines against
+ * model nodes, with bytes cut anywhere, sockets that take little, connections that end in every
+ * way, nodes that freeze, restart, leave and come back, views that change and a lease that lapses.
  *
  * Each key has one writer, which numbers its values, so that every value read tells whether it may
  * be seen: it was asked for, and it is not older than what its writer was told before the read was

@@ -57,7 +57,7 @@ static void many(void)
     memcached_result_st *one;
     while ((one = memcached_fetch_result(cache, NULL, &result)) != NULL) {
         char value[64];
-        int number = atoi(memcached_result_key_value(one) + 3);
+        int number = (int)strtol(memcached_result_key_value(one) + 3, NULL, 10);
         (void)snprintf(value, sizeof(value), "value of %d, grüße", number);
         check(memcached_result_length(one) == strlen(value) &&
                   memcmp(memcached_result_value(one), value, strlen(value)) == 0,
@@ -165,7 +165,8 @@ int main(int argc, char **argv)
     memcached_behavior_set(cache, MEMCACHED_BEHAVIOR_BINARY_PROTOCOL, is_binary);
     memcached_behavior_set(cache, MEMCACHED_BEHAVIOR_SUPPORT_CAS, 1);
     memcached_behavior_set(cache, MEMCACHED_BEHAVIOR_TCP_NODELAY, 1);
-    check(memcached_server_add(cache, "127.0.0.1", (in_port_t)atoi(argv[1])) == MEMCACHED_SUCCESS,
+    check(memcached_server_add(cache, "127.0.0.1", (in_port_t)strtol(argv[1], NULL, 10)) ==
+              MEMCACHED_SUCCESS,
           "server_add");
     check(memcached_callback_set(cache, MEMCACHED_CALLBACK_PREFIX_KEY,
                                  is_binary ? "libmemcached-b:" : "libmemcached-t:") ==
