@@ -129,7 +129,7 @@ static const struct key KEYS[] = {
      .help = "longest pause before a flapping node is filled again"},
     {"split", UNUSED_POOL, CHOICE(1, "serve", "stop"), .fallback = "serve",
      .help = "what a proxy does that reaches no majority of the nodes"},
-    {"last_copy", UNUSED_POOL, CHOICE(1, "flush", "keep"), .fallback = "flush",
+    {"last_copy", AT_POOL(last_copy), CHOICE(2, "flush", "keep"), .fallback = "flush",
      .help = "old data on a node that must stand in for a lost last copy"},
     {"fill.rate", AT_POOL(fill_rate_bytes), SIZE(0, 1024 * GB), .fallback = "0", .is_live = true,
      .help = "bytes a second; 0: no fixed limit, still adaptive"},

@@ -144,7 +144,9 @@ static bool find_rescue(const struct control *control, const struct plan *plan, 
         if (!is_there && (is_open || !is_long_down(control, node))) {
             return false;
         }
-        if (is_there && !is_found) {
+        /* Of those that begin anew one is as good as another; of old data the most is the best. */
+        if (is_there && (!is_found || (control->options.keeps_last_copy &&
+                                       probe->curr_items > control->probes[*out].curr_items))) {
             is_found = true;
             *out = node;
         }
@@ -158,6 +160,13 @@ static bool is_sound(const struct control *control, uint32_t node)
 {
     return control->drive == FILL_DRIVE_RUNNING && control->fill_node == node &&
            fill_is_from_empty(control->fill);
+}
+
+/* It is being filled here, and nothing of what it held was flushed. */
+static bool is_diff_under_way(const struct control *control, uint32_t node)
+{
+    return control->drive == FILL_DRIVE_RUNNING && control->fill_node == node &&
+           fill_is_diff(control->fill);
 }
 
 /* A node of FILLING that goes on without its donor. Its filler alone knows what is on it, so as
@@ -213,32 +222,44 @@ static void plan_failures(struct control *control, struct plan *plan)
     }
 }
 
+static void complete_as_it_is(struct control *control, struct plan *plan, uint32_t node,
+                              struct identity identity, const char *told)
+{
+    because(control, plan, node, SLICE("last copy lost: complete as it is"));
+    plan->next.nodes[node].data = NODE_DATA_COMPLETE;
+    plan->next.nodes[node].identity = identity;
+    plan->next.nodes[node].filler = VIEW_NO_PROXY;
+    plan->next.is_young = true;
+    control_tell(control, TRACE_LAST_COPY_LOST, node, told);
+}
+
 /* Nothing is left to serve from: what was being filled becomes complete as it is, or the node that
- * was found begins anew. */
+ * was found begins anew; with last_copy: keep, with the data that it has. */
 static void plan_rescue(struct control *control, struct plan *plan)
 {
-    uint32_t node;
+    bool is_kept = control->options.keeps_last_copy;
     node_set filling = control_join_nodes(&plan->next, NODE_DATA_FILLING);
-    if (control_join_nodes(&plan->next, NODE_DATA_COMPLETE) == 0 && filling != 0 &&
-        is_sound(control, node_set_first(filling))) {
+    if (control_join_nodes(&plan->next, NODE_DATA_COMPLETE) != 0) {
+        return;
+    }
+    uint32_t node;
+    if (filling != 0) {
         node = node_set_first(filling);
-        because(control, plan, node, SLICE("last copy lost: complete as it is"));
-        plan->next.nodes[node].data = NODE_DATA_COMPLETE;
-        plan->next.nodes[node].identity = fill_identity(control->fill);
-        plan->next.nodes[node].filler = VIEW_NO_PROXY;
-        plan->next.is_young = true;
-        control_tell(control, TRACE_LAST_COPY_LOST, node, "was being filled: complete as it is");
-        return;
+        if (is_sound(control, node) || (is_kept && is_diff_under_way(control, node))) {
+            complete_as_it_is(control, plan, node, fill_identity(control->fill),
+                              "was being filled: complete as it is");
+        }
+    } else if (find_rescue(control, plan, &node)) {
+        if (!is_kept) {
+            set_filling(control, plan, node, SLICE("last copy lost: begins anew, empty"));
+            control->nodes[node].fill_trigger = CONTROL_FILL_LAST_COPY;
+            plan->next.is_young = true;
+            control_tell(control, TRACE_LAST_COPY_LOST, node, "begins anew, empty");
+        } else if ((control_peers_given_up(control) & node_set_of(node)) == 0) {
+            complete_as_it_is(control, plan, node, control->probes[node].identity,
+                              "keeps the data that it has");
+        }
     }
-    if (control_join_nodes(&plan->next, NODE_DATA_COMPLETE) != 0 ||
-        control_join_nodes(&plan->next, NODE_DATA_FILLING) != 0 ||
-        !find_rescue(control, plan, &node)) {
-        return;
-    }
-    set_filling(control, plan, node, SLICE("last copy lost: begins anew, empty"));
-    control->nodes[node].fill_trigger = CONTROL_FILL_LAST_COPY;
-    plan->next.is_young = true;
-    control_tell(control, TRACE_LAST_COPY_LOST, node, "begins anew, empty");
 }
 
 /* --- Nodes that come back --- */

@@ -471,6 +471,11 @@ node_set fill_unproven(const struct fill *fill, uint64_t now_us)
     return now_us < fill->unproven_until_us ? node_set_of(fill->unproven_node) : 0;
 }
 
+bool fill_is_diff(const struct fill *fill)
+{
+    return fill->plan.is_diff && identity_is_known(&fill->identity);
+}
+
 node_set fill_given_up(const struct fill *fill)
 {
     const struct stream *s = &fill->streams[FILL_WIRE_TARGET];

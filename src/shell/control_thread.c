@@ -387,6 +387,7 @@ static enum status init_control(struct control_pool *pool)
                 .timeout_us = FILL_TIMEOUT_FACTOR * own->request_timeout_us,
                 .settle_us = own->request_timeout_us,
             },
+        .keeps_last_copy = own->last_copy == CONFIG_LAST_COPY_KEEP,
         .is_verify_background = own->is_verify_background,
         .verify_rate_bytes = own->verify_rate_bytes,
     };

@@ -79,6 +79,11 @@ bool fill_is_from_empty(const struct fill *fill)
            fill->state == FILL_CHECKING;
 }
 
+bool fill_is_diff(const struct fill *fill)
+{
+    return fill->plan.is_diff && fill->state != FILL_CONNECTING;
+}
+
 node_set fill_given_up(const struct fill *fill)
 {
     (void)fill;

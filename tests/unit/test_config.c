@@ -105,7 +105,7 @@ static const struct sample SAMPLES[] = {
     {KEY_SCOPE_POOL, "health.rise", "1", "{}", "101"},
     {KEY_SCOPE_POOL, "health.hold_down_max", "\"2m\"", "2", "\"25h\""},
     {KEY_SCOPE_POOL, "split", "\"serve\"", "1", "\"stop\""},
-    {KEY_SCOPE_POOL, "last_copy", "\"flush\"", "1", "\"keep\""},
+    {KEY_SCOPE_POOL, "last_copy", "\"keep\"", "1", "\"lose\""},
     {KEY_SCOPE_POOL, "fill.rate", "\"10mb\"", "0", "\"1025tb\""},
     {KEY_SCOPE_POOL, "fill.window", "64", "\"64\"", "1025"},
     {KEY_SCOPE_POOL, "settle.delay", "\"0\"", "0", "\"61s\""},
@@ -254,6 +254,7 @@ START_TEST(defaults_are_those_of_the_design)
     ck_assert_uint_eq(config->pool_count, 1);
     ck_assert_str_eq(pool->name, "main");
     ck_assert_int_eq(pool->on_no_replica, CONFIG_NO_REPLICA_MISS);
+    ck_assert_int_eq(pool->last_copy, CONFIG_LAST_COPY_FLUSH);
     ck_assert_uint_eq(pool->connect_timeout_us, 200000);
     ck_assert_uint_eq(pool->request_timeout_us, 1500000);
     ck_assert_uint_eq(pool->health_interval_us, 200000);

@@ -332,6 +332,31 @@ START_TEST(last_copy_is_lost)
 }
 END_TEST
 
+/* last_copy: a node that was out, and has old data, must stand in: it begins anew, or keeps it. */
+START_TEST(last_copy_is_replaced_by_old_data)
+{
+    bool is_kept = _i == 1;
+    world_start(2);
+    world.workers = 1;
+    struct control_options options = options_of(0);
+    options.keeps_last_copy = is_kept;
+    proxy_start_with(0, &options);
+    WAIT(is_one_view(1, 3), 5 * SECOND);
+    pass(SECOND);
+    node_freeze(0);
+    WAIT(is_one_view(1, 2), 3 * SECOND);
+    node_kill(1);
+    pass(SECOND);
+    node_thaw(0);
+    WAIT(is_one_view(1, 1), 10 * SECOND);
+    ck_assert_uint_ge(world.proxy[0].traced[TRACE_LAST_COPY_LOST], 1);
+    ck_assert(world.proxy[0].adopted.is_young);
+    ck_assert_uint_eq(world.model[0].store.flushes, is_kept ? 0 : 1);
+    ck_assert_uint_eq(world.proxy[0].traced[TRACE_FILL_STARTED], is_kept ? 0 : 1);
+    world_end();
+}
+END_TEST
+
 START_TEST(frozen_last_copy_is_waited_for)
 {
     start_serving(2, 1);
@@ -904,6 +929,7 @@ int main(void)
     tcase_add_test(stories, lease_lapses_and_is_regained);
     tcase_add_test(stories, all_nodes_gone_and_back);
     tcase_add_test(stories, last_copy_is_lost);
+    tcase_add_loop_test(stories, last_copy_is_replaced_by_old_data, 0, 2);
     tcase_add_test(stories, frozen_last_copy_is_waited_for);
     tcase_add_test(stories, flush_with_two_proxies);
     tcase_add_test(stories, flusher_dies);

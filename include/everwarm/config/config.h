@@ -34,6 +34,8 @@ enum config_no_replica {
     CONFIG_NO_REPLICA_ERROR,
 };
 
+enum config_last_copy { CONFIG_LAST_COPY_FLUSH, CONFIG_LAST_COPY_KEEP };
+
 enum config_log_format {
     CONFIG_LOG_FORMAT_TEXT,
     CONFIG_LOG_FORMAT_JSON,
@@ -71,6 +73,7 @@ struct config_pool {
     enum config_ack ack;
     enum config_fallback miss_fallback;
     enum config_no_replica on_no_replica;
+    enum config_last_copy last_copy;
     uint64_t connect_timeout_us;
     uint64_t request_timeout_us; /* above lease_us + 2 x health_interval_us */
     uint64_t health_interval_us;

@@ -39,6 +39,7 @@ struct control_options {
     uint32_t rise; /* good rounds in a row until it is up */
     struct fill_options fill;
     struct verify_options verify;
+    bool keeps_last_copy; /* old data stands in for a lost last copy, and is not flushed */
     bool is_verify_background;
     uint64_t verify_rate_bytes; /* of the one in the background, a second; 0: no fixed limit */
 };

@@ -98,6 +98,8 @@ const char *fill_failure(const struct fill *fill);
 bool fill_wants_flush(const struct fill *fill);
 /* Whatever the target holds was put there since the fill began: all of it is right. */
 bool fill_is_from_empty(const struct fill *fill);
+/* It compares, and knows whose data the target's is. */
+bool fill_is_diff(const struct fill *fill);
 /* The target, while a connection that was given up with writes on it is not at its end. */
 node_set fill_given_up(const struct fill *fill);
 /* The node, as a set, that may still do what came over a connection that was reset. */
