@@ -177,6 +177,13 @@ class Memcached:
         conn.close()
         return found
 
+    def spoil(self):
+        """Write another value to each item behind everwarm's back: a fill has to copy all."""
+        conn = Raw(self.port)
+        for key in self.items():
+            assert conn.set(key, b"spoilt") == b"STORED"
+        conn.close()
+
     def end(self):
         if self.process is not None and self.process.poll() is None:
             self.process.kill()

@@ -73,7 +73,7 @@ class Contract:
         return value
 
 
-def walk(contract, load):
+def walk(contract, load, spoilt):
     """Ask for everything once, as an operator would."""
     ask = contract.ask
     for plain in ("/", "/metrics", "/livez", "/readyz", "/version", "/openapi.json", "/v1/nodes",
@@ -107,6 +107,8 @@ def walk(contract, load):
     wait_until("the check is done", lambda: ask(
         "GET", "/v1/tasks/{id}", id=check["id"])["state"] == "done")
     assert ask("DELETE", "/v1/tasks/{id}", id=check["id"], status=200)["state"] == "done"
+    assert ask("PATCH", "/v1/config", body={"fill": {"rate": "100kb"}}, status=200)["changes"]
+    spoilt.spoil()
     resync = ask("POST", "/v1/nodes/{name}/resync", name="a", status=202)
     assert ask("POST", "/v1/nodes/{name}/resync", name="a", status=202)["id"] == resync["id"]
     refused = ask("POST", "/v1/nodes/{name}/drain", name="b", status=409)
@@ -116,6 +118,8 @@ def walk(contract, load):
                                                      if t["id"] == resync["id"]
                                                      and t["state"] == "done"], 60)[0]
     assert done["progress"]["done"] > 0, done
+    assert set(spoilt.items().values()) == {(0, -1, b"x" * 100)}
+    ask("PATCH", "/v1/config", body={"fill": {"rate": "0"}}, status=200)
     ask("POST", "/v1/nodes/{name}/maint", name="a", status=200)
     ask("POST", "/v1/nodes/{name}/ready", name="a", status=200)
 
@@ -388,7 +392,7 @@ def main():
         for _ in range(10000):
             load.get(b"hot")
         contract = Contract(proxy)
-        walk(contract, load)
+        walk(contract, load, nodes[0])
         reload(contract)
         come_and_go(contract, third)
         events = read_events(contract)

@@ -244,8 +244,9 @@ def terminals(proxy):
     assert terminal.code() == DONE and terminal.text.endswith("\033[?25h\033[?1049l")
 
 
-def progress(proxy):
+def progress(proxy, node):
     say("a bar while a node is filled")
+    node.spoil()
     terminal = Terminal(CTL, *at(proxy), "resync", "b", "--wait", "30s")
     assert terminal.code() == DONE, terminal.text
     assert re.search(r"\r\033\[Kb: ready, up, filling", terminal.text), terminal.text
@@ -319,7 +320,7 @@ def main():
     socket()
     tokens()
     nodes = [Memcached().up(), Memcached().up()]
-    proxy = Everwarm(nodes).up()
+    proxy = Everwarm(nodes, fill={"rate": "1500kb"}).up()
     other = Everwarm(nodes)
     with running(*nodes, proxy, other):
         looking(proxy)
@@ -328,7 +329,7 @@ def main():
         configuring(proxy)
         draining(proxy)
         waiting(proxy, *nodes)
-        progress(proxy)
+        progress(proxy, nodes[1])
         terminals(proxy)
         other.up()
         several([proxy, other])

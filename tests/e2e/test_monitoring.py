@@ -130,10 +130,13 @@ def check_figures(proxy, nodes):
     wait_until("it is filled", lambda: proxy.stats()["fill"]["pools"]["main"]["done"] == 2, 30)
     assert figure(proxy, 'everwarm_fills_total{pool="main",trigger="returned"}') == 1
     after = proxy.stats()["fill"]["pools"]["main"]
-    assert before["items"]["copied"] == 0 and after["items"]["copied"] == 2, after
+    assert before["items"]["copied"] == before["items"]["equal"] == 0
+    assert after["items"]["copied"] + after["items"]["equal"] == 2, after
     assert after["begun"] == {"returned": 1, "resync": 1, "orphaned": 0, "last_copy": 0,
                               "retry": 0}, after
-    assert figure(proxy, 'everwarm_fill_items_total{pool="main",outcome="copied"}') == 2
+    for outcome in ("copied", "equal"):
+        series = 'everwarm_fill_items_total{pool="main",outcome="%s"}' % outcome
+        assert figure(proxy, series) == after["items"][outcome]
     say("HTTP on the data port is counted")
     conn = Raw(proxy.port)
     conn.send(b"GET / HTTP/1.1\r\n\r\n")
