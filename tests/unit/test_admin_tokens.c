@@ -234,7 +234,7 @@ END_TEST
 
 /* --- S8: what a guess costs --- */
 
-enum { GUESSES = 200000, GUESS_PATIENCE = 5 };
+enum { GUESSES = 20000, GUESS_PATIENCE = 50 };
 
 static int compare_times(const void *a, const void *b)
 {
