@@ -3,7 +3,7 @@
 # Runs every tests/e2e/test_*.py (or those named) on both versions of memcached. A test finds the
 # proxy in $EVERWARM and memcached in $MEMCACHED; exit 0 is a pass.
 #
-# usage: scripts/e2e.sh EVERWARM [TEST.py...]
+# usage: scripts/e2e.sh EVERWARM [TEST.py...]     E2E_MEMCACHED: paths, instead of both versions
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,10 @@ scripts/memcached-trixie.sh
 scripts/npm-clients.sh
 make -s build/release/libmemcached_use
 
-for memcached in /usr/bin/memcached "$PWD/build/trixie/memcached"; do
+debian=/usr/bin/memcached
+trixie=$PWD/build/trixie/memcached
+# shellcheck disable=SC2086 # a list of names
+for memcached in ${E2E_MEMCACHED:-$debian "$trixie"}; do
     version=$("$memcached" -V | awk '{ print $2 }')
     for test in "$@"; do
         name=$(basename "$test" .py)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The admin API of a running proxy: every route against the document that it gives of itself, a
 real Prometheus that scrapes it, and clients that mean it no good while data traffic runs."""
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -403,9 +404,9 @@ def main():
         say("%d routes answer as documented; %d events" % (len(routes), events))
         scrape(proxy)
         attack(proxy)
-        drip_until_closed(proxy, HEAD + BODY, b" ")
-        drip_until_closed(proxy, HEAD, b"x")
-        drip_until_closed(proxy, HEAD + b"\r\n" + HEAD, b"x")
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            drips = ((HEAD + BODY, b" "), (HEAD, b"x"), (HEAD + b"\r\n" + HEAD, b"x"))
+            list(pool.map(lambda drip: drip_until_closed(proxy, *drip), drips))
         assert proxy.process.poll() is None
 
 
