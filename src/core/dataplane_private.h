@@ -143,6 +143,7 @@ struct txn {
     bool is_leader_in; /* the leader has answered; reply and outcome are its */
     bool is_leader_error; /* with an error, to a plain write: the key is deleted everywhere */
     bool is_too_large;    /* a delete in place of a store that was refused for its size */
+    bool is_out_of_room;  /* or rather for want of our memory */
     bool is_decided;      /* by the leader alone */
     bool is_quiet;        /* the usual answer is not given */
     bool is_base64;       /* its key is written so */

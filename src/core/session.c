@@ -183,20 +183,30 @@ static bool begin_single(struct dataplane *dp, struct session *session,
 }
 
 /*
- * A line that is not to be forwarded. memcached drops the old item when it refuses a `set` for its
- * size, so all replicas do.
+ * memcached drops the old item when it refuses a `set` for its size, or has no memory for it, so
+ * all replicas do. Returns false: no memory for that either.
  */
-static void after_bad(struct dataplane *dp, struct session *session,
-                      const struct mc_request *request)
+static bool begin_unset(struct dataplane *dp, struct session *session,
+                        const struct mc_request *request, struct slice key)
 {
     struct mc_request unset = {.command = MC_DELETE,
                                .dialect = request->dialect,
-                               .key = request->key,
+                               .key = key,
                                .is_noreply = request->is_noreply,
                                .is_base64 = request->is_base64};
-    if (request->key.len > 0 && begin_single(dp, session, &unset, request->key, false)) {
-        session->tail->is_too_large = true;
-    } else if (request->error.len > 0) {
+    if (!begin_single(dp, session, &unset, key, false)) {
+        return false;
+    }
+    session->tail->is_too_large = true;
+    return true;
+}
+
+/* A line that is not to be forwarded. */
+static void after_bad(struct dataplane *dp, struct session *session,
+                      const struct mc_request *request)
+{
+    bool is_unset = request->key.len > 0 && begin_unset(dp, session, request, request->key);
+    if (!is_unset && request->error.len > 0) {
         answer_error(dp, session, request->error);
     }
     if (request->must_close) {
@@ -397,6 +407,37 @@ static struct slice key_of(const struct session *session, const struct chain *st
     return slice_of(head + session->places.key_off, session->request.key.len);
 }
 
+/* No memory for the data block: it is passed over, and its command's head alone is kept, which
+ * tells the key. */
+static void run_out(struct dataplane *dp, struct session *session)
+{
+    struct chain_builder *store = &session->store;
+    struct chunk *first = store->chain.head;
+    session->is_out_of_memory = true;
+    if (first != NULL) {
+        chunk_drop(&dp->chunks, first->next);
+        first->next = NULL;
+        store->chain.len = first->used - store->chain.off;
+        store->tail = first;
+    }
+}
+
+/* There was no memory for a store: if it was to replace whatever was there, that goes. */
+static void refuse_store(struct dataplane *dp, struct session *session, const struct chain *store)
+{
+    const struct mc_request *request = &session->request;
+    bool takes_old = request->command == MC_SET || request->dialect == MC_DIALECT_META;
+    dp->stats.shed++;
+    if (takes_old && store->head != NULL &&
+        begin_unset(dp, session, request, key_of(session, store))) {
+        session->tail->is_out_of_room = true;
+        return;
+    }
+    answer_error(dp, session,
+                 request->is_noreply ? SLICE("")
+                                     : SLICE("SERVER_ERROR out of memory storing object\r\n"));
+}
+
 static void gathered(struct dataplane *dp, struct session *session)
 {
     const struct mc_request *request = &session->request;
@@ -413,13 +454,15 @@ static void gathered(struct dataplane *dp, struct session *session)
         session->is_out_of_memory = !chain_append(&dp->chunks, &store, slice_of(tail, len));
     }
     if (session->is_bad_data || session->is_out_of_memory) {
+        if (session->is_out_of_memory) {
+            refuse_store(dp, session, &store.chain);
+        } else {
+            answer_error(dp, session,
+                         request->is_noreply ? SLICE("")
+                                             : SLICE("CLIENT_ERROR bad data chunk\r\n"));
+        }
         chain_drop(&dp->chunks, &store.chain);
         chain_drop(&dp->chunks, &flags_text);
-        dp->stats.shed += session->is_out_of_memory;
-        struct slice text = session->is_out_of_memory
-                                ? SLICE("SERVER_ERROR out of memory storing object\r\n")
-                                : SLICE("CLIENT_ERROR bad data chunk\r\n");
-        answer_error(dp, session, request->is_noreply ? SLICE("") : text);
         return;
     }
     struct txn *txn = new_txn(dp, session, request->command);
@@ -459,9 +502,7 @@ static size_t take_data(struct dataplane *dp, struct session *session, struct sl
     }
     if (!session->is_out_of_memory &&
         !chain_append(&dp->chunks, &session->store, slice_of(input.ptr, take))) {
-        session->is_out_of_memory = true;
-        chain_drop(&dp->chunks, &session->store.chain);
-        session->store.tail = NULL;
+        run_out(dp, session);
     }
     session->left -= take;
     if (session->left == 0) {

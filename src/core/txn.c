@@ -673,8 +673,11 @@ static void on_plain_leader(struct dataplane *dp, struct txn *txn, struct leg *l
     enum dataplane_outcome outcome = DATAPLANE_OUTCOME_STORED;
     txn->is_leader_in = true;
     if (txn->is_too_large) {
-        txn_set_text(txn, SLICE("SERVER_ERROR object too large for cache\r\n"),
-                     DATAPLANE_OUTCOME_CLIENT_ERROR);
+        bool is_ours = txn->is_out_of_room;
+        txn_set_text(txn,
+                     is_ours ? SLICE("SERVER_ERROR out of memory storing object\r\n")
+                             : SLICE("SERVER_ERROR object too large for cache\r\n"),
+                     is_ours ? DATAPLANE_OUTCOME_SERVER_ERROR : DATAPLANE_OUTCOME_CLIENT_ERROR);
         return;
     }
     if (reply_is_refusal(kind) && (txn->was_done & node_set_of(txn->leader)) != 0) {

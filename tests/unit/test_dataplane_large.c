@@ -152,6 +152,31 @@ START_TEST(test_what_was_written_is_forgotten)
 }
 END_TEST
 
+/* No memory for what a client stores: as in memcached the old item goes, on all nodes. */
+START_TEST(test_a_store_without_memory_drops_the_old)
+{
+    restart(MIB);
+    char *value = malloc(MIB);
+    ck_assert_ptr_nonnull(value);
+    memset(value, 'v', MIB);
+    for (int round = 0; round < 3; round++) {
+        client(0, FORMAT("%s k 0 0 %d%s\r\n", round == 2 ? "add" : "set", MIB,
+                         round == 1 ? " noreply" : ""));
+        step(&(struct dataplane_event){
+            .type = DATAPLANE_CLIENT_BYTES, .client = 0, .bytes = slice_of(value, MIB)});
+        client(0, "\r\n");
+        for (uint32_t n = 0; n < NODES; n++) {
+            expect_node(n, round < 2 ? "md k\r\n" : "");
+            if (round < 2) {
+                node(n, "HD\r\n");
+            }
+        }
+        expect_client(0, round != 1 ? "SERVER_ERROR out of memory storing object\r\n" : "");
+    }
+    free(value);
+}
+END_TEST
+
 START_TEST(test_a_chain_is_no_longer_than_it_can_tell)
 {
     struct chain_builder builder = {.chain = {.len = UINT32_MAX - 3}};
@@ -171,6 +196,7 @@ int main(void)
     tcase_add_test(tcase, test_a_store_on_its_way_is_waited_for);
     tcase_add_test(tcase, test_a_value_that_is_too_large_takes_no_memory);
     tcase_add_test(tcase, test_what_was_written_is_forgotten);
+    tcase_add_test(tcase, test_a_store_without_memory_drops_the_old);
     tcase_add_test(tcase, test_a_chain_is_no_longer_than_it_can_tell);
     Suite *suite = suite_create("dataplane, large values");
     suite_add_tcase(suite, tcase);
