@@ -54,6 +54,45 @@ START_TEST(test_not_amid_while_held)
 }
 END_TEST
 
+/* Act on a view with these nodes at places 0 and 1; "": nobody is there. */
+static void name_nodes(const char *first, const char *second)
+{
+    const char *names[] = {first, second};
+    struct topology *t = topology(second[0] == '\0' ? 1 : 3, 0);
+    for (uint32_t n = 0; n < NODES; n++) {
+        t->name_bytes[n] = (uint8_t)strlen(names[n]);
+        memcpy(t->name[n], names[n], t->name_bytes[n]);
+        t->node_seed[n] = topology_hash(slice_of_string(names[n]));
+    }
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+}
+
+static bool are_shown(const char *what)
+{
+    b.to_client_bytes[0] = 0;
+    memset(b.to_client[0], 0, sizeof(b.to_client[0]));
+    client(0, "stats nodes\r\n");
+    return strstr(b.to_client[0], what) != NULL;
+}
+
+/* Figures belong to nodes, not to places: who comes to where another was begins with none. */
+START_TEST(test_a_place_becomes_anothers)
+{
+    name_nodes("ann", "bob");
+    ck_assert(are_shown("STAT ann:state complete\r\n"));
+    ck_assert(are_shown("STAT bob:state complete\r\n"));
+    ck_assert_uint_gt(dataplane_stats(b.dp)->nodes[1].requests, 0);
+    name_nodes("ann", "");
+    ck_assert(are_shown("STAT ann:"));
+    ck_assert(!are_shown("STAT bob:") && !are_shown("STAT :"));
+    ck_assert_uint_gt(dataplane_stats(b.dp)->nodes[1].requests, 0);
+    name_nodes("ann", "cid");
+    ck_assert(are_shown("STAT cid:state complete\r\nSTAT cid:connections 0\r\n"));
+    ck_assert_uint_eq(dataplane_stats(b.dp)->nodes[1].requests, 0);
+    ck_assert_uint_gt(dataplane_stats(b.dp)->nodes[0].requests, 0);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("facts");
@@ -61,6 +100,7 @@ int main(void)
     tcase_add_test(tcase, test_amid_a_line);
     tcase_add_test(tcase, test_amid_a_value);
     tcase_add_test(tcase, test_not_amid_while_held);
+    tcase_add_test(tcase, test_a_place_becomes_anothers);
     Suite *suite = suite_create("dataplane facts");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
