@@ -333,6 +333,7 @@ enum status admin_start(const struct admin_options *options, struct control_port
     admin->magic = ADMIN_MAGIC;
     admin->context.port = port;
     patience_init(&admin->context.patience);
+    INVARIANT(sem_init(&admin->context.looks, 0, CONTEXT_LOOKS_MAX) == 0);
     enum status status = tokens_init(&admin->context.tokens, options->tokens, error, error_bytes);
     if (status != STATUS_OK) {
         goto free_admin;
@@ -365,6 +366,7 @@ enum status admin_start(const struct admin_options *options, struct control_port
 fini_tokens:
     tokens_fini(&admin->context.tokens);
 free_admin:
+    (void)sem_destroy(&admin->context.looks);
     patience_fini(&admin->context.patience);
     free(admin);
     return status;
@@ -397,6 +399,7 @@ void admin_stop(struct admin **admin)
     }
     words_stop(&stopped->context.words);
     tokens_fini(&stopped->context.tokens);
+    (void)sem_destroy(&stopped->context.looks);
     patience_fini(&stopped->context.patience);
     if (stopped->socket[0] != '\0') {
         (void)unlink(stopped->socket);

@@ -17,6 +17,7 @@
 
 #include "everwarm/base/invariant.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -80,6 +81,19 @@ static enum MHD_Result take_query(void *closure, enum MHD_ValueKind kind, const 
     return MHD_YES;
 }
 
+/* Health checks and operators' words wait for nobody; who only looks may have to. */
+static void answer_in_turn(const struct request *request, struct reply *reply)
+{
+    const bool is_look = request->route->role == ROLE_VIEWER;
+    while (is_look && sem_wait(&request->context->looks) != 0) {
+        INVARIANT(errno == EINTR);
+    }
+    request->route->handler(request, reply);
+    if (is_look) {
+        (void)sem_post(&request->context->looks);
+    }
+}
+
 static void run_route(const struct http_site *site, struct MHD_Connection *connection,
                       const char *method, struct exchange *exchange)
 {
@@ -105,7 +119,7 @@ static void run_route(const struct http_site *site, struct MHD_Connection *conne
                       "repeat the call without a body");
         return;
     }
-    exchange->match.route->handler(&request, &exchange->reply);
+    answer_in_turn(&request, &exchange->reply);
     INVARIANT(exchange->reply.status != 0);
     if (exchange->reply.source != NULL && strcmp(method, "HEAD") == 0) {
         reply_fini(&exchange->reply); /* the library would end a stream that is not there */
