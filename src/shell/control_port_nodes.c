@@ -16,7 +16,12 @@
 enum {
     /* Beyond what control itself waits for: its mailbox, its turn, and ours. */
     COMMAND_GRACE_MS = 1000,
+    /* A reload by signal keeps the main thread, which feeds the watchdog: of a pool that takes
+     * longer to agree nothing more is asked. */
+    COMMAND_TIMEOUT_MS_MAX = 5000,
 };
+
+static const char LATE[] = "not in effect in time";
 
 static const char *result_text(enum control_result result)
 {
@@ -27,7 +32,7 @@ static const char *result_text(enum control_result result)
     case CONTROL_RESULT_LAST_COPY:
         return "no readable copy would be left";
     case CONTROL_RESULT_TIMEOUT:
-        return "not in effect in time";
+        return LATE;
     case CONTROL_RESULT_STARTING:
         return "the proxy has no view of the pool yet";
     case CONTROL_RESULT_BUSY:
@@ -53,7 +58,9 @@ static const char *command(struct control_port *port, struct control_port_reques
 {
     enum control_result result = CONTROL_RESULT_TIMEOUT;
     const struct config_pool *pool = &port->parts.config->pools[asked->pool];
-    asked->timeout_ms = (uint32_t)(pool->request_timeout_us / 1000) + COMMAND_GRACE_MS;
+    const uint64_t timeout_ms = pool->request_timeout_us / 1000 + COMMAND_GRACE_MS;
+    asked->timeout_ms =
+        (uint32_t)(timeout_ms < COMMAND_TIMEOUT_MS_MAX ? timeout_ms : COMMAND_TIMEOUT_MS_MAX);
     if (control_port_command(port, asked, &result) != STATUS_OK) {
         return "too many commands are under way";
     }
@@ -133,9 +140,9 @@ static void note(struct port_reload *out, const struct config_node *from,
              LOG_TEXT("wish", to == NULL ? "remove" : "add"), LOG_TEXT("why", why));
 }
 
-/* First who comes, so that their like may go. */
-static void follow_pool(struct control_port *port, uint32_t index, const struct config_pool *fresh,
-                        struct port_reload *out)
+/* False: the pool does not agree in time, and more need not be tried. */
+static bool follow_comers(struct control_port *port, uint32_t index,
+                          const struct config_pool *fresh, struct port_reload *out)
 {
     struct config_pool *read = &port->config->pools[index];
     for (size_t i = 0; i < fresh->node_count; i++) {
@@ -146,14 +153,25 @@ static void follow_pool(struct control_port *port, uint32_t index, const struct 
         }
         const char *why = come(port, index, node);
         note(out, before, node, why);
+        if (why == LATE) {
+            return false;
+        }
         if (why == NULL) {
             take(read, node->name, node);
         }
     }
-    for (size_t i = read->node_count; i > 0; i--) {
+    return true;
+}
+
+static void follow_leavers(struct control_port *port, uint32_t index,
+                           const struct config_pool *fresh, struct port_reload *out)
+{
+    struct config_pool *read = &port->config->pools[index];
+    const char *why = NULL;
+    for (size_t i = read->node_count; i > 0 && why != LATE; i--) {
         const struct config_node gone = read->nodes[i - 1];
         if (diff_find_node(fresh, gone.name) == NULL) {
-            const char *why = go(port, &gone);
+            why = go(port, &gone);
             note(out, &gone, NULL, why);
             if (why == NULL) {
                 take(read, gone.name, NULL);
@@ -166,8 +184,10 @@ void control_port_follow_nodes(struct control_port *port, const struct config *f
                                struct port_reload *out)
 {
     for (uint32_t i = 0; i < port->config->pool_count && i < fresh->pool_count; i++) {
-        if (strcmp(port->config->pools[i].name, fresh->pools[i].name) == 0) {
-            follow_pool(port, i, &fresh->pools[i], out);
+        /* First who comes, so that their like may go. */
+        if (strcmp(port->config->pools[i].name, fresh->pools[i].name) == 0 &&
+            follow_comers(port, i, &fresh->pools[i], out)) {
+            follow_leavers(port, i, &fresh->pools[i], out);
         }
     }
 }
