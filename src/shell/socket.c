@@ -365,22 +365,25 @@ void socket_drop_unsent(int fd)
 
 int socket_accept(int fd, struct socket_peer *peer)
 {
-    struct sockaddr_storage from = {0};
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } from;
+    memset(&from, 0, sizeof(from));
     socklen_t length = sizeof(from);
-    const int client = accept4(fd, (struct sockaddr *)&from, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int client = accept4(fd, &from.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (client < 0) {
         return client;
     }
-    *peer =
-        (struct socket_peer){.family = length >= sizeof(from.ss_family) ? from.ss_family : AF_UNIX};
+    const bool has_family = length >= sizeof(from.any.sa_family);
+    *peer = (struct socket_peer){.family = has_family ? from.any.sa_family : AF_UNIX};
     if (peer->family == AF_INET) {
-        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&from;
-        peer->port = ntohs(v4->sin_port);
-        memcpy(peer->bytes, &v4->sin_addr, sizeof(v4->sin_addr));
+        peer->port = ntohs(from.v4.sin_port);
+        memcpy(peer->bytes, &from.v4.sin_addr, sizeof(from.v4.sin_addr));
     } else if (peer->family == AF_INET6) {
-        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&from;
-        peer->port = ntohs(v6->sin6_port);
-        memcpy(peer->bytes, &v6->sin6_addr, sizeof(v6->sin6_addr));
+        peer->port = ntohs(from.v6.sin6_port);
+        memcpy(peer->bytes, &from.v6.sin6_addr, sizeof(from.v6.sin6_addr));
     }
     return client;
 }

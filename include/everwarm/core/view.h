@@ -18,6 +18,10 @@ enum { VIEW_NO_PROXY = 0xffff };
 
 /* At the place of a node that the view does not name: data is OUT, filler VIEW_NO_PROXY. */
 struct view_node {
+    struct identity identity; /* complete: of the data; otherwise as last known, may be unknown */
+    enum node_data data;
+    enum node_admin admin;
+    uint16_t filler; /* filling: proxy id; otherwise VIEW_NO_PROXY */
     char name[NODE_NAME_BYTES_MAX];
     char address[VIEW_ADDRESS_BYTES_MAX];
     uint8_t name_bytes;
@@ -25,10 +29,6 @@ struct view_node {
     /* The address was given by an operator while the pool ran, and counts for all proxies. If not,
      * a proxy whose configuration names the node goes by the address there. */
     bool is_told;
-    enum node_data data;
-    enum node_admin admin;
-    struct identity identity; /* complete: of the data; otherwise as last known, may be unknown */
-    uint16_t filler;          /* filling: proxy id; otherwise VIEW_NO_PROXY */
 };
 
 struct view {
