@@ -9,6 +9,7 @@
 
 enum {
     AIM_READ_US = 3000,
+    AIM_CAS = 6,                     /* tries of one number */
     AIM_ASKED_MAX = 300,             /* requests of a key, beyond which there is no aiming */
     AIM_RECENT_US = 4 * 1000 * 1000, /* what was aimed at since is read when the view changes */
 };
@@ -81,6 +82,13 @@ void aim_at(struct world *world, uint32_t key, uint64_t within_us)
     }
     if (world_chance(world, 30)) {
         aim_read(world, key, within_us + AIM_READ_US);
+    }
+}
+
+void aim_cas(struct world *world, uint32_t client, uint32_t key, uint64_t within_us)
+{
+    for (uint32_t i = 0; i < AIM_CAS && aim_may(world, key); i++) {
+        aim_post(world, client, HISTORY_CAS, key, world->now_us + world_below(world, within_us));
     }
 }
 

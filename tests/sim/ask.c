@@ -198,7 +198,11 @@ static uint32_t client_cas_choice(struct world *world, const struct client *c, u
         const struct store_item *item =
             store_find(&world->nodes[n].model.store, slice_of_string(world_key(key)));
         for (uint32_t i = 0; item != NULL && i < count; i++) {
-            if ((cas->cas[i] & CLIENT_CAS_MASK) == item->cas && i != last) {
+            const struct history_value *value = &world->history.values[cas->value[i]];
+            if ((cas->cas[i] & CLIENT_CAS_MASK) == item->cas &&
+                !slice_is_equal(slice_of(value->text, value->len),
+                                slice_of(item->data, item->len))) {
+                fault_on_foreign_cas(world, c->number, key, n);
                 return i;
             }
         }

@@ -11,6 +11,7 @@
 enum {
     FAULT_PEACE_US = 2000 * 1000,
     FAULT_HANG_US = 6000 * 1000,
+    FAULT_DRAINS_US = 100 * 1000, /* by then another leads */
     FAULT_WAKE_US = 80 * 1000,
     FAULT_AFTER_US = 4000 * 1000, /* requests go on so long after the last: a fill */
 };
@@ -171,9 +172,8 @@ static void fault_stall(struct world *world, uint32_t number)
     }
 }
 
-static void fault_command(struct world *world, uint32_t node)
+static void fault_say(struct world *world, uint32_t node, enum control_command_type type)
 {
-    enum control_command_type type = (enum control_command_type)world_below(world, 4);
     uint32_t first = (uint32_t)world_below(world, world->options.proxies);
     for (uint32_t i = 0; i < world->options.proxies; i++) {
         uint32_t number = (first + i) % world->options.proxies;
@@ -219,6 +219,11 @@ static void fault_member(struct world *world, uint32_t node)
     world_trace(world, "FAULT p%u is told that node %u %s", number, node,
                 command.type == CONTROL_COMMAND_ADD ? "comes" : "goes");
     proxy_command(world, number, &command);
+}
+
+static void fault_command(struct world *world, uint32_t node)
+{
+    fault_say(world, node, (enum control_command_type)world_below(world, 4));
 }
 
 /* Packets between a proxy and a node are lost, one way or both. */
@@ -301,6 +306,9 @@ static void fault_stop_proxy(struct world *world, uint32_t number, uint64_t for_
     world_trace(world, "FAULT p%u stops for %llu us", number, (unsigned long long)for_us);
     p->paused_us = world->now_us + for_us;
     fault_trouble(p, p->paused_us);
+    if (world->end_us != 0 && world->end_us < p->paused_us + WORLD_REQUEST_US) {
+        world->end_us = p->paused_us + WORLD_REQUEST_US; /* clients see it come back */
+    }
     fault_command_later(world);
     uint64_t before_us = for_us < FAULT_WAKE_US ? for_us : FAULT_WAKE_US;
     world_post(world, p->paused_us - before_us, WORLD_FAULT, FAULT_WAKE, number, 0);
@@ -328,6 +336,21 @@ void fault_on_beat(struct world *world, uint32_t number, struct slice bytes)
     if (p->pause_us > 0 && memmem(bytes.ptr, bytes.len, BEAT, sizeof(BEAT) - 1) != NULL) {
         world_post(world, world->now_us + world_below(world, 2 * world->delay_us + world->wire_us),
                    WORLD_FAULT, FAULT_STOP, number, 0);
+    }
+}
+
+void fault_on_foreign_cas(struct world *world, uint32_t client, uint32_t key, uint32_t node)
+{
+    const struct client *c = &world->clients[client];
+    const struct topology *topology = world->proxies[c->proxy].topology[c->worker];
+    if (world->is_resting || topology == NULL || topology->leaders == 0 ||
+        (topology->leaders & node_set_of(node)) == 0 || !world_chance(world, 30)) {
+        return;
+    }
+    uint32_t leader = topology_leader(topology, topology_hash(slice_of_string(world_key(key))));
+    if (leader != node) {
+        world_post(world, world->now_us + 1, WORLD_FAULT, FAULT_DRAIN, leader, 0);
+        aim_cas(world, client, key, FAULT_DRAINS_US);
     }
 }
 
@@ -527,6 +550,10 @@ static void fault_one(struct world *world, uint32_t node)
 /* What follows from a fault that came before. */
 static void fault_follow(struct world *world, enum fault_phase phase, uint32_t number)
 {
+    if (phase == FAULT_DRAIN) {
+        fault_say(world, number, CONTROL_COMMAND_DRAIN);
+        return;
+    }
     if (phase == FAULT_COPY_CUT) {
         fault_cut_copy(world, world->conns[number]);
         return;
@@ -534,7 +561,8 @@ static void fault_follow(struct world *world, enum fault_phase phase, uint32_t n
     struct proxy *p = &world->proxies[number];
     if (phase == FAULT_WORD) {
         fault_command(world, (uint32_t)world_below(world, world->options.nodes));
-    } else if (phase == FAULT_STOP && p->pause_us > 0 && fault_may_harm_proxy(world, p)) {
+    } else if (phase == FAULT_STOP && p->pause_us > 0 && p->is_up &&
+               p->paused_us <= world->now_us && fault_is_whole(world)) {
         fault_stop_proxy(world, number, p->pause_us);
         p->pause_us = 0;
         world_note_fault(world);
@@ -563,6 +591,8 @@ void fault_strike(struct world *world, uint32_t phase, uint32_t number)
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
     bool is_tame = fault_is_tame(world, node);
     bool is_early = world->profile->is_hot && !fault_is_whole(world) && world_chance(world, 90);
+    is_early = is_early || (world->profile->is_patient &&
+                            (!fault_is_whole(world) || world->calm_us >= world->now_us));
     if ((!is_tame && !world->is_wild) || is_early) {
         /* Later; if the pool does not become whole in time, the run ends without this one. */
         world_post(world, world->now_us + 300000, WORLD_FAULT, FAULT_COMES, 0, 0);

@@ -27,6 +27,7 @@ enum fault_kind {
 enum fault_phase {
     FAULT_COMES,
     FAULT_IS_HERE,
+    FAULT_DRAIN,    /* an operator\'s: a node is not to lead */
     FAULT_WORD,     /* an operator's */
     FAULT_STOP,     /* a proxy stops, just after its heartbeat was sent */
     FAULT_COPY_CUT, /* a connection is cut while it carries a copy */

@@ -101,7 +101,11 @@ static bool main_seed(const struct main_options *options, uint64_t seed,
 static bool main_mutant(void *owner, uint64_t seed)
 {
     struct world_result result;
-    return main_seed(owner, seed, &result);
+    struct main_options options = *(const struct main_options *)owner;
+    if (options.world.profile == NULL && mutant_home() != NULL) {
+        options.world.profile = profile_find(mutant_home());
+    }
+    return main_seed(&options, seed, &result);
 }
 
 /* The same seed gives the same trace. */

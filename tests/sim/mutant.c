@@ -36,6 +36,38 @@ static const struct {
 #undef X
 };
 
+/* The sort of world (profile.c) in which the rule matters; others: any. */
+static const char *const MUTANT_HOMES[RULE_COUNT] = {
+    [RULE_LOOK_AGAIN] = "fill",
+    [RULE_UNDO_IF_OURS] = "fill",
+    [RULE_EXISTS_IS_NOT_DONE] = "fill",
+    [RULE_COMPARE_EXPIRY] = "fill",
+    [RULE_FLUSH_TARGET] = "fill",
+    [RULE_FILL_IDENTITY] = "fill",
+    [RULE_DONORS_STAY] = "fill",
+    [RULE_ONE_FILLER] = "race",
+    [RULE_CHAIN] = "fill",
+    [RULE_CHAIN_BEHIND_ALL] = "fill",
+    [RULE_GIVE_UP] = "late",
+    [RULE_EOF] = "late",
+    [RULE_RESET_IS_NO_EOF] = "late",
+    [RULE_ENTRY_BEHIND_EOF] = "late",
+    [RULE_DRAIN] = "race",
+    [RULE_SEAL] = "race",
+    [RULE_HOLD] = "storm",
+    [RULE_ALL_JOIN] = "race",
+    [RULE_WITHDRAW] = "race",
+    [RULE_BEAT_FIRST] = "race",
+    [RULE_LEASE] = "lease",
+    [RULE_LEASE_FROM_SENDING] = "lease",
+    [RULE_CAS_TAG] = "cas",
+};
+
+const char *mutant_home(void)
+{
+    return MUTANT_HOMES[rule_broken];
+}
+
 struct mutant_job {
     pid_t pid;
     int fd;
@@ -160,6 +192,11 @@ int mutant_run_all(const char *list, uint64_t seeds, bool (*run_seed)(void *owne
 }
 
 #else
+
+const char *mutant_home(void)
+{
+    return NULL;
+}
 
 bool mutant_break(const char *name)
 {

@@ -16,6 +16,9 @@
 int mutant_run_all(const char *list, uint64_t seeds, bool (*run_seed)(void *owner, uint64_t seed),
                    void *owner);
 
+/* The profile in which the rule that is broken matters most; NULL: any. */
+const char *mutant_home(void);
+
 /* Break the rule of this name from here on; false: there is none, or this is another profile. */
 bool mutant_break(const char *name);
 

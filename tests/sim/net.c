@@ -89,6 +89,9 @@ void net_send(struct world *world, struct conn *conn, struct slice bytes)
         fault_on_beat(world, conn->proxy, bytes);
     } else {
         fault_on_link(world, conn, bytes);
+        if (key != WORLD_KEYS_MAX) {
+            proxy_check_sending(world, conn->proxy, conn->worker);
+        }
     }
     if (conn->side == CONN_OPEN) {
         net_put_bytes(world, conn, WORLD_TO_NODE, bytes);

@@ -32,7 +32,10 @@ struct profile {
     uint32_t aim_percent;           /* of the delicate moments that are aimed at */
     uint32_t cas_percent;           /* of what clients ask */
     bool is_hot;                    /* one key is written whenever it is copied */
+    bool is_patient;                /* each fault waits until nothing is left of the last */
     bool is_storm;                  /* clients don't pause while a view changes */
+    uint32_t clients;               /* 0: by the proxies and workers */
+    uint64_t delay_us;              /* typical, of a packet; 0: by the seed */
     uint32_t slow_percent;          /* of the messages between a proxy's threads */
     uint32_t command_pairs_percent; /* of operators' words, which another follows at once */
 };

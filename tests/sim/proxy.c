@@ -132,6 +132,8 @@ void proxy_crash(struct world *world, uint32_t proxy)
     memset(p->dp, 0, sizeof(p->dp));
     memset(p->invalidations, 0, sizeof(p->invalidations));
     memset(p->topology, 0, sizeof(p->topology));
+    memset(p->hold_epoch, 0, sizeof(p->hold_epoch));
+    memset(p->drained_epoch, 0, sizeof(p->drained_epoch));
     memset(p->links, 0, sizeof(p->links));
     memset(p->wires, 0, sizeof(p->wires));
     p->control_tick_us = 0;
@@ -156,9 +158,46 @@ static void proxy_post(struct world *world, uint32_t proxy, uint32_t worker,
     world_post(world, at_us, WORLD_MESSAGE, proxy, worker, (uint64_t)(uintptr_t)copy);
 }
 
-/* A worker acts on TOPOLOGY from now on. */
-static void proxy_note_view(struct world *world, const struct topology *topology)
+/* May worker W of PROXY still begin something under a view older than EPOCH? */
+static bool proxy_is_behind(const struct world *world, uint32_t proxy, uint32_t w, uint64_t epoch)
 {
+    const struct proxy *p = &world->proxies[proxy];
+    const struct topology *t = p->topology[w];
+    return t != NULL && t->epoch < epoch && p->drained_epoch[w] < epoch;
+}
+
+/* C4, C10: whoever acts on a view acts with all others: they have joined it, or hold still because
+ * they are stopped or their lease is over. */
+static void proxy_check_others(struct world *world, uint32_t proxy, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < world->options.proxies && world->options.nodes > 1; i++) {
+        const struct proxy *p = &world->proxies[i];
+        bool is_acting = p->is_up && p->paused_us <= world->now_us &&
+                         proxy_now(world, i) <= control_lease_until_us(p->control);
+        for (uint32_t w = 0; i != proxy && is_acting && w < world->options.workers; w++) {
+            if (proxy_is_behind(world, i, w, epoch)) {
+                world_broken(world, "C10", "p%u acts on epoch %llu, p%u.w%u still on %llu", proxy,
+                             (unsigned long long)epoch, i, w,
+                             (unsigned long long)p->topology[w]->epoch);
+            }
+        }
+    }
+}
+
+/* C10: who was left behind, because it was stopped or cut off, sends nothing. */
+void proxy_check_sending(struct world *world, uint32_t proxy, uint32_t worker)
+{
+    if (world->options.nodes > 1 && proxy_is_behind(world, proxy, worker, world->leaders_epoch)) {
+        world_broken(world, "C10", "p%u.w%u goes on under epoch %llu, others act on %llu", proxy,
+                     worker, (unsigned long long)world->proxies[proxy].topology[worker]->epoch,
+                     (unsigned long long)world->leaders_epoch);
+    }
+}
+
+/* A worker acts on TOPOLOGY from now on. */
+static void proxy_note_view(struct world *world, uint32_t proxy, const struct topology *topology)
+{
+    proxy_check_others(world, proxy, topology->epoch);
     if (topology->epoch > world->leaders_epoch) {
         world->leaders_epoch = topology->epoch;
         if (topology->leaders != world->leaders) {
@@ -185,10 +224,12 @@ void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, stru
         .type = message->type, .topology = message->topology, .ticket = message->ticket};
     if (message->type == DATAPLANE_ADOPT) {
         p->topology[worker] = message->topology;
+    } else if (message->type == DATAPLANE_HOLD) {
+        p->hold_epoch[worker] = message->topology->epoch;
     }
     proxy_dp_event(world, proxy, worker, &event);
     if (message->type == DATAPLANE_ADOPT) {
-        proxy_note_view(world, message->topology);
+        proxy_note_view(world, proxy, message->topology);
     }
 }
 
@@ -446,6 +487,9 @@ static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker
         return;
     }
     case DATAPLANE_REPORT:
+        if (action->report.type == CONTROL_REPORT_DRAINED) {
+            p->drained_epoch[worker] = p->hold_epoch[worker];
+        }
         world_trace(world, "p%u.w%u reports %d node %u count %u serial %llu end %d", proxy, worker,
                     (int)action->report.type, action->report.node, action->report.count,
                     (unsigned long long)action->report.serial, (int)action->report.end);

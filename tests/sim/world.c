@@ -141,6 +141,7 @@ static void world_character(struct world *world)
     world->is_wild = world_chance(world, profile->wild_percent);
     world->is_shared = world_chance(world, profile->shared_percent) || world->options.is_shared;
     world->delay_us = 20 + world_below(world, world_chance(world, 30) ? 3000 : 200);
+    world->delay_us = profile->delay_us == 0 ? world->delay_us : profile->delay_us;
     world->wire_us = world_chance(world, 50) ? 1 + world_below(world, 12000) : 1;
     world->wire_us = profile->wire_us == 0 ? world->wire_us : profile->wire_us;
     world->spike_percent = world_chance(world, 30) ? 3 : 0;
@@ -193,6 +194,8 @@ static void world_init(struct world *world, const struct world_options *options)
     }
     world->client_count = options->proxies * options->workers * 2;
     world->client_count = world->client_count < 4 ? 4 : world->client_count;
+    world->client_count =
+        world->profile->clients > 0 ? world->profile->clients : world->client_count;
     world->client_count =
         world->client_count > WORLD_CLIENTS_MAX ? WORLD_CLIENTS_MAX : world->client_count;
     world->think_us = (uint64_t)WORLD_USUAL_US * world->client_count / (options->steps + 1);
@@ -247,10 +250,22 @@ static void world_fini(struct world *world)
 
 /* --- Running --- */
 
+/* As long as a proxy joins a view its clients go on asking. */
+static void world_storm(struct world *world)
+{
+    for (uint32_t i = 0; world->profile->is_storm && i < world->options.proxies; i++) {
+        struct control_snapshot snapshot;
+        if (proxy_snapshot(world, i, &snapshot) && snapshot.state == CONTROL_CHANGING) {
+            world_hurry(world, WORLD_WATCH_US);
+        }
+    }
+}
+
 static void world_watch(struct world *world)
 {
     client_watch(world);
     copies_check(world);
+    world_storm(world);
     if (world->is_resting) {
         fault_ready(world);
     }

@@ -34,7 +34,7 @@ enum {
     WORLD_KEYS_MAX = 48,
     CLIENT_OPS_MAX = 3000,  /* of a run: what the checker can judge in a moment */
     WORLD_PENDING_MAX = 32, /* requests of one client in flight: its own, and the last reads */
-    CLIENT_CAS_COUNT = 24,
+    CLIENT_CAS_COUNT = 48,
     WORLD_WIRES_MAX = CONTROL_WIRE_COUNT(WORLD_NODES_MAX),
 
     WORLD_INTERVAL_US = 200 * 1000,
@@ -155,6 +155,9 @@ struct proxy {
     struct dataplane *dp[WORLD_WORKERS_MAX];
     size_t dp_bytes;
     const struct topology *topology[WORLD_WORKERS_MAX]; /* as each worker has adopted it */
+    /* Of the views that each worker holds for, and has drained for. */
+    uint64_t hold_epoch[WORLD_WORKERS_MAX];
+    uint64_t drained_epoch[WORLD_WORKERS_MAX];
     struct conn *links[WORLD_WORKERS_MAX][WORLD_NODES_MAX];
     enum wire_end link_ends[WORLD_WORKERS_MAX][WORLD_NODES_MAX]; /* of those that are gone */
     struct conn *wires[WORLD_WIRES_MAX];
@@ -331,6 +334,8 @@ const char *world_key(uint32_t key);
 void aim_at(struct world *world, uint32_t key, uint64_t within_us);
 /* Somebody deletes KEY within a while, whatever the chances. */
 void aim_to_delete(struct world *world, uint32_t key, uint64_t within_us);
+/* CLIENT tries its CAS of KEY a few times within a while. */
+void aim_cas(struct world *world, uint32_t client, uint32_t key, uint64_t within_us);
 /* The key that the command in BYTES is about; WORLD_KEYS_MAX: none of the clients'. */
 uint32_t aim_key_of(const struct world *world, struct slice bytes);
 /* Bytes of a fill or verify are on their way to NODE. */
@@ -387,6 +392,8 @@ void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker,
 void proxy_dp_event(struct world *world, uint32_t proxy, uint32_t worker,
                     const struct dataplane_event *event);
 void proxy_control_tick(struct world *world, uint32_t proxy);
+/* It sends a client's word to a node. */
+void proxy_check_sending(struct world *world, uint32_t proxy, uint32_t worker);
 void proxy_command(struct world *world, uint32_t proxy, const struct control_command *command);
 
 void client_init(struct world *world, uint32_t client);
@@ -428,6 +435,8 @@ void fault_on_copy(struct world *world, struct conn *conn, struct slice bytes);
 void fault_on_beat(struct world *world, uint32_t proxy, struct slice bytes);
 /* A worker sends BYTES. */
 void fault_on_link(struct world *world, struct conn *conn, struct slice bytes);
+/* A client knows a CAS of KEY that NODE gave to another value. */
+void fault_on_foreign_cas(struct world *world, uint32_t client, uint32_t key, uint32_t node);
 /* A proxy begins to join a view. */
 void fault_on_hold(struct world *world);
 /* Mend everything. */
