@@ -58,6 +58,18 @@ def address(node):
     return "127.0.0.1:%d" % node.port
 
 
+def hear(proxy, word, name):
+    """Until the stream of events has told WORD of the node."""
+    url = "http://127.0.0.1:%d/v1/events?since=0" % proxy.admin
+    with urllib.request.urlopen(url, timeout=10) as reply:
+        event = None
+        while True:
+            key, _, value = reply.readline().decode().rstrip("\n").partition(": ")
+            event = value if key == "event" else event
+            if key == "data" and event == word and json.loads(value).get("node") == name:
+                return json.loads(value)
+
+
 def grow_and_shrink(a, b, c, p, q):
     say("c is added at one proxy")
     before = p.stats()["replication"]["pools"]["main"]["factor_wanted"]
@@ -84,6 +96,9 @@ def grow_and_shrink(a, b, c, p, q):
     assert gets_of(b) == quiet
     out, err = ctl(*at(p), "remove", "c", code=REFUSED)
     assert "409" in err, err
+    for proxy in (p, q):
+        assert hear(proxy, "node-added", "c")["why"] == address(c)
+        assert hear(proxy, "node-removed", "b")["why"] == address(b)
 
 
 def old_configuration(b, c, p, q, late):
