@@ -117,8 +117,10 @@ void client_open(struct world *world, uint32_t number)
     if (c->state == CLIENT_HERE) {
         return;
     }
-    if (!world->proxies[c->proxy].is_up || c->is_server_open || c->to_server_us > world->now_us) {
-        /* The old connection's slot is not free yet. */
+    const struct proxy *p = &world->proxies[c->proxy];
+    if (!p->is_up || p->paused_us > world->now_us || c->is_server_open ||
+        c->to_server_us > world->now_us) {
+        /* The old connection's slot is not free yet; a proxy that is stopped frees none. */
         world_post(world, world->now_us + 10000, WORLD_CLIENT_OPEN, number, 0, 0);
         return;
     }
