@@ -236,6 +236,14 @@ static void client_note_faults(const struct world *world, struct history_op *op)
     }
 }
 
+/* So long may take effect what C asked and will not be told of: not before its proxy goes on. */
+static uint64_t client_doubt_until(const struct world *world, const struct client *c)
+{
+    uint64_t resumed_us = world->proxies[c->proxy].paused_us;
+    uint64_t from_us = resumed_us > world->now_us ? resumed_us : world->now_us;
+    return from_us + 2 * WORLD_REQUEST_US;
+}
+
 /* A noreply that is the last of the queue has nothing behind it that proves it was done. What still
  * waits behind a request that was not answered may be done as late as that one. */
 static void client_settle_noreply(struct world *world, struct client *c)
@@ -247,7 +255,7 @@ static void client_settle_noreply(struct world *world, struct client *c)
             continue;
         }
         struct history_op *op = &world->history.ops[c->pending[i].first_op];
-        client_told(world, op, HISTORY_UNKNOWN, world->now_us + 2 * WORLD_REQUEST_US);
+        client_told(world, op, HISTORY_UNKNOWN, client_doubt_until(world, c));
         op->is_optional = true;
         client_note_faults(world, op);
     }
@@ -264,7 +272,7 @@ static void client_abandon(struct world *world, struct client *c)
     for (uint32_t i = 0; i < c->pending_count; i++) {
         for (uint32_t k = c->pending[i].keys_done; k < c->pending[i].key_count; k++) {
             struct history_op *op = &world->history.ops[c->pending[i].first_op + k];
-            client_told(world, op, HISTORY_UNKNOWN, world->now_us + 2 * WORLD_REQUEST_US);
+            client_told(world, op, HISTORY_UNKNOWN, client_doubt_until(world, c));
             op->is_optional = true;
         }
     }
