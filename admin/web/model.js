@@ -223,7 +223,7 @@ export function consequences(stats, name, command) {
         return [reads, `${name} gets nothing any more, and is not checked. Its data goes stale: `
             + 'before it is read again it is filled from the others.', ...copies > 0 ? [left] : []];
     case 'resync':
-        return [`All that ${name} holds is thrown away, and copied again from the others.`, reads,
+        return [`${name} is filled again from the others; memcacheds before 1.6.27 are emptied first.`, reads,
             ...copies > 0 ? [left] : [],
             ...node.data.state === 'complete' ? [] : ['It is not complete now anyway.']];
     default:

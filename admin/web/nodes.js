@@ -11,7 +11,7 @@ const COMMANDS = {
     ready: ['Ready', 'take it back'],
     drain: ['Drain', 'no reads from it'],
     maint: ['Maint', 'leave it alone'],
-    resync: ['Resync', 'throw its data away and fill it again'],
+    resync: ['Resync', 'fill it again from the others'],
 };
 
 const TONES = {

@@ -16,7 +16,7 @@ static const struct command COMMANDS[] = {
     {"maint", "NODE", "leave it alone; it is refilled when it leaves this", 1, 1,
      COMMAND_WAIT | COMMAND_FORCE | COMMAND_REASON, act_node},
     {"ready", "NODE", "take it back", 1, 1, COMMAND_WAIT, act_node},
-    {"resync", "NODE", "throw its data away and fill it again", 1, 1, COMMAND_WAIT | COMMAND_FORCE,
+    {"resync", "NODE", "fill it again from the others", 1, 1, COMMAND_WAIT | COMMAND_FORCE,
      act_resync},
     {"verify", "[NODE]", "compare the copies; --repair mends what differs", 0, 1,
      COMMAND_WAIT | COMMAND_REPAIR, act_verify},
