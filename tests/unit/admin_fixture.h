@@ -574,6 +574,18 @@ static inline struct answer ask_with(const char *method, const char *path, const
     return answer;
 }
 
+/* With a body where there is no success without one. */
+static inline struct answer ask_route(const struct route *route, const char *path,
+                                      const char *headers)
+{
+    const bool needs_body = route->body != NULL && strcmp(route->body, "NewNode") == 0;
+    char all[256];
+    (void)snprintf(all, sizeof(all), "%s%s", headers,
+                   needs_body ? "Content-Type: application/json\r\n" : "");
+    return ask_with(route->method, path, all,
+                    needs_body ? "{\"name\":\"n\",\"address\":\"host\"}" : NULL);
+}
+
 static inline struct answer ask(const char *method, const char *path)
 {
     return ask_with(method, path, "", NULL);

@@ -179,7 +179,7 @@ START_TEST(each_role_may_what_it_may)
         for (enum role role = ROLE_NONE; role <= ROLE_ADMIN; role++) {
             port.task_count = 1;
             const size_t before = port.commands;
-            struct answer answer = ask_with(route->method, url, HEADERS[role], NULL);
+            struct answer answer = ask_route(route, url, HEADERS[role]);
             const int wanted = role >= route->role ? (int)route->status
                                : role == ROLE_NONE ? 401
                                                    : 403;
@@ -394,7 +394,9 @@ static Suite *tokens_suite(void)
     tcase_add_test(all, a_reload_that_fails_changes_nothing);
     tcase_add_test(all, each_role_may_what_it_may);
     tcase_add_test(all, a_get_does_nothing);
+#ifndef __SANITIZE_THREAD__ /* which makes each write cost, and a right guess writes its name */
     tcase_add_test(all, a_guess_takes_the_same_time);
+#endif
     tcase_add_test(all, no_token_opens_the_gate);
     tcase_add_test(all, the_unix_socket_needs_no_token);
     tcase_add_test(all, a_public_address_takes_addresses_as_hosts);
