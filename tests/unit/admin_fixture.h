@@ -7,6 +7,7 @@
 #ifndef EVERWARM_TESTS_UNIT_ADMIN_FIXTURE_H
 #define EVERWARM_TESTS_UNIT_ADMIN_FIXTURE_H
 
+#include "../../admin/route.h"
 #include "everwarm/admin/admin.h"
 #include "everwarm/shell/control_port.h"
 
