@@ -16,7 +16,7 @@ enum {
     PACE_WINDOW_START = 16,
     PACE_WINDOW_GROWTH = 4,
     /* Below this a node's latency is no sign of load: it is our own pipeline. */
-    PACE_LATENCY_FLOOR_US = 500,
+    PACE_LATENCY_FLOOR_US = 200,
 };
 
 /* More is no limit; the arithmetic stays within 63 bits. */
