@@ -252,7 +252,7 @@ static uint32_t command_timeout_ms(const struct request *request, uint32_t pool)
     struct proxy_snapshot *snapshot = NULL;
     uint64_t timeout_ms = COMMAND_TIMEOUT_MS_MAX;
     if (control_port_snapshot(request->port, &snapshot) == STATUS_OK) {
-        timeout_ms = snapshot->pools[pool].config->request_timeout_us / 1000 + COMMAND_GRACE_MS;
+        timeout_ms = snapshot->pools[pool].request_timeout_us / 1000 + COMMAND_GRACE_MS;
         proxy_snapshot_destroy(&snapshot);
     }
     return (uint32_t)(timeout_ms < COMMAND_TIMEOUT_MS_MAX ? timeout_ms : COMMAND_TIMEOUT_MS_MAX);

@@ -70,7 +70,7 @@ static void write_proxy(FILE *out, const struct proxy_snapshot *s)
         {"everwarm_client_connections_total", "counter", "Clients accepted.", UNIT_COUNT,
          s->clients_accepted},
         {"everwarm_client_connections_limit", "gauge", "Clients at most.", UNIT_COUNT,
-         s->config->max_clients_count},
+         s->clients_max},
         {"everwarm_log_messages_dropped_total", "counter", "Log lines that stderr did not take.",
          UNIT_COUNT, s->log_dropped},
         {"everwarm_event_loop_lag_seconds", "gauge", "How late the latest loop was lately.",

@@ -15,14 +15,13 @@
 static json_t *clients_json(const struct proxy_snapshot *snapshot,
                             const struct dataplane_stats *traffic)
 {
-    return json_pack("{s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o}", "open",
-                     facts_count(snapshot->clients_open), "total",
-                     facts_count(snapshot->clients_accepted), "max",
-                     facts_count(snapshot->config->max_clients_count), "rejected", "max_clients",
-                     facts_count(snapshot->clients_rejected_limit), "no_fd",
-                     facts_count(snapshot->clients_rejected_fds), "received_bytes",
-                     facts_count(traffic->bytes_in), "sent_bytes", facts_count(traffic->bytes_out),
-                     "protocol_errors", facts_count(traffic->protocol_errors_clients));
+    return json_pack(
+        "{s:o, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o}", "open", facts_count(snapshot->clients_open),
+        "total", facts_count(snapshot->clients_accepted), "max", facts_count(snapshot->clients_max),
+        "rejected", "max_clients", facts_count(snapshot->clients_rejected_limit), "no_fd",
+        facts_count(snapshot->clients_rejected_fds), "received_bytes",
+        facts_count(traffic->bytes_in), "sent_bytes", facts_count(traffic->bytes_out),
+        "protocol_errors", facts_count(traffic->protocol_errors_clients));
 }
 
 static json_t *commands_json(const struct dataplane_stats *traffic)

@@ -33,6 +33,59 @@ static void print(json_t *value, char out[DIFF_VALUE_BYTES_MAX])
     json_decref(value);
 }
 
+static size_t bytes_of(const struct key *key)
+{
+    switch (key->type) {
+    case KEY_TYPE_DURATION:
+    case KEY_TYPE_SIZE:
+        return sizeof(uint64_t);
+    case KEY_TYPE_COUNT:
+    case KEY_TYPE_CHOICE:
+        return sizeof(uint32_t);
+    case KEY_TYPE_FLAG:
+        return sizeof(bool);
+    case KEY_TYPE_TEXT:
+    case KEY_TYPE_ADDRESS:
+    case KEY_TYPE_LISTENERS:
+    case KEY_TYPE_ARRAY:
+        break;
+    }
+    UNREACHABLE(); /* live keys, and those that they are tied to, are none of these */
+}
+
+static bool is_same(const struct key *key, const void *a, const void *b)
+{
+    return memcmp((const char *)a + key->offset, (const char *)b + key->offset, bytes_of(key)) == 0;
+}
+
+static uint64_t number_at(const struct key *key, const void *base)
+{
+    uint64_t wide = 0;
+    uint32_t narrow = 0;
+    if (bytes_of(key) == sizeof(wide)) {
+        memcpy(&wide, (const char *)base + key->offset, sizeof(wide));
+        return wide;
+    }
+    memcpy(&narrow, (const char *)base + key->offset, sizeof(narrow));
+    return narrow;
+}
+
+/* Whether KEY can go from what it is in FROM, its scope's struct, to what it is in TO. What a check
+ * of the whole configuration holds together is changed together, or not at all. */
+static bool may_go_live(const struct key *key, const void *from, const void *to)
+{
+    if (!key->is_live) {
+        return false;
+    }
+    for (size_t i = 0; i < KEY_TIED_MAX && key->tied[i] != NULL; i++) {
+        if (!is_same(key_at(key->scope, key->tied[i]), from, to)) {
+            return false;
+        }
+    }
+    const uint64_t value = key->live_max == 0 ? 0 : number_at(key, to);
+    return value <= key->live_max || value <= number_at(key, from);
+}
+
 static void compare(const struct walk *from, const struct walk *to, struct changes *changes)
 {
     json_t *old = walk_value(from);
@@ -42,7 +95,7 @@ static void compare(const struct walk *from, const struct walk *to, struct chang
         json_decref(value);
         return;
     }
-    struct diff_change change = {.is_live = to->key->is_live};
+    struct diff_change change = {.is_live = may_go_live(to->key, from->base, to->base)};
     (void)snprintf(change.path, sizeof(change.path), "%s", to->path);
     print(old, change.from);
     print(value, change.to);
@@ -115,12 +168,6 @@ bool diff_has_same_nodes(const struct config_pool *a, const struct config_pool *
     return is_same;
 }
 
-static size_t bytes_of(const struct key *key)
-{
-    return key->type == KEY_TYPE_DURATION || key->type == KEY_TYPE_SIZE ? sizeof(uint64_t)
-                                                                        : sizeof(uint32_t);
-}
-
 static void take_scope(enum key_scope scope, void *into, const void *from,
                        const struct config_given *from_given)
 {
@@ -129,12 +176,9 @@ static void take_scope(enum key_scope scope, void *into, const void *from,
     struct config_given *given = key_given(scope, into);
     for (size_t i = 0; i < count; i++) {
         const struct key *key = &keys[i];
-        if (key->scope != scope || !key->is_live) {
+        if (key->scope != scope || !may_go_live(key, into, from)) {
             continue;
         }
-        /* Live keys are numbers and choices. */
-        INVARIANT(key->type == KEY_TYPE_DURATION || key->type == KEY_TYPE_SIZE ||
-                  key->type == KEY_TYPE_COUNT || key->type == KEY_TYPE_CHOICE);
         memcpy((char *)into + key->offset, (const char *)from + key->offset, bytes_of(key));
         const uint64_t bit = key_bit(key);
         given->file = (given->file & ~bit) | (from_given->file & bit);

@@ -52,7 +52,7 @@ static const struct key KEYS[] = {
     {"threads", AT_ROOT(threads_count), COUNT(1, WORKERS_MAX), .fallback_help = "number of cores",
      .help = "worker threads"},
     {"max_clients", AT_ROOT(max_clients_count), COUNT(1, MAX_CLIENTS_MAX), .fallback = "10000",
-     .help = "client connections at most"},
+     .is_live = true, .live_max = CONFIG_CLIENT_SLOTS_MIN, .help = "client connections at most"},
     {"admin.listen", AT_ROOT(admin_listen), .type = KEY_TYPE_ADDRESS, .port = PORT_ADMIN,
      .fallback = "127.0.0.1:11280", .help = "HTTP for operators; null: off"},
     {"admin.socket", AT_ROOT(admin_socket), TEXT(1, UNIX_PATH_BYTES_MAX),
@@ -66,7 +66,7 @@ static const struct key KEYS[] = {
     {"limits.memory", AT_ROOT(memory_bytes), SIZE(MB, 1024 * GB), .fallback = "256mb",
      .help = "buffers of all workers; at least 4 items for each worker"},
     {"limits.client_output", AT_ROOT(client_output_bytes), SIZE(64 * KB, GB), .fallback = "16mb",
-     .is_live = true, .help = "replies that one client has not taken yet"},
+     .is_live = true, .tied = {"limits.item"}, .help = "replies that one client has not taken yet"},
     {"limits.client_pipeline", AT_ROOT(client_pipeline_count), COUNT(1, PIPELINE_MAX),
      .fallback = "256", .is_live = true, .help = "requests of one client under way"},
     {"limits.client_stall", AT_ROOT(client_stall_us), DURATION(100 * US_MS, US_H),
@@ -102,21 +102,25 @@ static const struct key KEYS[] = {
      .unbuilt = "hash tags are not built yet in this release; leave it null",
      .help = "two characters: only what stands between them in a key is hashed"},
     {"read", AT_POOL(read), CHOICE(3, "leader", "nearest", "spread"), .fallback = "leader",
+     .is_live = true,
      .help = "which replica answers reads; all but the leader may be a moment behind"},
-    {"ack", AT_POOL(ack), CHOICE(2, "all", "leader"), .fallback = "all",
+    {"ack", AT_POOL(ack), CHOICE(2, "all", "leader"), .fallback = "all", .is_live = true,
      .help = "whose answers a write waits for"},
     {"miss_fallback", AT_POOL(miss_fallback), CHOICE(3, "auto", "always", "never"),
-     .fallback = "auto", .help = "whether a miss asks the next replica"},
+     .fallback = "auto", .is_live = true, .help = "whether a miss asks the next replica"},
     {"on_no_replica", AT_POOL(on_no_replica), CHOICE(2, "miss", "error"), .fallback = "miss",
      .is_live = true, .help = "what a read gets when no complete replica is left"},
     {"timeouts.connect", AT_POOL(connect_timeout_us), DURATION(US_MS, 60 * US_S),
-     .fallback = "200ms", .is_live = true, .help = "to a node"},
+     .fallback = "200ms", .is_live = true, .tied = {"health.interval", "health.lease"},
+     .help = "to a node"},
     {"timeouts.request", AT_POOL(request_timeout_us), DURATION(10 * US_MS, 600 * US_S),
-     .fallback = "1500ms", .help = "a request at most; above health.lease + 2 x health.interval"},
+     .fallback = "1500ms", .is_live = true, .tied = {"health.interval", "health.lease"},
+     .help = "a request at most; above health.lease + 2 x health.interval"},
     {"health.interval", AT_POOL(health_interval_us), DURATION(10 * US_MS, 60 * US_S),
      .fallback = "200ms", .help = "between two rounds of checks"},
     {"health.timeout", AT_POOL(health_timeout_us), DURATION(US_MS, 30 * US_S),
-     .fallback_help = "half of health.interval", .help = "of one check; at most the default"},
+     .fallback_help = "half of health.interval", .is_live = true,
+     .tied = {"health.interval", "health.lease"}, .help = "of one check; at most the default"},
     {"health.lease", AT_POOL(lease_us), DURATION(30 * US_MS, 300 * US_S),
      .fallback_help = "5 x health.interval",
      .help = "a proxy silent for so long is dead to the others; at least 3 x health.interval"},
@@ -130,16 +134,17 @@ static const struct key KEYS[] = {
     {"split", UNUSED_POOL, CHOICE(1, "serve", "stop"), .fallback = "serve",
      .help = "what a proxy does that reaches no majority of the nodes"},
     {"last_copy", AT_POOL(last_copy), CHOICE(2, "flush", "keep"), .fallback = "flush",
-     .help = "old data on a node that must stand in for a lost last copy"},
+     .is_live = true, .help = "old data on a node that must stand in for a lost last copy"},
     {"fill.rate", AT_POOL(fill_rate_bytes), SIZE(0, 1024 * GB), .fallback = "0", .is_live = true,
      .help = "bytes a second; 0: no fixed limit, still adaptive"},
     {"fill.window", AT_POOL(fill_window_count), COUNT(1, WINDOW_MAX), .fallback = "256",
-     .help = "keys of a fill under way"},
+     .is_live = true, .help = "keys of a fill under way"},
     {"settle.delay", AT_POOL(settle_delay_us), DURATION(0, 60 * US_S), .fallback = "20ms",
-     .help = "after a write, before its copies are compared"},
+     .is_live = true, .help = "after a write, before its copies are compared"},
     {"verify.background", AT_POOL(is_verify_background), .type = KEY_TYPE_FLAG, .fallback = "true",
-     .help = "compare copies all the time, and mend what differs"},
+     .is_live = true, .help = "compare copies all the time, and mend what differs"},
     {"verify.rate", AT_POOL(verify_rate_bytes), SIZE(0, 1024 * GB), .fallback = "2mb",
+     .is_live = true,
      .help = "bytes a second in the background; 0: no fixed limit, still adaptive"},
 
     {"name", AT_NODE(name), TEXT(1, NODE_NAME_BYTES_MAX), .fallback_help = "the address",
@@ -205,6 +210,16 @@ const struct key *key_find(enum key_scope scope, const char *section, const char
         }
     }
     return NULL;
+}
+
+const struct key *key_at(enum key_scope scope, const char *path)
+{
+    for (size_t i = 0; i < sizeof(KEYS) / sizeof(KEYS[0]); i++) {
+        if (KEYS[i].scope == scope && strcmp(KEYS[i].path, path) == 0) {
+            return &KEYS[i];
+        }
+    }
+    UNREACHABLE();
 }
 
 bool key_is_section(enum key_scope scope, const char *name)

@@ -34,6 +34,7 @@ enum key_type {
 enum {
     KEY_WHY_BYTES_MAX = 320,
     KEY_CHOICES_MAX = 16,
+    KEY_TIED_MAX = 2,
 };
 
 struct config_given;
@@ -56,7 +57,9 @@ struct key {
                                              all but null, else what is out of range */
     const char *note;                     /* said when the key is given */
     uint16_t port;                        /* ADDRESS, LISTENERS: the default port */
-    bool is_live;                         /* a change takes effect while it runs */
+    bool is_live;                         /* a change takes effect while it runs, unless */
+    const char *tied[KEY_TIED_MAX];       /* one of these keys of the same scope changes too, or */
+    uint64_t live_max;                    /* the value passes this (0: none) and the old one */
     const char *help;
 };
 
@@ -70,6 +73,9 @@ struct config_given *key_given(enum key_scope scope, void *base);
 
 /* The key NAME of SECTION (NULL: of none) in SCOPE; NULL when there is none. */
 const struct key *key_find(enum key_scope scope, const char *section, const char *name);
+
+/* The key of SCOPE with this path, which there is. */
+const struct key *key_at(enum key_scope scope, const char *path);
 
 /* Whether SCOPE has keys in a section called NAME. */
 bool key_is_section(enum key_scope scope, const char *name);

@@ -435,15 +435,21 @@ uint64_t control_lease_until_us(const struct control *control)
 
 void control_set_limits(struct control *control, const struct control_limits *limits)
 {
-    REQUIRE(limits->fall > 0 && limits->rise > 0);
+    REQUIRE(limits->fall > 0 && limits->rise > 0 && limits->request_timeout_us > 0);
+    REQUIRE(limits->timeout_us > 0 && limits->timeout_us <= control->options.interval_us / 2);
     control->options.fall = limits->fall;
     control->options.rise = limits->rise;
+    control->options.timeout_us = limits->timeout_us;
     control->options.hold_down_max_us = limits->hold_down_max_us;
+    control->options.request_timeout_us = limits->request_timeout_us;
+    control->options.keeps_last_copy = limits->keeps_last_copy;
     for (uint32_t node = 0; node < control->node_count; node++) {
         control->probes[node].health.fall = limits->fall;
         control->probes[node].health.rise = limits->rise;
     }
-    fill_set_rate(control->fill, limits->fill_rate_bytes);
+    fill_set_limits(control->fill, &limits->fill);
+    verify_set_limits(control->verify, &limits->verify);
+    control_verify_set_background(control, limits);
 }
 
 /* --- Snapshot --- */

@@ -443,6 +443,8 @@ void control_verify_step(struct control *control);
 /* A change of view is to be joined: it comes to rest. */
 void control_verify_on_hold(struct control *control);
 void control_verify_stop(struct control *control);
+/* Go on by these, of what runs in the background. */
+void control_verify_set_background(struct control *control, const struct control_limits *limits);
 /* A proxy died without farewell. */
 void control_verify_on_death(struct control *control);
 void control_verify_on_effective(struct control *control, const struct view *before);

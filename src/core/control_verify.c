@@ -196,6 +196,27 @@ static node_set evicting(const struct control *control)
     return set;
 }
 
+static uint64_t background_rate_keys(const struct control *control)
+{
+    return control->options.verify_rate_bytes / CONTROL_VERIFY_KEY_BYTES;
+}
+
+static bool is_in_background(const struct control *control)
+{
+    return control->verify_drive != VERIFY_DRIVE_IDLE &&
+           control->verify_run.why == CONTROL_VERIFY_BACKGROUND;
+}
+
+void control_verify_set_background(struct control *control, const struct control_limits *limits)
+{
+    const bool is_other_rate = control->options.verify_rate_bytes != limits->verify_rate_bytes;
+    control->options.is_verify_background = limits->is_verify_background;
+    control->options.verify_rate_bytes = limits->verify_rate_bytes;
+    if (is_other_rate && is_in_background(control)) {
+        verify_set_rate(control->verify, limits->verify_rate_bytes, background_rate_keys(control));
+    }
+}
+
 static void start(struct control *control, enum control_verify_why why)
 {
     bool is_asked = why == CONTROL_VERIFY_ASKED;
@@ -208,8 +229,7 @@ static void start(struct control *control, enum control_verify_why why)
         .has_tokens = control->verify_topology.has_tokens,
         .is_mending = !is_asked || control->verify_command.is_mending,
         .rate_bytes = is_background ? control->options.verify_rate_bytes : 0,
-        .rate_keys =
-            is_background ? control->options.verify_rate_bytes / CONTROL_VERIFY_KEY_BYTES : 0,
+        .rate_keys = is_background ? background_rate_keys(control) : 0,
         .evicting = evicting(control),
     };
     for (uint32_t node = 0; node < control->node_count; node++) {
@@ -313,7 +333,8 @@ static void step_running(struct control *control, bool is_serving)
         enum control_verify_why first = wanted(control);
         if (!is_same_pool(control)) {
             abandon(control); /* and begins anew */
-        } else if (first != CONTROL_VERIFY_NONE && first < control->verify_run.why) {
+        } else if ((first != CONTROL_VERIFY_NONE && first < control->verify_run.why) ||
+                   (is_in_background(control) && !control->options.is_verify_background)) {
             drive_move(control, VERIFY_DRIVE_LEAVING);
             verify_hold(control->verify, control->now_us);
         } else {

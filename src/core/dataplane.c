@@ -79,7 +79,7 @@ struct dataplane *dataplane_init(void *memory, const struct dataplane_options *o
     for (uint32_t i = 0; i < DEADLINE_SLOTS; i++) {
         list_init(&dp->deadlines[i]);
     }
-    dp->deadline_slot_us = options->request_timeout_us / DEADLINE_SLOTS_A_TIMEOUT + 1;
+    deadline_rescale(dp);
     list_init(&dp->held);
     list_init(&dp->writes);
     list_init(&dp->waiting);
@@ -115,7 +115,7 @@ static void regain(struct dataplane *dp)
 {
     dp->is_lapsed = false;
     dp->is_recheck_due = true;
-    for (uint32_t slot = 0; slot < dp->options.clients_max; slot++) {
+    for (uint32_t slot = 0; slot < dp->slots_used; slot++) {
         session_touch(dp, &dp->sessions[slot]);
     }
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
@@ -140,7 +140,7 @@ void dataplane_turn(struct dataplane *dp, uint64_t now_us, uint64_t lease_until_
 /* While the lease is over nothing leaves, so what is answered but unsent becomes overdue too. */
 static void close_overdue(struct dataplane *dp)
 {
-    for (uint32_t slot = 0; slot < dp->options.clients_max; slot++) {
+    for (uint32_t slot = 0; slot < dp->slots_used; slot++) {
         struct session *session = &dp->sessions[slot];
         if (session->state != SESSION_FREE && session->head != NULL &&
             deadline_is_over(dp, session->head)) {
@@ -171,7 +171,7 @@ static void shed(struct dataplane *dp)
         return;
     }
     struct session *most = NULL;
-    for (uint32_t slot = 0; slot < dp->options.clients_max; slot++) {
+    for (uint32_t slot = 0; slot < dp->slots_used; slot++) {
         struct session *session = &dp->sessions[slot];
         if (session->state != SESSION_FREE &&
             held_bytes(session) > (most == NULL ? 0 : held_bytes(most))) {
@@ -433,11 +433,19 @@ bool dataplane_next_action(struct dataplane *dp, struct dataplane_action *out)
 
 void dataplane_set_limits(struct dataplane *dp, const struct dataplane_limits *limits)
 {
-    REQUIRE(limits->pipeline_max > 0);
+    REQUIRE(limits->pipeline_max > 0 && limits->request_timeout_us > 0);
     dp->options.pipeline_max = limits->pipeline_max;
     dp->options.client_output_bytes_max = limits->client_output_bytes_max;
     dp->options.connect_timeout_us = limits->connect_timeout_us;
+    dp->options.settle_delay_us = limits->settle_delay_us;
     dp->options.on_no_replica = limits->on_no_replica;
+    dp->options.read = limits->read;
+    dp->options.miss_fallback = limits->miss_fallback;
+    dp->options.ack = limits->ack;
+    if (dp->options.request_timeout_us != limits->request_timeout_us) {
+        dp->options.request_timeout_us = limits->request_timeout_us;
+        deadline_rescale(dp);
+    }
 }
 
 /* --- What is seen from outside --- */

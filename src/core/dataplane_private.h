@@ -362,6 +362,7 @@ struct dataplane {
     node_set answered_due;
     enum wire_end missed_end[NODES_MAX];
     uint64_t missed_at_us[NODES_MAX];
+    uint32_t slots_used; /* no session from this slot on was ever opened */
     struct session *touched_sessions;
     struct link *touched_links;
     struct list deadlines[DEADLINE_SLOTS]; /* txns of clients by their deadline, see txn.c */
@@ -604,6 +605,8 @@ static inline uint64_t deadline_way_us(uint64_t count)
 }
 /* Harmless if it has none. */
 void deadline_forget(struct dataplane *dp, struct txn *txn);
+/* The request timeout is another: lay the wheel out anew, for what is under way too. */
+void deadline_rescale(struct dataplane *dp);
 /* Expire what is overdue. */
 void deadline_pass(struct dataplane *dp);
 

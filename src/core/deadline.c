@@ -60,6 +60,26 @@ void deadline_set(struct dataplane *dp, struct txn *txn, uint64_t since_us)
     dp->pending++;
 }
 
+void deadline_rescale(struct dataplane *dp)
+{
+    struct list all;
+    list_init(&all);
+    for (uint32_t i = 0; i < DEADLINE_SLOTS; i++) {
+        struct list *slot = &dp->deadlines[i];
+        while (!list_is_empty(slot)) {
+            struct list *first = slot->next;
+            list_remove(first);
+            list_append(&all, first);
+        }
+    }
+    dp->deadline_slot_us = dp->options.request_timeout_us / DEADLINE_SLOTS_A_TIMEOUT + 1;
+    dp->deadline_at = dp->now_us / dp->deadline_slot_us;
+    while (!list_is_empty(&all)) {
+        struct txn *txn = LIST_OWNER(all.next, struct txn, age);
+        deadline_set(dp, txn, txn->started_us);
+    }
+}
+
 /* End what is overdue in a slot. Others may lie there too: put in while the wheel stood still, for
  * a later turn of it. */
 static void expire_slot(struct dataplane *dp, struct list *slot)

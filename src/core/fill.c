@@ -48,7 +48,7 @@ static size_t aligned(size_t bytes)
     return (bytes + FILL_ALIGN - 1) & ~(size_t)(FILL_ALIGN - 1);
 }
 
-/* The power of two that is at least LEAST. */
+/* The power of two that is at least LEAST. Rings have room for any window, which may change. */
 static uint32_t ring_bytes(uint64_t least)
 {
     uint32_t bytes = 1;
@@ -60,13 +60,13 @@ static uint32_t ring_bytes(uint64_t least)
 
 static uint32_t target_ring_bytes(const struct fill_options *options)
 {
-    uint64_t least = options->item_bytes_max + (uint64_t)(options->window + 1) * FILL_LINE_BYTES;
+    uint64_t least = options->item_bytes_max + (uint64_t)(FILL_WINDOW_MAX + 1) * FILL_LINE_BYTES;
     return ring_bytes(least > FILL_RING_BYTES_MIN ? least : FILL_RING_BYTES_MIN);
 }
 
-static uint32_t donor_ring_bytes(const struct fill_options *options)
+static uint32_t donor_ring_bytes(void)
 {
-    return ring_bytes((uint64_t)options->window * FILL_LINE_BYTES);
+    return ring_bytes((uint64_t)FILL_WINDOW_MAX * FILL_LINE_BYTES);
 }
 
 static void check_options(const struct fill_options *options)
@@ -82,7 +82,7 @@ size_t fill_bytes(const struct fill_options *options)
 {
     check_options(options);
     return aligned(sizeof(struct fill)) + aligned(fill_copy_bytes(options)) +
-           target_ring_bytes(options) + donor_ring_bytes(options) + FILL_DUMP_RING_BYTES +
+           target_ring_bytes(options) + donor_ring_bytes() + FILL_DUMP_RING_BYTES +
            aligned(options->list_bytes) + aligned(options->table_bytes);
 }
 
@@ -97,7 +97,7 @@ struct fill *fill_init(void *memory, const struct fill_options *options)
     rest += aligned(fill_copy_bytes(options));
     const uint32_t rings[FILL_WIRE_COUNT] = {
         [FILL_WIRE_TARGET] = target_ring_bytes(options),
-        [FILL_WIRE_DONOR] = donor_ring_bytes(options),
+        [FILL_WIRE_DONOR] = donor_ring_bytes(),
         [FILL_WIRE_DUMP] = FILL_DUMP_RING_BYTES,
     };
     for (uint32_t wire = 0; wire < FILL_WIRE_COUNT; wire++) {

@@ -80,20 +80,27 @@ static uint16_t queue_take(struct fill_queue *q)
 
 size_t fill_copy_bytes(const struct fill_options *options)
 {
-    return options->window * sizeof(struct fill_slot) + sizeof(XXH64_state_t);
+    (void)options;
+    return FILL_WINDOW_MAX * sizeof(struct fill_slot) + sizeof(XXH64_state_t);
 }
 
 void fill_copy_init(struct fill *fill, void *memory)
 {
     fill->copy.slots = memory;
-    fill->copy.peek_hash = fill->copy.slots + fill->options.window;
+    fill->copy.peek_hash = fill->copy.slots + FILL_WINDOW_MAX;
     fill_copy_reset(fill);
 }
 
-void fill_set_rate(struct fill *fill, uint64_t rate_bytes)
+void fill_set_limits(struct fill *fill, const struct fill_limits *limits)
 {
-    fill->options.rate_bytes = rate_bytes;
-    pace_set_rate(&fill->copy.pace, rate_bytes);
+    REQUIRE(limits->window >= 1 && limits->window <= FILL_WINDOW_MAX && limits->timeout_us > 0);
+    if (fill->options.rate_bytes != limits->rate_bytes) {
+        pace_set_rate(&fill->copy.pace, limits->rate_bytes, fill->options.rate_keys);
+    }
+    pace_set_window(&fill->copy.pace, limits->window);
+    fill->options.rate_bytes = limits->rate_bytes;
+    fill->options.window = limits->window;
+    fill->options.timeout_us = limits->timeout_us;
 }
 
 void fill_copy_reset(struct fill *fill)
@@ -108,7 +115,7 @@ void fill_copy_reset(struct fill *fill)
         .window = fill->options.window,
     };
     pace_init(&fill->copy.pace, &pace, fill->now_us);
-    for (uint32_t i = 0; i < fill->options.window; i++) {
+    for (uint32_t i = 0; i < FILL_WINDOW_MAX; i++) {
         fill->copy.slots[i] = (struct fill_slot){.state = FILL_SLOT_FREE};
         queue_put(&fill->copy.free, (uint16_t)i);
     }

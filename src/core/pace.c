@@ -39,10 +39,18 @@ void pace_init(struct pace *pace, const struct pace_options *options, uint64_t n
     pace->options.rate_keys = least(options->rate_keys, rate_max);
 }
 
-void pace_set_rate(struct pace *pace, uint64_t rate_bytes)
+void pace_set_rate(struct pace *pace, uint64_t rate_bytes, uint64_t rate_keys)
 {
     pace->options.rate_bytes = least(rate_bytes, rate_max);
+    pace->options.rate_keys = least(rate_keys, rate_max);
     pace->bytes = 0; /* nothing is saved up, or owed, at another rate */
+    pace->keys = 0;
+}
+
+void pace_set_window(struct pace *pace, uint32_t window)
+{
+    pace->options.window = window;
+    pace->window = (uint32_t)least(pace->window, window);
 }
 
 static int64_t refilled(int64_t tokens, uint64_t rate, uint64_t passed_us)

@@ -28,7 +28,9 @@ struct pace {
 
 void pace_init(struct pace *pace, const struct pace_options *options, uint64_t now_us);
 /* Go on at another rate; 0: no fixed limit. */
-void pace_set_rate(struct pace *pace, uint64_t rate_bytes);
+void pace_set_rate(struct pace *pace, uint64_t rate_bytes, uint64_t rate_keys);
+/* Go on with at most so many keys in flight; those that are stay. */
+void pace_set_window(struct pace *pace, uint32_t window);
 /* Time has passed. */
 void pace_refill(struct pace *pace, uint64_t now_us);
 /* A key is read that costs so many bytes, as far as is known. */

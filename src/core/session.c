@@ -59,6 +59,7 @@ void session_open(struct dataplane *dp, uint32_t slot)
     *session =
         (struct session){.slot = slot, .is_touched = is_touched, .touched_next = touched_next};
     session_move(session, SESSION_LINE);
+    dp->slots_used = slot >= dp->slots_used ? slot + 1 : dp->slots_used;
     dp->stats.clients++;
     dp->stats.clients_total++;
 }

@@ -14,7 +14,8 @@
  * Whose turn it is stands here; one comparison or repair is settle_check.c's.
  *
  * I1. An entry is in one list, or under a write or a comparison and in none.
- * I2. FRESH and AGAIN are in the order in which they are due, as each has one delay.
+ * I2. FRESH and AGAIN are in the order in which they are due, as each has one delay; if that was
+ *     made shorter meanwhile, some wait for those before them, and none is early.
  * I3. A write begins only with an entry for its key: nothing is dropped for want of room.
  */
 #include "settle.h"

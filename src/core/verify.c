@@ -46,9 +46,9 @@ static uint32_t ring_bytes(uint64_t least)
     return bytes;
 }
 
-static uint32_t node_ring_bytes(const struct verify_options *options)
+static uint32_t node_ring_bytes(void)
 {
-    return ring_bytes((uint64_t)(options->window + VERIFY_LINES_SPARE) * VERIFY_LINE_BYTES);
+    return ring_bytes((uint64_t)(VERIFY_WINDOW_MAX + VERIFY_LINES_SPARE) * VERIFY_LINE_BYTES);
 }
 
 static uint32_t mend_ring_bytes(const struct verify_options *options)
@@ -69,7 +69,7 @@ size_t verify_bytes(const struct verify_options *options)
 {
     check_options(options);
     return aligned(sizeof(struct verify)) + aligned(verify_look_bytes(options)) +
-           (size_t)options->node_count * node_ring_bytes(options) + VERIFY_DUMP_RING_BYTES +
+           (size_t)options->node_count * node_ring_bytes() + VERIFY_DUMP_RING_BYTES +
            mend_ring_bytes(options) + aligned(options->table_bytes);
 }
 
@@ -84,7 +84,7 @@ struct verify *verify_init(void *memory, const struct verify_options *options)
     verify_look_init(verify, rest);
     rest += aligned(verify_look_bytes(options));
     for (uint32_t wire = 0; wire < VERIFY_WIRE_COUNT(nodes); wire++) {
-        uint32_t bytes = wire < nodes                      ? node_ring_bytes(options)
+        uint32_t bytes = wire < nodes                      ? node_ring_bytes()
                          : wire == VERIFY_WIRE_DUMP(nodes) ? VERIFY_DUMP_RING_BYTES
                                                            : mend_ring_bytes(options);
         stream_init(&verify->streams[wire], rest, bytes);
@@ -435,6 +435,21 @@ void verify_start(struct verify *verify, const struct verify_plan *plan, uint64_
     }
     begin_pass(verify);
     watch(verify);
+}
+
+void verify_set_limits(struct verify *verify, const struct verify_limits *limits)
+{
+    REQUIRE(limits->window >= 1 && limits->window <= VERIFY_WINDOW_MAX);
+    REQUIRE(limits->timeout_us > 0 && limits->settle_us > 0);
+    pace_set_window(&verify->pace, limits->window);
+    verify->options.window = limits->window;
+    verify->options.timeout_us = limits->timeout_us;
+    verify->options.settle_us = limits->settle_us;
+}
+
+void verify_set_rate(struct verify *verify, uint64_t rate_bytes, uint64_t rate_keys)
+{
+    pace_set_rate(&verify->pace, rate_bytes, rate_keys);
 }
 
 void verify_stop(struct verify *verify, uint64_t now_us)

@@ -44,11 +44,6 @@ uint16_t verify_queue_take(struct verify_queue *queue)
     return slot;
 }
 
-static uint32_t slots_of(const struct verify_options *options)
-{
-    return options->window + VERIFY_SUSPECTS_MAX;
-}
-
 static size_t slot_bytes(const struct verify_options *options)
 {
     return sizeof(struct verify_slot) +
@@ -57,13 +52,13 @@ static size_t slot_bytes(const struct verify_options *options)
 
 size_t verify_look_bytes(const struct verify_options *options)
 {
-    return slots_of(options) * slot_bytes(options) + options->node_count * sizeof(XXH64_state_t);
+    return VERIFY_SLOTS_MAX * slot_bytes(options) + options->node_count * sizeof(XXH64_state_t);
 }
 
 void verify_look_init(struct verify *verify, char *memory)
 {
     uint32_t nodes = verify->options.node_count;
-    verify->slot_count = slots_of(&verify->options);
+    verify->slot_count = VERIFY_SLOTS_MAX;
     verify->slots = (struct verify_slot *)(void *)memory;
     struct item *items = (struct item *)(void *)(verify->slots + verify->slot_count);
     uint64_t *numbers = (uint64_t *)(void *)(items + 2 * (size_t)nodes * verify->slot_count);

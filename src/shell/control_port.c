@@ -79,12 +79,15 @@ enum status control_port_create(const struct control_port_parts *parts, struct c
     }
     *port->config = *parts->config;
     port->config_epoch = 1;
+    atomic_store(&parts->clients->max, parts->config->max_clients_count);
     INVARIANT(pthread_mutex_init(&port->reload_mutex, NULL) == 0);
     event_ring_init(&port->events);
     task_table_init(&port->tasks);
     for (uint32_t i = 0; i < parts->config->pool_count; i++) {
         port->pools[i].control.proxy_id = VIEW_NO_PROXY;
         port->pools[i].control.node_count = parts->pools[i].node_count;
+        atomic_store(&parts->pools[i].request_timeout_us,
+                     parts->config->pools[i].request_timeout_us);
         name_configured(&parts->pools[i], &port->pools[i].control);
     }
     INVARIANT(pthread_mutex_init(&port->mutex, NULL) == 0);
@@ -229,11 +232,12 @@ static void describe_node(const struct config_pool *config,
 }
 
 /* After what is published was copied. */
-static void describe_pool(const struct pool *from, struct proxy_pool *out)
+static void describe_pool(struct pool *from, struct proxy_pool *out)
 {
     out->name = from->config->name;
     out->config = from->config;
     out->node_count = from->node_count;
+    out->request_timeout_us = atomic_load(&from->request_timeout_us);
     for (uint32_t i = 0; i < from->node_count; i++) {
         describe_node(from->config, &out->control.nodes[i], &out->nodes[i]);
     }
@@ -304,6 +308,7 @@ enum status control_port_snapshot(struct control_port *port, struct proxy_snapsh
         .state = current_state(port),
         .pid = (int32_t)getpid(),
         .started_wall_us = port->started_wall_us,
+        .clients_max = atomic_load(&parts->clients->max),
         .clients_open = atomic_load(&parts->clients->open),
         .clients_accepted = atomic_load(&parts->clients->accepted),
         .clients_rejected_limit = atomic_load(&parts->clients->rejected_limit),

@@ -8,6 +8,7 @@
 #include "control_port_private.h"
 #include "everwarm/base/invariant.h"
 #include "everwarm/shell/log.h"
+#include "pool_limits.h"
 #include "trace_log.h"
 
 #include <stdio.h>
@@ -40,19 +41,12 @@ void control_port_set_loader(struct control_port *port, port_load *load, void *c
 static void post_limits(struct control_port *port, uint32_t index)
 {
     const struct config_pool *pool = &port->config->pools[index];
+    atomic_store(&port->parts.pools[index].request_timeout_us, pool->request_timeout_us);
     struct worker_message message = {
         .type = WORKER_LIMITS,
         .pool = index,
         .client_stall_us = port->config->client_stall_us,
-        .limits =
-            {
-                .pipeline_max = port->config->client_pipeline_count,
-                .client_output_bytes_max = port->config->client_output_bytes,
-                .connect_timeout_us = pool->connect_timeout_us,
-                .on_no_replica = pool->on_no_replica == CONFIG_NO_REPLICA_MISS
-                                     ? DATAPLANE_ANSWER_MISS
-                                     : DATAPLANE_ANSWER_ERROR,
-            },
+        .limits = pool_limits_dataplane(port->config, pool),
     };
     for (uint32_t i = 0; i < port->parts.config->threads_count; i++) {
         const enum status status = worker_post(port->parts.workers[i], &message);
@@ -61,13 +55,7 @@ static void post_limits(struct control_port *port, uint32_t index)
     struct inbox_message to_control = {
         .type = INBOX_LIMITS,
         .pool = index,
-        .limits =
-            {
-                .fall = pool->health_fall_count,
-                .rise = pool->health_rise_count,
-                .hold_down_max_us = pool->hold_down_max_us,
-                .fill_rate_bytes = pool->fill_rate_bytes,
-            },
+        .limits = pool_limits_control(pool),
     };
     const enum status status = mailbox_post(port->parts.inbox, &to_control, 0);
     INVARIANT(status == STATUS_OK);
@@ -83,6 +71,7 @@ static void put_in_effect(struct control_port *port, const struct config *fresh,
     }
     if (out->applied_count > 0) {
         log_configure(port->config->log_format, port->config->log_level);
+        atomic_store(&port->parts.clients->max, port->config->max_clients_count);
         for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
             post_limits(port, i);
         }

@@ -57,8 +57,8 @@ static const char *result_text(enum control_result result)
 static const char *command(struct control_port *port, struct control_port_request *asked)
 {
     enum control_result result = CONTROL_RESULT_TIMEOUT;
-    const struct config_pool *pool = &port->parts.config->pools[asked->pool];
-    const uint64_t timeout_ms = pool->request_timeout_us / 1000 + COMMAND_GRACE_MS;
+    const struct pool *pool = &port->parts.pools[asked->pool];
+    const uint64_t timeout_ms = atomic_load(&pool->request_timeout_us) / 1000 + COMMAND_GRACE_MS;
     asked->timeout_ms =
         (uint32_t)(timeout_ms < COMMAND_TIMEOUT_MS_MAX ? timeout_ms : COMMAND_TIMEOUT_MS_MAX);
     if (control_port_command(port, asked, &result) != STATUS_OK) {

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "everwarm/base/invariant.h"
 #include "everwarm/shell/log.h"
+#include "pool_limits.h"
 #include "port.h"
 #include "trace_log.h"
 #include "watch.h"
@@ -33,8 +34,6 @@ enum {
     FILL_LIST_BYTES = 32 << 20,
     /* What dumps say of the keys of one pass, of a verify or a diff: of some 300,000 keys. */
     DUMP_TABLE_BYTES = 32 << 20,
-    /* A wire of either may be silent for as many request timeouts: no client waits for it. */
-    FILL_TIMEOUT_FACTOR = 4,
 };
 
 struct control_pool {
@@ -355,6 +354,7 @@ static enum status init_control(struct control_pool *pool)
             return STATUS_SYSTEM;
         }
     }
+    const struct control_limits limits = pool_limits_control(own);
     struct control_options options = {
         .names = pool->shared->names,
         .addresses = pool->shared->node_addresses,
@@ -363,33 +363,33 @@ static enum status init_control(struct control_pool *pool)
         .wall_ms = clock_wall_us() / CLOCK_US_PER_MS,
         .config_hash = hash_config(),
         .interval_us = own->health_interval_us,
-        .timeout_us = own->health_timeout_us,
+        .timeout_us = limits.timeout_us,
         .lease_us = own->lease_us,
-        .request_timeout_us = own->request_timeout_us,
-        .hold_down_max_us = own->hold_down_max_us,
-        .fall = own->health_fall_count,
-        .rise = own->health_rise_count,
+        .request_timeout_us = limits.request_timeout_us,
+        .hold_down_max_us = limits.hold_down_max_us,
+        .fall = limits.fall,
+        .rise = limits.rise,
         .fill =
             {
                 .item_bytes_max = config->item_bytes,
-                .rate_bytes = own->fill_rate_bytes,
-                .window = own->fill_window_count,
+                .rate_bytes = limits.fill.rate_bytes,
+                .window = limits.fill.window,
                 .list_bytes = FILL_LIST_BYTES,
                 .table_bytes = DUMP_TABLE_BYTES,
-                .timeout_us = FILL_TIMEOUT_FACTOR * own->request_timeout_us,
+                .timeout_us = limits.fill.timeout_us,
             },
         .verify =
             {
                 .node_count = pool->shared->node_count,
                 .item_bytes_max = config->item_bytes,
-                .window = own->fill_window_count,
+                .window = limits.verify.window,
                 .table_bytes = DUMP_TABLE_BYTES,
-                .timeout_us = FILL_TIMEOUT_FACTOR * own->request_timeout_us,
-                .settle_us = own->request_timeout_us,
+                .timeout_us = limits.verify.timeout_us,
+                .settle_us = limits.verify.settle_us,
             },
-        .keeps_last_copy = own->last_copy == CONFIG_LAST_COPY_KEEP,
-        .is_verify_background = own->is_verify_background,
-        .verify_rate_bytes = own->verify_rate_bytes,
+        .keeps_last_copy = limits.keeps_last_copy,
+        .is_verify_background = limits.is_verify_background,
+        .verify_rate_bytes = limits.verify_rate_bytes,
     };
     pool->control_bytes = control_bytes(&options);
     void *memory = mmap(NULL, pool->control_bytes, PROT_READ | PROT_WRITE,

@@ -12,7 +12,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Unchanged once the threads run, but for the nodes and the atomic. */
+/* Unchanged once the threads run, but for the nodes and what is atomic. */
 struct pool {
     const struct config_pool *config;
     uint32_t index;
@@ -27,10 +27,12 @@ struct pool {
     struct socket_address nodes[NODES_MAX];
     /* control_lease_until_us(); written by the control thread, read by workers once a turn. */
     _Atomic uint64_t lease_until_us;
+    _Atomic uint64_t request_timeout_us; /* in effect; for who waits for an answer */
 };
 
 /* Of the whole process; touched when a client comes or goes. */
 struct client_count {
+    _Atomic uint32_t max; /* max_clients */
     _Atomic uint32_t open;
     _Atomic uint64_t accepted;
     _Atomic uint64_t rejected_limit;

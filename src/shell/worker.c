@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "everwarm/base/invariant.h"
 #include "everwarm/base/version.h"
+#include "pool_limits.h"
 #include "watch.h"
 #include "worker_private.h"
 
@@ -365,38 +366,26 @@ static size_t share_bytes(const struct config *config)
     return (size_t)(bytes / CHUNK_BYTES * CHUNK_BYTES);
 }
 
-static const enum dataplane_read reads[] = {
-    [CONFIG_READ_LEADER] = DATAPLANE_READ_LEADER,
-    [CONFIG_READ_NEAREST] = DATAPLANE_READ_NEAREST,
-    [CONFIG_READ_SPREAD] = DATAPLANE_READ_SPREAD,
-};
-static const enum dataplane_fallback fallbacks[] = {
-    [CONFIG_FALLBACK_AUTO] = DATAPLANE_FALLBACK_AUTO,
-    [CONFIG_FALLBACK_ALWAYS] = DATAPLANE_FALLBACK_ALWAYS,
-    [CONFIG_FALLBACK_NEVER] = DATAPLANE_FALLBACK_NEVER,
-};
-
 static enum status init_dataplane(struct worker_pool *pool)
 {
     const struct worker_options *options = &pool->worker->options;
     const struct config *config = options->config;
-    const struct config_pool *own = pool->shared->config;
+    const struct dataplane_limits limits = pool_limits_dataplane(config, pool->shared->config);
     struct dataplane_options dataplane = {
         .names = pool->shared->names,
         .worker = options->index,
-        .clients_max = pool->worker->clients_max,
+        .clients_max = pool->worker->client_slots,
         .memory_bytes = share_bytes(config),
         .item_bytes_max = config->item_bytes,
-        .pipeline_max = config->client_pipeline_count,
-        .client_output_bytes_max = config->client_output_bytes,
-        .request_timeout_us = own->request_timeout_us,
-        .connect_timeout_us = own->connect_timeout_us,
-        .settle_delay_us = own->settle_delay_us,
-        .on_no_replica = own->on_no_replica == CONFIG_NO_REPLICA_MISS ? DATAPLANE_ANSWER_MISS
-                                                                      : DATAPLANE_ANSWER_ERROR,
-        .read = reads[own->read],
-        .miss_fallback = fallbacks[own->miss_fallback],
-        .ack = own->ack == CONFIG_ACK_ALL ? DATAPLANE_ACK_ALL : DATAPLANE_ACK_LEADER,
+        .pipeline_max = limits.pipeline_max,
+        .client_output_bytes_max = limits.client_output_bytes_max,
+        .request_timeout_us = limits.request_timeout_us,
+        .connect_timeout_us = limits.connect_timeout_us,
+        .settle_delay_us = limits.settle_delay_us,
+        .on_no_replica = limits.on_no_replica,
+        .read = limits.read,
+        .miss_fallback = limits.miss_fallback,
+        .ack = limits.ack,
         .bump_every = BUMP_EVERY,
         .version = SLICE(EVERWARM_VERSION_MEMCACHED),
     };
@@ -414,7 +403,7 @@ static enum status init_dataplane(struct worker_pool *pool)
 
 static size_t clients_bytes(const struct worker *worker)
 {
-    return (size_t)worker->clients_max * sizeof(struct client_conn);
+    return (size_t)worker->client_slots * sizeof(struct client_conn);
 }
 
 static enum status init_pool(struct worker *worker, uint32_t index)
@@ -477,7 +466,7 @@ enum status worker_create(const struct worker_options *options, struct worker **
         return STATUS_NO_MEMORY;
     }
     worker->options = *options;
-    worker->clients_max = options->config->max_clients_count;
+    worker->client_slots = config_client_slots(options->config);
     worker->started_us = clock_mono_us();
     worker->next_peer = 0;
     enum status status = STATUS_NO_MEMORY;

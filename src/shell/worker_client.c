@@ -190,7 +190,8 @@ static void refuse(int fd)
 static bool admit(struct worker *worker)
 {
     struct client_count *count = worker->options.clients;
-    if (atomic_fetch_add_explicit(&count->open, 1, memory_order_relaxed) < worker->clients_max) {
+    const uint32_t max = atomic_load_explicit(&count->max, memory_order_relaxed);
+    if (atomic_fetch_add_explicit(&count->open, 1, memory_order_relaxed) < max) {
         atomic_fetch_add_explicit(&count->accepted, 1, memory_order_relaxed);
         return true;
     }
@@ -206,7 +207,7 @@ void worker_client_open(struct worker_pool *pool, int fd, const struct socket_pe
     if (client != NULL) {
         pool->free_clients = client->next_free;
     } else {
-        INVARIANT(pool->fresh_client < worker->clients_max);
+        INVARIANT(pool->fresh_client < worker->client_slots);
         client = &pool->clients[pool->fresh_client];
         pool->fresh_client++;
     }

@@ -103,7 +103,7 @@ struct worker_pool {
     uint64_t published_at_us;
     uint64_t foreign_told; /* clients that spoke HTTP or TLS, as of the last log line of them */
     uint64_t foreign_told_at_us;
-    struct client_conn *clients; /* clients_max of them, touched on demand */
+    struct client_conn *clients; /* worker->client_slots of them, touched on demand */
     struct client_conn *free_clients;
     uint32_t fresh_client; /* slots from here on were never used */
     uint32_t open_count;
@@ -119,7 +119,7 @@ struct worker_pool {
 
 struct worker {
     struct worker_options options;
-    uint32_t clients_max;
+    uint32_t client_slots; /* max_clients may be raised to so many */
     uint32_t pool_count;
     struct event_base *base;
     struct mailbox mailbox;

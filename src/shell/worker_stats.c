@@ -18,7 +18,7 @@ static void tell_others(struct worker_pool *pool)
         .uptime_s = (clock_mono_us() - worker->started_us) / 1000000,
         .time_s = clock_wall_us() / 1000000,
         .threads = worker->options.config->threads_count,
-        .clients_max = worker->clients_max,
+        .clients_max = atomic_load(&worker->options.clients->max),
     };
     for (uint32_t i = 0; i < worker->options.config->threads_count; i++) {
         struct worker *peer = worker->options.peers[i];

@@ -346,9 +346,7 @@ static inline void make_starting(void)
     port.snapshot = calloc(1, port.snapshot_bytes);
     ck_assert_ptr_nonnull(port.snapshot);
     struct proxy_snapshot *s = port.snapshot;
-    config.max_clients_count = 10000;
     config.threads_count = 2;
-    config.pools[0].request_timeout_us = 1500000;
     *s = (struct proxy_snapshot){.version = "0.1.0",
                                  .config = &config,
                                  .state = PROXY_STARTING,
@@ -357,10 +355,12 @@ static inline void make_starting(void)
                                  .now_wall_us = (uint64_t)(BASE_S + 100) * 1000000,
                                  .now_mono_us = 200000000,
                                  .uptime_us = 100000000,
+                                 .clients_max = 10000,
                                  .pool_count = 1};
     struct proxy_pool *pool = the_pool();
     pool->name = "main";
     pool->config = &config.pools[0];
+    pool->request_timeout_us = 1500000;
     pool->node_count = NODES;
     pool->control.node_count = NODES;
     pool->control.members = node_set_all(NODES);

@@ -13,6 +13,7 @@ struct fill {
     struct fill_plan plan;
     uint64_t done_us;
     struct identity identity;
+    struct fill_limits limits;
 };
 
 size_t fill_bytes(const struct fill_options *options)
@@ -109,10 +110,9 @@ struct fill_progress fill_progress(const struct fill *fill, uint64_t now_us)
     return (struct fill_progress){.items_done = 10, .items_copied = 10};
 }
 
-void fill_set_rate(struct fill *fill, uint64_t rate_bytes)
+void fill_set_limits(struct fill *fill, const struct fill_limits *limits)
 {
-    (void)fill;
-    (void)rate_bytes;
+    fill->limits = *limits;
 }
 
 #endif

@@ -196,6 +196,44 @@ START_TEST(verifies_in_the_background)
 }
 END_TEST
 
+/* Rate and wish may change while one runs. */
+START_TEST(the_background_is_told_otherwise)
+{
+    world_start(2);
+    stand_in.verify_us = 20 * SECOND;
+    struct control_options options = options_of(0);
+    struct control_limits limits = {
+        .fall = 3,
+        .rise = 2,
+        .timeout_us = options.timeout_us,
+        .hold_down_max_us = options.hold_down_max_us,
+        .request_timeout_us = 3 * SECOND,
+        .is_verify_background = true,
+        .verify_rate_bytes = 2 << 20,
+        .fill = {.rate_bytes = 7, .window = 8, .timeout_us = 9 * SECOND},
+        .verify = {.window = 8, .timeout_us = 9 * SECOND, .settle_us = 3 * SECOND},
+    };
+    proxy_start_with(0, &options);
+    WAIT(is_serving(0) && see(0)->verify_due_by == VIEW_NO_PROXY, 60 * SECOND);
+    struct control *control = world.proxy[0].control;
+    control_set_limits(control, &limits);
+    WAIT(see(0)->verify.why == CONTROL_VERIFY_BACKGROUND && snap.verify.is_running, 90 * SECOND);
+    ck_assert_uint_eq(stand_in.limits.settle_us, 3 * SECOND);
+    ck_assert_uint_eq(stand_in.plan.rate_bytes, 2 << 20);
+    limits.verify_rate_bytes = 1 << 20;
+    control_set_limits(control, &limits);
+    ck_assert_uint_eq(stand_in.plan.rate_bytes, 1 << 20);
+    ck_assert_uint_eq(stand_in.plan.rate_keys, 4096);
+    const uint32_t begun = stand_in.begun;
+    limits.is_verify_background = false;
+    control_set_limits(control, &limits);
+    WAIT(!see(0)->verify.is_running, SECOND);
+    pass(200 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, begun);
+    world_end();
+}
+END_TEST
+
 int main(void)
 {
     TCase *stories = tcase_create("stories");
@@ -207,6 +245,7 @@ int main(void)
     tcase_add_test(stories, verify_on_command);
     tcase_add_test(stories, verify_gives_up_connections);
     tcase_add_test(stories, verifies_in_the_background);
+    tcase_add_test(stories, the_background_is_told_otherwise);
     Suite *suite = suite_create("control and its verifies");
     suite_add_tcase(suite, stories);
     SRunner *runner = srunner_create(suite);

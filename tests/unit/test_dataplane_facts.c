@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the shell is told of a client: whether it is in the middle of a request. */
+/* What the shell is told of a client, whether it is in the middle of a request; and what it tells
+ * the dataplane while that runs: other nodes at a place, other limits. */
 #include "dataplane_bench.h"
 
 static struct dataplane_client facts(uint32_t slot)
@@ -93,6 +94,78 @@ START_TEST(test_a_place_becomes_anothers)
 }
 END_TEST
 
+static struct dataplane_limits limits_now(void)
+{
+    const struct dataplane_options *options = &b.dp->options;
+    return (struct dataplane_limits){
+        .pipeline_max = options->pipeline_max,
+        .client_output_bytes_max = options->client_output_bytes_max,
+        .connect_timeout_us = options->connect_timeout_us,
+        .request_timeout_us = options->request_timeout_us,
+        .settle_delay_us = options->settle_delay_us,
+    };
+}
+
+/* What is under way goes by another timeout from when it is set, shorter or longer, and as exactly
+ * as if it had always been that. */
+START_TEST(test_deadline_is_moved)
+{
+    const uint64_t ms = 1000;
+    struct dataplane_limits limits = limits_now();
+    struct topology *t = topology(3, 0);
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    client(0, "set k 0 0 1\r\nv\r\n");
+    pass(200 * ms);
+    limits.request_timeout_us = 400 * ms;
+    dataplane_set_limits(b.dp, &limits);
+    pass(190 * ms);
+    expect_client(0, "");
+    pass(15 * ms);
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    client(0, "set k 0 0 1\r\nv\r\n");
+    client(1, "set l 0 0 1\r\nv\r\n");
+    pass(100 * ms);
+    limits.request_timeout_us = 60000 * ms;
+    dataplane_set_limits(b.dp, &limits);
+    for (uint32_t i = 0; i < 590; i++) {
+        pass(100 * ms);
+    }
+    expect_client(0, "");
+    pass(1300 * ms); /* 1/200 of the timeout at the most beyond it */
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    expect_client(1, "SERVER_ERROR timed out\r\n");
+    ck_assert_uint_eq(b.dp->pending, 0);
+}
+END_TEST
+
+/* A write that began while all had to answer is answered by the leader's word, and the other way
+ * round nothing is taken back. */
+START_TEST(test_ack_and_read_may_change)
+{
+    struct dataplane_limits limits = limits_now();
+    const uint32_t leader = topology_leader(&b.topology[1], topology_hash(SLICE("k")));
+    limits.ack = DATAPLANE_ACK_LEADER;
+    client(0, "set k 0 0 1\r\nv\r\n");
+    dataplane_set_limits(b.dp, &limits);
+    node(leader, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    node(1 - leader, "HD\r\n");
+    limits.ack = DATAPLANE_ACK_ALL;
+    dataplane_set_limits(b.dp, &limits);
+    client(0, "set k 0 0 1\r\nv\r\n");
+    node(leader, "HD\r\n");
+    expect_client(0, "");
+    node(1 - leader, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    limits.read = DATAPLANE_READ_SPREAD;
+    dataplane_set_limits(b.dp, &limits);
+    b.to_node_bytes[0] = b.to_node_bytes[1] = 0;
+    client(0, "get k\r\nget k\r\n");
+    expect_node(0, "get k\r\n");
+    expect_node(1, "get k\r\n");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("facts");
@@ -101,6 +174,8 @@ int main(void)
     tcase_add_test(tcase, test_amid_a_value);
     tcase_add_test(tcase, test_not_amid_while_held);
     tcase_add_test(tcase, test_a_place_becomes_anothers);
+    tcase_add_test(tcase, test_deadline_is_moved);
+    tcase_add_test(tcase, test_ack_and_read_may_change);
     Suite *suite = suite_create("dataplane facts");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -1073,6 +1073,43 @@ START_TEST(yields_to_a_busy_donor)
 }
 END_TEST
 
+static void narrow(struct rig *rig, void *argument)
+{
+    const struct fill_progress p = fill_progress(rig->fill, rig->now_us);
+    (void)argument;
+    if (p.items_done == 1500) {
+        const struct fill_limits limits = {.window = 5, .timeout_us = 3000000};
+        fill_set_limits(rig->fill, &limits);
+    }
+    measure(rig, &rig->answer_us);
+}
+
+/* A fill that is under way goes on with another window, up or down. */
+START_TEST(its_window_may_change)
+{
+    struct fill_options options = rig_options();
+    options.window = 256;
+    struct rig *rig = loaded(&options, 4000);
+    rig->before = narrow;
+    rig->answer_us = 1;
+    rig_start(rig);
+    rig_run(rig);
+    assert_done(rig);
+    rig_assert_copied(rig);
+    ck_assert_uint_le(rig->in_flight_max, 5);
+    ck_assert_uint_ge(rig->in_flight_max, 1);
+    const struct fill_limits limits = {.window = FILL_WINDOW_MAX, .timeout_us = 3000000};
+    fill_set_limits(rig->fill, &limits);
+    rig->in_flight_max = 0;
+    rig->before = measure;
+    rig->argument = &rig->answer_us;
+    rig_start(rig);
+    rig_run(rig);
+    assert_done(rig);
+    rig_destroy(rig);
+}
+END_TEST
+
 /* --- Options --- */
 
 START_TEST(works_at_its_limits)
@@ -1129,6 +1166,7 @@ static void add_tests(TCase *tcase)
     tcase_add_test(tcase, fails_without_cas);
     tcase_add_loop_test(tcase, keeps_the_rate, 0, 3);
     tcase_add_test(tcase, yields_to_a_busy_donor);
+    tcase_add_test(tcase, its_window_may_change);
     tcase_add_loop_test(tcase, works_at_its_limits, 0, 2);
 }
 

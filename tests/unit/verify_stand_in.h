@@ -28,6 +28,7 @@ static struct stand_in {
     struct verify *last;
     node_set given_up;
     uint32_t clouds;
+    struct verify_limits limits;
 } stand_in;
 
 size_t verify_bytes(const struct verify_options *options)
@@ -51,6 +52,19 @@ void verify_start(struct verify *verify, const struct verify_plan *plan, uint64_
     stand_in.begun_us = now_us;
     stand_in.plan = *plan;
     stand_in.last = verify;
+}
+
+void verify_set_limits(struct verify *verify, const struct verify_limits *limits)
+{
+    (void)verify;
+    stand_in.limits = *limits;
+}
+
+void verify_set_rate(struct verify *verify, uint64_t rate_bytes, uint64_t rate_keys)
+{
+    (void)verify;
+    stand_in.plan.rate_bytes = rate_bytes;
+    stand_in.plan.rate_keys = rate_keys;
 }
 
 void verify_stop(struct verify *verify, uint64_t now_us)

@@ -22,6 +22,9 @@ enum {
     CONFIG_TEXT_BYTES_MAX = 512,  /* one message: a path of keys, a clipped value, what to write */
     CONFIG_WARNINGS_MAX = 64,     /* two for each pool, and one for each other key that gives one */
     CONFIG_ZONE_BYTES_MAX = 64,
+    /* Room for clients is kept for at least so many, so that max_clients may be raised to it while
+     * the proxy runs; memory is taken as they come. */
+    CONFIG_CLIENT_SLOTS_MIN = 65536,
 };
 
 /* What a read gets when no complete replica is left. */
@@ -150,6 +153,13 @@ MUST_CHECK enum status config_load_text(const char *path, const char *text, size
 MUST_CHECK enum status config_from_options(const struct options *options,
                                            const char *const *local_addresses, struct config **out,
                                            struct config_error *error);
+
+/* Room for so many clients is kept. */
+static inline uint32_t config_client_slots(const struct config *config)
+{
+    return config->max_clients_count > CONFIG_CLIENT_SLOTS_MIN ? config->max_clients_count
+                                                               : CONFIG_CLIENT_SLOTS_MIN;
+}
 
 /* Free *CONFIG, which may be NULL, and null it. */
 void config_destroy(struct config **config);

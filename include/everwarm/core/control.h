@@ -155,10 +155,16 @@ void control_command(struct control *control, const struct control_command *comm
 struct control_limits {
     uint32_t fall;
     uint32_t rise;
+    uint64_t timeout_us; /* at most half the interval */
     uint64_t hold_down_max_us;
-    uint64_t fill_rate_bytes; /* a second; 0: no fixed limit */
+    uint64_t request_timeout_us; /* of the dataplanes, which hear of it too */
+    bool keeps_last_copy;
+    bool is_verify_background;
+    uint64_t verify_rate_bytes;
+    struct fill_limits fill;
+    struct verify_limits verify;
 };
-/* What is under way goes by them from now on, a fill too. */
+/* What is under way goes by them from now on, fills and verifies too. */
 void control_set_limits(struct control *control, const struct control_limits *limits);
 /* Time has passed. Call at control_next_deadline_us() or sooner. */
 void control_tick(struct control *control, uint64_t now_us);

@@ -138,9 +138,14 @@ struct dataplane_limits {
     uint32_t pipeline_max;
     uint64_t client_output_bytes_max;
     uint64_t connect_timeout_us;
+    uint64_t request_timeout_us;
+    uint64_t settle_delay_us;
     enum dataplane_on_no_replica on_no_replica;
+    enum dataplane_read read;
+    enum dataplane_fallback miss_fallback;
+    enum dataplane_ack ack;
 };
-/* What is under way goes by them from now on. */
+/* What is under way goes by them from now on; after dataplane_turn. */
 void dataplane_set_limits(struct dataplane *dp, const struct dataplane_limits *limits);
 
 /* When the next deadline of anything in flight is; UINT64_MAX: none. */

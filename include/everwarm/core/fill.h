@@ -107,7 +107,13 @@ node_set fill_unproven(const struct fill *fill, uint64_t now_us);
 struct identity fill_identity(const struct fill *fill);
 struct fill_progress fill_progress(const struct fill *fill, uint64_t now_us);
 
-/* Go on at another rate; 0: no fixed limit. */
-void fill_set_rate(struct fill *fill, uint64_t rate_bytes);
+/* What may change while it runs, as in fill_options. */
+struct fill_limits {
+    uint64_t rate_bytes;
+    uint32_t window;
+    uint64_t timeout_us;
+};
+/* Go on by these. */
+void fill_set_limits(struct fill *fill, const struct fill_limits *limits);
 
 #endif

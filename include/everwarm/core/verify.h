@@ -124,6 +124,16 @@ node_set verify_given_up(const struct verify *verify);
  * this. Called as long as it is so. */
 void verify_cloud(struct verify *verify, uint64_t now_us);
 
+/* What may change while it runs, as in verify_options and verify_plan. */
+struct verify_limits {
+    uint32_t window;
+    uint64_t timeout_us;
+    uint64_t settle_us;
+};
+/* Go on by these. */
+void verify_set_limits(struct verify *verify, const struct verify_limits *limits);
+void verify_set_rate(struct verify *verify, uint64_t rate_bytes, uint64_t rate_keys);
+
 void verify_step(struct verify *verify, const struct wire_event *event, uint64_t now_us);
 /* Call every 10 ms or sooner while it runs or is not at rest. */
 void verify_tick(struct verify *verify, uint64_t now_us);

@@ -62,9 +62,10 @@ struct proxy_node {
 
 struct proxy_pool {
     const char *name;
-    const struct config_pool *config;
-    uint32_t node_count; /* places */
-    bool is_readable;    /* serves, and a complete node is up */
+    const struct config_pool *config; /* as at its start */
+    uint64_t request_timeout_us;      /* in effect */
+    uint32_t node_count;              /* places */
+    bool is_readable;                 /* serves, and a complete node is up */
     struct proxy_node nodes[NODES_MAX];
     struct control_snapshot control;
     struct dataplane_stats traffic;    /* of all workers together; is_open: any worker's */
@@ -83,14 +84,15 @@ struct proxy_process {
 };
 
 struct proxy_snapshot {
-    const char *version; /* of everwarm: "0.1.0" */
-    const struct config *config;
+    const char *version;         /* of everwarm: "0.1.0" */
+    const struct config *config; /* as at the start */
     enum proxy_state state;
     int32_t pid;
     uint64_t started_wall_us; /* since 1970 */
     uint64_t now_wall_us;     /* this snapshot's time, on both clocks: */
     uint64_t now_mono_us;     /* wall of a monotonic t = now_wall_us - (now_mono_us - t) */
     uint64_t uptime_us;
+    uint64_t clients_max;  /* in effect */
     uint64_t clients_open; /* of all pools, as the accepting side counts them */
     uint64_t clients_accepted;
     uint64_t clients_rejected_limit; /* max_clients reached */
