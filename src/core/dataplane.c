@@ -306,15 +306,23 @@ static bool take_due(node_set *due, uint32_t *node)
     return true;
 }
 
+/* Is all answered that its client asked before it? A flush goes by another connection, so it would
+ * overtake what is under way. */
+static bool is_next_of_client(const struct txn *txn)
+{
+    const struct txn *first = txn->session == NULL ? txn : txn->session->head;
+    while (first != txn && first->is_answered) {
+        first = first->next;
+    }
+    return first == txn;
+}
+
 static bool next_flush(struct dataplane *dp, struct dataplane_action *out)
 {
-    if (dp->ticket_told == dp->ticket || list_is_empty(&dp->asked)) {
-        return false;
-    }
     for (struct list *at = dp->asked.next; at != &dp->asked; at = at->next) {
-        const struct txn *txn = LIST_OWNER(at, struct txn, writes);
-        if (txn->ticket > dp->ticket_told) {
-            dp->ticket_told = txn->ticket;
+        struct txn *txn = LIST_OWNER(at, struct txn, writes);
+        if (txn->ticket == 0 && is_next_of_client(txn)) {
+            txn->ticket = ++dp->ticket;
             report(dp, out, CONTROL_REPORT_FLUSH);
             out->report.ticket = txn->ticket;
             out->report.delay_s = txn->exptime_s;

@@ -159,7 +159,7 @@ struct txn {
     uint32_t item_flags;
     uint32_t value_bytes;        /* of a store */
     uint64_t cas;                /* the condition, as the client wrote it */
-    uint64_t ticket;             /* ASKED */
+    uint64_t ticket;             /* ASKED; 0: not reported yet */
     struct settle_entry *settle; /* a write's; its copies are compared when it is over */
     struct settle_check *check;  /* SETTLING */
 };
@@ -371,11 +371,10 @@ struct dataplane {
     uint64_t pending;                      /* txns in them */
     struct list held;
     struct list writes;
-    struct list waiting;  /* sessions that wait for memory */
-    struct list asked;    /* txns in ASKED, by ticket */
-    uint64_t serial;      /* of the last txn */
-    uint64_t ticket;      /* last given out */
-    uint64_t ticket_told; /* last reported */
+    struct list waiting; /* sessions that wait for memory */
+    struct list asked;   /* txns in ASKED */
+    uint64_t serial;     /* of the last txn */
+    uint64_t ticket;     /* last given out */
     uint32_t invalidations;
     uint32_t inflight_count;
     uint64_t starved_us;  /* since when no client is read for want of memory; 0: they are */

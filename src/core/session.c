@@ -518,7 +518,6 @@ static void begin_asked(struct dataplane *dp, struct session *session,
     struct txn *txn = new_txn(dp, session, request->command);
     txn->is_noreply = request->is_noreply;
     txn->exptime_s = request->exptime_s;
-    txn->ticket = ++dp->ticket;
     list_append(&dp->asked, &txn->writes);
     txn_move(dp, txn, TXN_ASKED);
 }

@@ -947,11 +947,12 @@ void txn_doubt_all(struct dataplane *dp)
 
 void txn_asked_done(struct dataplane *dp, uint64_t ticket)
 {
-    while (!list_is_empty(&dp->asked)) {
-        struct txn *txn = LIST_OWNER(dp->asked.next, struct txn, writes);
-        if (txn->ticket > ticket) {
-            return;
+    struct list *next;
+    for (struct list *at = dp->asked.next; at != &dp->asked; at = next) {
+        struct txn *txn = LIST_OWNER(at, struct txn, writes);
+        next = at->next;
+        if (txn->ticket != 0 && txn->ticket <= ticket) {
+            txn_answer(dp, txn, SLICE("OK\r\n"), DATAPLANE_OUTCOME_STORED);
         }
-        txn_answer(dp, txn, SLICE("OK\r\n"), DATAPLANE_OUTCOME_STORED);
     }
 }

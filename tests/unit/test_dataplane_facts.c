@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the shell is told of a client, whether it is in the middle of a request; and what it tells
- * the dataplane while that runs: other nodes at a place, other limits. */
+/* What the shell is told: whether a client is in the middle of a request, and when to flush; and
+ * what it tells the dataplane while that runs: other nodes at a place, other limits. */
 #include "dataplane_bench.h"
 
 static struct dataplane_client facts(uint32_t slot)
@@ -166,6 +166,38 @@ START_TEST(test_ack_and_read_may_change)
 }
 END_TEST
 
+/* A flush reaches the nodes by other connections than the writes before it and behind it. */
+START_TEST(test_flush_keeps_its_place)
+{
+    const char *k = key_of(0);
+    b.report_count = 0;
+    client(0, FORMAT("set %s 0 0 1\r\nx\r\nget %s\r\nflush_all\r\nset %s 0 0 1\r\ny\r\n", k, k, k));
+    client(1, "flush_all noreply\r\n");
+    const struct control_report *other = last_report(CONTROL_REPORT_FLUSH);
+    ck_assert_ptr_nonnull(other); /* nobody's flush waits for another client's */
+    uint64_t others_ticket = other->ticket;
+    ck_assert_uint_eq(b.report_count, 1);
+    b.to_node_bytes[0] = b.to_node_bytes[1] = 0;
+    node(0, "HD c1\r\n");
+    node(1, "HD\r\n");
+    ck_assert_uint_eq(b.report_count, 1); /* the get is not answered */
+    node(0, FORMAT("VALUE %s 0 1\r\nx\r\nEND\r\n", k));
+    const struct control_report *flush = last_report(CONTROL_REPORT_FLUSH);
+    ck_assert_uint_gt(flush->ticket, others_ticket);
+    expect_client(0, FORMAT("STORED\r\nVALUE %s 0 1\r\nx\r\nEND\r\n", k));
+    step(&(struct dataplane_event){.type = DATAPLANE_FLUSHED, .ticket = others_ticket});
+    expect_client(0, "");
+    b.to_node_bytes[0] = b.to_node_bytes[1] = 0;
+    step(&(struct dataplane_event){.type = DATAPLANE_FLUSHED, .ticket = flush->ticket});
+    expect_client(0, "OK\r\n");
+    ck_assert_uint_gt(b.to_node_bytes[0], 0);
+    obey(0);
+    obey(1);
+    expect_client(0, "STORED\r\n");
+    b.to_node_bytes[0] = b.to_node_bytes[1] = 0;
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("facts");
@@ -176,6 +208,7 @@ int main(void)
     tcase_add_test(tcase, test_a_place_becomes_anothers);
     tcase_add_test(tcase, test_deadline_is_moved);
     tcase_add_test(tcase, test_ack_and_read_may_change);
+    tcase_add_test(tcase, test_flush_keeps_its_place);
     Suite *suite = suite_create("dataplane facts");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
