@@ -217,7 +217,8 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 # -- targets -------------------------------------------------------------------
 
 .DEFAULT_GOAL := all
-.PHONY: all clang run test ci unit unit-tsan conformance differential hostile sim sim-long e2e
+.PHONY: all clang run test ci unit unit-tsan conformance differential differential-long hostile
+.PHONY: sim sim-long e2e
 .PHONY: mutants mutants-quick histories bench-quick bench-foreground admin-attack fuzz
 .PHONY: fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
@@ -257,6 +258,9 @@ conformance: build/asan/everwarm ## the protocol table: on two versions of memca
 
 differential: build/release/everwarm ## random programs to memcached and to us: COMMANDS=n, SEED=s
 	@scripts/differential.sh $< $(COMMANDS) $(SEED)
+
+differential-long: build/release/everwarm ## 4,000,000 commands: about half an hour
+	@scripts/differential.sh $< 4000000 $(SEED)
 
 hostile: build/asan/hostile build/release/hostile ## hostile clients: STREAMS=n, or SEED=s alone
 	@$(if $(SEED),build/asan/hostile --seed $(SEED),build/asan/hostile --streams \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
-# The differential test, tests/differential: random programs to one memcached 1.6.38 and to everwarm
-# in front of one and of three nodes, of both versions of memcached.
+# The differential test, tests/differential: random programs of text and binary commands, to one
+# memcached 1.6.38 and to everwarm in front of one and of three nodes of both versions.
 #
 # usage: scripts/differential.sh EVERWARM [COMMANDS [SEED]]     (default: 100000 in all, any seed)
 set -eu
