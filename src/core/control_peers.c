@@ -137,11 +137,29 @@ static bool is_every_node_tried(const struct control *control)
     return true;
 }
 
+static void peer_move(struct control *control, uint32_t id, enum peer_state to)
+{
+    struct peer *peer = &control->peers[id];
+    static const bool moves[3][3] = {
+        [PEER_UNKNOWN] = {[PEER_LIVE] = true},
+        [PEER_LIVE] = {[PEER_GONE] = true},
+        [PEER_GONE] = {[PEER_LIVE] = true},
+    };
+    INVARIANT(moves[peer->state][to]);
+    peer->state = to;
+    uint64_t bit = UINT64_C(1) << (id % 64);
+    control->live.bits[id / 64] =
+        to == PEER_LIVE ? control->live.bits[id / 64] | bit : control->live.bits[id / 64] & ~bit;
+}
+
 static void take_next_id(struct control *control)
 {
     control->id = (control->id + 1) % PROXIES_MAX;
     control->id_state = ID_CLAIMING;
     control->beat.id = control->id;
+    if (control_peers_is_live(control, control->id)) {
+        peer_move(control, control->id, PEER_GONE);
+    }
     control->peers[control->id] = (struct peer){0};
     claim_all(control);
 }
@@ -302,11 +320,24 @@ bool control_peers_is_live(const struct control *control, uint32_t id)
     return id < PROXIES_MAX && control->peers[id].state == PEER_LIVE;
 }
 
+/* The first live one from FROM on; PROXIES_MAX: none. */
+static uint32_t next_live(const struct control *control, uint32_t from)
+{
+    for (uint32_t word = from / 64; word < PROXIES_MAX / 64; word++) {
+        uint64_t bits = control->live.bits[word];
+        bits = word == from / 64 ? bits >> (from % 64) << (from % 64) : bits;
+        if (bits != 0) {
+            return word * 64 + (uint32_t)__builtin_ctzll(bits);
+        }
+    }
+    return PROXIES_MAX;
+}
+
 uint32_t control_peers_live(const struct control *control)
 {
     uint32_t count = 0;
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
-        count += control_peers_is_live(control, id);
+    for (uint32_t word = 0; word < PROXIES_MAX / 64; word++) {
+        count += (uint32_t)__builtin_popcountll(control->live.bits[word]);
     }
     return count;
 }
@@ -376,17 +407,6 @@ static void tell_peer(struct control *control, enum trace_type type, uint32_t id
     control_trace(control, &event);
 }
 
-static void peer_move(struct peer *peer, enum peer_state to)
-{
-    static const bool moves[3][3] = {
-        [PEER_UNKNOWN] = {[PEER_LIVE] = true},
-        [PEER_LIVE] = {[PEER_GONE] = true},
-        [PEER_GONE] = {[PEER_LIVE] = true},
-    };
-    INVARIANT(moves[peer->state][to]);
-    peer->state = to;
-}
-
 /* Without a farewell; one that had joined no view had nothing to leave unfinished. */
 static void died(struct control *control, const struct peer *peer)
 {
@@ -401,13 +421,14 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     if (peer->nonce == beat->nonce && peer->epoch > 0 && beat->epoch == 0) {
         peer->sequence = beat->sequence;
         if (peer->state == PEER_LIVE) {
-            peer_move(peer, PEER_GONE);
+            peer_move(control, id, PEER_GONE);
             tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
         }
         return;
     }
     if (peer->nonce != beat->nonce) {
         if (peer->state == PEER_LIVE) {
+            peer_move(control, id, PEER_GONE);
             died(control, peer); /* another run in its place, without a farewell */
         }
         *peer = (struct peer){.nonce_before = peer->nonce, .state = PEER_UNKNOWN};
@@ -424,7 +445,7 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     peer->stale_on = 0;
     peer->missing_us = 0;
     if (peer->state != PEER_LIVE) {
-        peer_move(peer, PEER_LIVE);
+        peer_move(control, id, PEER_LIVE);
         tell_peer(control, TRACE_PROXY_SEEN, id, "");
     }
     if (!was_mismatched && peer->config_hash != control->options.config_hash) {
@@ -484,9 +505,9 @@ void control_peers_on_scanned(struct control *control, struct probe *probe, uint
     if (probe->is_scan_full) {
         probe->scan_full_us = asked_us;
     }
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
         struct peer *peer = &control->peers[id];
-        if (peer->state != PEER_LIVE || !has_id(&probe->scan_ids, id)) {
+        if (!has_id(&probe->scan_ids, id)) {
             continue;
         }
         /* On end means: read again and again, with no gap that hides a heartbeat. */
@@ -502,19 +523,16 @@ void control_peers_on_scanned(struct control *control, struct probe *probe, uint
 node_set control_peers_given_up(const struct control *control)
 {
     node_set set = control_peers_own_given_up(control);
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
-        if (control_peers_is_live(control, id)) {
-            set |= control->peers[id].given_up;
-        }
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
+        set |= control->peers[id].given_up;
     }
     return set;
 }
 
 bool control_peers_is_mismatched(const struct control *control)
 {
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
-        if (control_peers_is_live(control, id) &&
-            control->peers[id].config_hash != control->options.config_hash) {
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
+        if (control->peers[id].config_hash != control->options.config_hash) {
             return true;
         }
     }
@@ -539,9 +557,9 @@ static bool shows(const struct peer *peer, const struct view *view)
 bool control_peers_is_shown(const struct control *control, const struct view *view,
                             uint64_t since_us)
 {
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
         const struct peer *peer = &control->peers[id];
-        if (peer->state == PEER_LIVE && peer->growth_us >= since_us && shows(peer, view)) {
+        if (peer->growth_us >= since_us && shows(peer, view)) {
             return true;
         }
     }
@@ -551,9 +569,9 @@ bool control_peers_is_shown(const struct control *control, const struct view *vi
 bool control_peers_all_show(const struct control *control, const struct view *view,
                             uint64_t since_us)
 {
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
         const struct peer *peer = &control->peers[id];
-        if (peer->state == PEER_LIVE && (peer->growth_us < since_us || !shows(peer, view))) {
+        if (peer->growth_us < since_us || !shows(peer, view)) {
             return false;
         }
     }
@@ -563,10 +581,9 @@ bool control_peers_all_show(const struct control *control, const struct view *vi
 bool control_peers_is_effective(const struct control *control, const struct view *view,
                                 uint64_t since_us)
 {
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
         const struct peer *peer = &control->peers[id];
-        if (peer->state == PEER_LIVE && peer->growth_us >= since_us &&
-            peer->effective_hash == view->hash) {
+        if (peer->growth_us >= since_us && peer->effective_hash == view->hash) {
             return true;
         }
     }
@@ -578,13 +595,10 @@ static bool bury(struct control *control)
 {
     bool is_doubtful = false;
     node_set heard = control_probe_heard(control);
-    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
         struct peer *peer = &control->peers[id];
-        if (peer->state != PEER_LIVE) {
-            continue;
-        }
         if (heard != 0 && (heard & ~peer->stale_on) == 0) {
-            peer_move(peer, PEER_GONE);
+            peer_move(control, id, PEER_GONE);
             control->buried_us = control->now_us;
             tell_peer(control, TRACE_PROXY_GONE, id, "lease");
             died(control, peer);

@@ -521,7 +521,8 @@ struct control {
     uint64_t lapsed_us;
     uint64_t regained_us; /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
     struct peer peers[PROXIES_MAX];
-    uint64_t last_peer_us; /* when another proxy was last live */
+    struct probe_id_set live; /* of them */
+    uint64_t last_peer_us;    /* when another proxy was last live */
     uint64_t scan_next_us;
     uint32_t scan_node;
     uint64_t scan_urgent_us;

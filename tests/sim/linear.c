@@ -20,17 +20,23 @@ struct linear_frame {
     int32_t state;  /* before the operation */
     uint32_t op;    /* the one done */
     bool is_forced; /* nothing else need be tried here */
+    uint32_t first; /* as these were then */
+    uint32_t first_optional;
+    uint64_t asked_max;
 };
 
 struct linear {
     struct history *history;
-    const struct history_op *const *ops;
+    const struct history_op *ops[HISTORY_OPS_MAX]; /* the mandatory ones, then the optional */
+    uint32_t mandatory;                            /* how many */
     uint32_t count;
     uint64_t done[LINEAR_WORDS];
-    uint64_t done_hash; /* of the set */
+    uint64_t done_hash;      /* of the set */
+    uint32_t first;          /* the first mandatory one that is not done */
+    uint32_t first_optional; /* all optional ones before it are past */
+    uint64_t asked_max;      /* of what is done: the present is not before it */
     int32_t state;
     uint32_t depth;
-    uint32_t mandatory_left;
     struct linear_frame frames[HISTORY_OPS_MAX + 1];
 };
 
@@ -163,14 +169,31 @@ static bool linear_apply(struct history *history, const struct history_op *op, i
     UNREACHABLE();
 }
 
+/* An optional one: done, or too late to be. */
+static bool linear_is_past(const struct linear *l, uint32_t op)
+{
+    return linear_is_done(l, op) || l->ops[op]->told_us < l->asked_max;
+}
+
 static void linear_do(struct linear *l, uint32_t op, int32_t next, bool is_forced)
 {
-    l->frames[l->depth++] =
-        (struct linear_frame){.state = l->state, .op = op, .is_forced = is_forced};
+    l->frames[l->depth++] = (struct linear_frame){.state = l->state,
+                                                  .op = op,
+                                                  .is_forced = is_forced,
+                                                  .first = l->first,
+                                                  .first_optional = l->first_optional,
+                                                  .asked_max = l->asked_max};
     l->done[op / 64] |= UINT64_C(1) << (op % 64);
     l->done_hash ^= prng_mix(op + 1);
-    l->mandatory_left -= l->ops[op]->is_optional ? 0 : 1;
     l->state = next;
+    uint64_t asked_us = l->ops[op]->asked_us;
+    l->asked_max = asked_us > l->asked_max ? asked_us : l->asked_max;
+    while (l->first < l->mandatory && linear_is_done(l, l->first)) {
+        l->first++;
+    }
+    while (l->first_optional < l->count && linear_is_past(l, l->first_optional)) {
+        l->first_optional++;
+    }
 }
 
 static struct linear_frame linear_undo(struct linear *l)
@@ -178,13 +201,14 @@ static struct linear_frame linear_undo(struct linear *l)
     struct linear_frame frame = l->frames[--l->depth];
     l->done[frame.op / 64] &= ~(UINT64_C(1) << (frame.op % 64));
     l->done_hash ^= prng_mix(frame.op + 1);
-    l->mandatory_left += l->ops[frame.op]->is_optional ? 0 : 1;
     l->state = frame.state;
+    l->first = frame.first;
+    l->first_optional = frame.first_optional;
+    l->asked_max = frame.asked_max;
     return frame;
 }
 
 struct linear_bounds {
-    uint64_t asked_max;   /* of what is done: the present is not before it */
     uint64_t told_min;    /* of what is mandatory and not done: the present is not after it */
     uint64_t expires_min; /* the first optional one still open ends then */
 };
@@ -192,21 +216,14 @@ struct linear_bounds {
 static struct linear_bounds linear_bounds(const struct linear *l)
 {
     struct linear_bounds b = {.told_min = UINT64_MAX, .expires_min = UINT64_MAX};
-    for (uint32_t i = 0; i < l->count; i++) {
-        const struct history_op *op = l->ops[i];
-        if (linear_is_done(l, i)) {
-            b.asked_max = op->asked_us > b.asked_max ? op->asked_us : b.asked_max;
-        } else if (op->asked_us > b.told_min) {
-            break;
-        } else if (!op->is_optional && op->told_us < b.told_min) {
-            b.told_min = op->told_us;
+    for (uint32_t i = l->first; i < l->mandatory && l->ops[i]->asked_us <= b.told_min; i++) {
+        if (l->ops[i]->told_us < b.told_min && !linear_is_done(l, i)) {
+            b.told_min = l->ops[i]->told_us;
         }
     }
-    for (uint32_t i = 0; i < l->count && l->ops[i]->asked_us <= b.told_min; i++) {
-        const struct history_op *op = l->ops[i];
-        if (!linear_is_done(l, i) && op->is_optional && op->told_us >= b.asked_max &&
-            op->told_us < b.expires_min) {
-            b.expires_min = op->told_us;
+    for (uint32_t i = l->first_optional; i < l->count && l->ops[i]->asked_us <= b.told_min; i++) {
+        if (l->ops[i]->told_us < b.expires_min && !linear_is_past(l, i)) {
+            b.expires_min = l->ops[i]->told_us;
         }
     }
     return b;
@@ -217,50 +234,76 @@ static bool linear_is_pure(const struct history_op *op)
 {
     bool is_refused = op->result == HISTORY_NO || op->result == HISTORY_EXISTS ||
                       op->result == HISTORY_NON_NUMERIC;
-    return !op->is_optional && (op->kind == HISTORY_GET || op->kind == HISTORY_TOUCH || is_refused);
+    return op->kind == HISTORY_GET || op->kind == HISTORY_TOUCH || is_refused;
 }
 
-/* Do the next operation after FROM (operations in the order: mandatory, then optional). */
-static bool linear_advance(struct linear *l, uint32_t from)
+/* Do what changes nothing and fits, if it is not past the end of an optional one: that may have to
+ * come first. */
+static bool linear_do_pure(struct linear *l, const struct linear_bounds *b)
 {
-    struct linear_bounds b = linear_bounds(l);
+    uint64_t pure_max = b->told_min < b->expires_min ? b->told_min : b->expires_min;
     int32_t next;
-    /* Not past the end of an optional one: it may have to come first. */
-    uint64_t pure_max = b.told_min < b.expires_min ? b.told_min : b.expires_min;
-    for (uint32_t i = 0; from == 0 && i < l->count && l->ops[i]->asked_us <= pure_max; i++) {
+    for (uint32_t i = l->first; i < l->mandatory && l->ops[i]->asked_us <= pure_max; i++) {
         if (!linear_is_done(l, i) && linear_is_pure(l->ops[i]) &&
             linear_apply(l->history, l->ops[i], l->state, &next)) {
             linear_do(l, i, next, true);
             return true;
         }
     }
-    for (uint32_t turn = from; turn < 2 * l->count; turn++) {
-        uint32_t i = turn % l->count;
-        const struct history_op *op = l->ops[i];
-        if (op->asked_us > b.told_min) {
-            turn = turn < l->count ? l->count - 1 : 2 * l->count;
-            continue;
-        }
-        if (linear_is_done(l, i) || op->is_optional != (turn >= l->count) ||
-            (op->is_optional && op->told_us < b.asked_max) ||
-            !linear_apply(l->history, op, l->state, &next) ||
-            (op->is_optional && next == l->state)) {
-            continue;
-        }
-        uint64_t hash = l->done_hash ^ prng_mix(i + 1);
-        if (linear_memo_count < LINEAR_STATES_MAX &&
-            !linear_remember(prng_mix(hash + (uint64_t)(uint32_t)next * 0x9e3779b97f4a7c15))) {
-            continue;
-        }
-        linear_do(l, i, next, false);
+    return false;
+}
+
+/* Do operation I, if it is not done, fits and leads to what was not tried yet. */
+static bool linear_try(struct linear *l, uint32_t i)
+{
+    const struct history_op *op = l->ops[i];
+    int32_t next;
+    if (linear_is_done(l, i) || !linear_apply(l->history, op, l->state, &next) ||
+        (op->is_optional && next == l->state)) {
+        return false;
+    }
+    uint64_t hash = l->done_hash ^ prng_mix(i + 1);
+    if (linear_memo_count < LINEAR_STATES_MAX &&
+        !linear_remember(prng_mix(hash + (uint64_t)(uint32_t)next * 0x9e3779b97f4a7c15))) {
+        return false;
+    }
+    linear_do(l, i, next, false);
+    return true;
+}
+
+/* Do the next operation, FROM or after it; 0: the first. */
+static bool linear_advance(struct linear *l, uint32_t from)
+{
+    struct linear_bounds b = linear_bounds(l);
+    if (from == 0 && linear_do_pure(l, &b)) {
         return true;
+    }
+    uint32_t i = from > l->first ? from : l->first;
+    for (; i < l->mandatory && l->ops[i]->asked_us <= b.told_min; i++) {
+        if (linear_try(l, i)) {
+            return true;
+        }
+    }
+    i = from > l->first_optional ? from : l->first_optional;
+    for (; i < l->count && l->ops[i]->asked_us <= b.told_min; i++) {
+        if (!linear_is_past(l, i) && linear_try(l, i)) {
+            return true;
+        }
     }
     return false;
 }
 
-static uint32_t linear_turn_after(const struct linear *l, const struct linear_frame *frame)
+static void linear_take(struct linear *l, const struct history_op *const *ops, uint32_t count)
 {
-    return (l->ops[frame->op]->is_optional ? l->count : 0) + frame->op + 1;
+    l->count = 0;
+    for (uint32_t i = 0; i < 2 * count; i++) {
+        const struct history_op *op = ops[i % count];
+        if (op->is_optional == (i >= count)) {
+            l->ops[l->count++] = op;
+            l->mandatory += op->is_optional ? 0 : 1;
+        }
+    }
+    l->first_optional = l->mandatory;
 }
 
 enum linear_verdict linear_judge(struct history *history, const struct history_op *const *ops,
@@ -270,15 +313,11 @@ enum linear_verdict linear_judge(struct history *history, const struct history_o
     static struct linear l;
     memset(&l, 0, offsetof(struct linear, frames));
     l.history = history;
-    l.ops = ops;
-    l.count = count;
     l.state = HISTORY_ABSENT;
-    for (uint32_t i = 0; i < count; i++) {
-        l.mandatory_left += ops[i]->is_optional ? 0 : 1;
-    }
+    linear_take(&l, ops, count);
     enum linear_verdict verdict = LINEAR_YES;
     uint32_t from = 0;
-    while (l.mandatory_left > 0) {
+    while (l.first < l.mandatory) {
         if (linear_memo_count >= LINEAR_STATES_MAX) {
             verdict = LINEAR_TOO_HARD;
             break;
@@ -295,7 +334,7 @@ enum linear_verdict linear_judge(struct history *history, const struct history_o
             }
             frame = linear_undo(&l);
         } while (frame.is_forced);
-        from = linear_turn_after(&l, &frame);
+        from = frame.op + 1;
     }
     linear_forget();
     return verdict;

@@ -12,6 +12,7 @@
 
 enum {
     WORLD_WATCH_US = 100 * 1000,
+    WORLD_LOOK_US = 10 * 1000,
     WORLD_RUN_MAX_US = 60 * 1000 * 1000,  /* by then all requests were made */
     WORLD_REST_MAX_US = 30 * 1000 * 1000, /* by then all copies are equal */
     WORLD_CALM_US = 2500 * 1000,          /* whole for so long: nothing is under way any more */
@@ -292,8 +293,12 @@ static void world_segment_event(struct world *world, const struct queue_event *e
     struct segment *segment = (struct segment *)(uintptr_t)event->c;
     world->hash = prng_mix(world->hash ^ world->now_us);
     world->hash = prng_mix(world->hash ^ (event->type << 24 | event->a << 8 | segment->type));
-    for (size_t i = 0; i < segment->len; i++) {
-        world->hash = (world->hash ^ (unsigned char)segment->bytes[i]) * UINT64_C(1099511628211);
+    for (size_t i = 0; i < segment->len; i += sizeof(uint64_t)) {
+        uint64_t word = 0;
+        size_t left = segment->len - i;
+        memcpy(&word, segment->bytes + i, left < sizeof(word) ? left : sizeof(word));
+        world->hash = (world->hash ^ word) * UINT64_C(1099511628211);
+        world->hash ^= world->hash >> 32;
     }
     if (world->options.is_verbose && segment->len > 0) {
         const char *way = event->type == WORLD_TO_NODE     ? "> node"
@@ -495,8 +500,13 @@ static bool world_is_verified(const struct world *world)
     return true;
 }
 
+/* Looked at now and then only: it takes longer than an event. */
 static bool world_is_calm(struct world *world)
 {
+    if (world->now_us < world->calm_look_us) {
+        return false;
+    }
+    world->calm_look_us = world->now_us + WORLD_LOOK_US;
     if (!fault_is_whole(world) || !world_is_settled(world) || !world_is_verified(world)) {
         world->rest_us = world->now_us;
     }

@@ -277,9 +277,10 @@ struct world {
     uint32_t link_cut_node; /* the next one that carries a write there is cut */
     uint32_t fault_kinds;   /* bits of those that this seed has */
     uint64_t fault_pause_us;
-    bool is_resting;  /* no more faults or requests */
-    bool is_started;  /* every proxy has served */
-    uint64_t rest_us; /* since when */
+    bool is_resting;       /* no more faults or requests */
+    bool is_started;       /* every proxy has served */
+    uint64_t rest_us;      /* since when */
+    uint64_t calm_look_us; /* when to look next whether all is as it should be */
     uint64_t fault_count;
     uint64_t fault_us[64];  /* when; the last 64 */
     uint64_t loss_us;       /* the last complete copy was lost then; 0: never */
