@@ -235,6 +235,7 @@ static void adopt(struct dataplane *dp, const struct topology *topology)
         dp->next = NULL;
         dp->is_drain_due = false;
         dp->is_sealed = false;
+        dp->left = 0;
     }
     dp->adopt_serial = topology->serial;
     dp->is_adopt_due = true;
@@ -347,6 +348,7 @@ static void seal(struct dataplane *dp)
     dp->is_sealed = true;
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
         if ((stay & node_set_of(node)) == 0) {
+            dp->left |= dp->links[node].state == LINK_OPEN ? node_set_of(node) : 0;
             link_give_up(dp, node, WIRE_END_OUT);
         }
     }

@@ -353,6 +353,7 @@ struct dataplane {
     bool is_sealed;                  /* drained: no write goes on before the next topology */
     bool is_adopt_due;
     uint64_t drain_serial;
+    node_set left;          /* sealed: nodes that leave, whose connection was well until then */
     uint64_t sealed_serial; /* drain_serial when it was last sealed */
     uint64_t adopt_serial;
     node_set missed_due; /* reports to be made */

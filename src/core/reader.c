@@ -43,7 +43,9 @@ static node_set readable_of(const struct topology *t)
 
 /*
  * While a change is under way a key is read where both views agree, or from its new leader once the
- * old one can't be reached: it is complete in both, and holds what was acknowledged.
+ * old one can't be reached: it is complete in both, and holds what was acknowledged. It need not
+ * hold yet what somebody has read from the old one, of a write that is under way: so a leader that
+ * was only left, as this view has been joined, is waited for until the next view takes effect.
  */
 static int choose_leader(const struct dataplane *dp, uint64_t key_hash, node_set usable)
 {
@@ -58,7 +60,8 @@ static int choose_leader(const struct dataplane *dp, uint64_t key_hash, node_set
         uint32_t later = topology_leader(dp->next, key_hash);
         if (later != leader) {
             bool is_here = (usable & node_set_of(later)) != 0;
-            return is_here && !is_leader_here ? (int)later : READER_HOLD;
+            bool is_left = (dp->left & node_set_of(leader)) != 0;
+            return is_here && !is_leader_here && !is_left ? (int)later : READER_HOLD;
         }
     }
     return (int)(is_leader_here ? leader : topology_first(t, key_hash, usable));

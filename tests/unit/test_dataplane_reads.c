@@ -72,6 +72,31 @@ START_TEST(test_nearest_is_the_quickest)
 }
 END_TEST
 
+/* The new leader may lack what somebody has read from the old one, of a write under way. */
+START_TEST(test_leader_that_is_left_is_waited_for)
+{
+    struct topology *t = topology(2, 0);
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    ck_assert(b.is_given_up[0]);
+    client(0, FORMAT("get %s\r\n", key_of(0)));
+    expect_node(1, "");
+    client(1, FORMAT("get %s\r\n", key_of(1)));
+    expect_node(1, FORMAT("get %s\r\n", key_of(1)));
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    expect_node(1, FORMAT("get %s\r\n", key_of(0)));
+}
+END_TEST
+
+START_TEST(test_leader_that_is_lost_is_not_waited_for)
+{
+    step(
+        &(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_RESET});
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = topology(2, 0)});
+    client(0, FORMAT("get %s\r\n", key_of(0)));
+    expect_node(1, FORMAT("get %s\r\n", key_of(0)));
+}
+END_TEST
+
 START_TEST(test_fallback_asks_the_next)
 {
     unusual.miss_fallback = DATAPLANE_FALLBACK_ALWAYS;
@@ -193,6 +218,8 @@ int main(void)
     tcase_set_timeout(tcase, 20);
     tcase_add_test(tcase, test_spread_reads_in_turn);
     tcase_add_test(tcase, test_nearest_is_the_quickest);
+    tcase_add_test(tcase, test_leader_that_is_left_is_waited_for);
+    tcase_add_test(tcase, test_leader_that_is_lost_is_not_waited_for);
     tcase_add_test(tcase, test_fallback_asks_the_next);
     tcase_add_test(tcase, test_fallback_of_many_keys);
     tcase_add_test(tcase, test_no_fallback);
