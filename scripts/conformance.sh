@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-2-Clause
 # The table of protocol exchanges, tests/conformance: first against real memcached, which proves the
-# table, then through everwarm in front of one and of two of them, whole, and in front of two cut at
-# every byte; all of it for both versions of memcached. Everything started here is ended here, by
-# pid.
+# table, then through everwarm in front of one and of three of them, whole and cut at every byte;
+# all of it for both versions of memcached. Everything started here is ended here, by pid.
 #
 # usage: scripts/conformance.sh EVERWARM
 set -eu
@@ -102,16 +101,16 @@ run_tables() {
 
 for memcached in /usr/bin/memcached "$PWD/build/trixie/memcached"; do
     version=$("$memcached" -V | awk '{ print $2 }')
-    for copies in 0 1 2; do
+    for copies in 0 1 3; do
         start_memcached "$memcached"
         nodes=("$node_port")
         if [ "$copies" -eq 0 ]; then
             run_tables "memcached $version" "$node_port" none "$version"
         else
-            if [ "$copies" -eq 2 ]; then
+            while [ "${#nodes[@]}" -lt "$copies" ]; do
                 start_memcached "$memcached"
                 nodes+=("$node_port")
-            fi
+            done
             log=$logs/everwarm-$version-$copies.log
             if ! start_everwarm "${nodes[@]}"; then
                 cat "$log"
@@ -119,9 +118,7 @@ for memcached in /usr/bin/memcached "$PWD/build/trixie/memcached"; do
                 exit 1
             fi
             run_tables "everwarm, $copies x $version" "$proxy_port" none proxy "proxy-$version"
-            if [ "$copies" -eq 2 ]; then # the longest of all; with one node it would say no more
-                run_tables "everwarm, 2 x $version" "$proxy_port" every proxy "proxy-$version"
-            fi
+            run_tables "everwarm, $copies x $version" "$proxy_port" every proxy "proxy-$version"
             proxy=${pids[-1]}
             unset 'pids[-1]'
             kill "$proxy"

@@ -112,22 +112,19 @@ class Frame:
         return int(known[name] if wanted[:1] == b"{" else wanted).to_bytes(8, "big"), False
 
     def pattern(self, fill, known, named):
-        """What the bytes of an answer must be: (bytes, False) or (a pattern, True)."""
+        """What the bytes of an answer must be: a list of (bytes, False) and (pattern, True)."""
         status, words = STATUSES[self.status]
         key = self.part("k", fill)
         value = self.parts.get("v", b"" if "k" in self.parts else words)
         extras = bytes.fromhex(self.parts.get("x", b"").decode().replace(":", ""))
         if value == b"{stats}":
-            end = re.escape(self.header((0, 0, 0), 0, b"\0" * 8))
-            return rb"(?:\x81\x10[\s\S]{22}[ -~]+)+" + end, True
+            end = self.header((0, 0, 0), 0, b"\0" * 8)
+            return [(rb"(?:\x81\x10[\s\S]{22}[ -~]+)+", True), (end, False)]
         if value == b"{text}":
             head = self.header((0, 0, 0), status, b"\0" * 8)
-            return (re.escape(head[:8]) + rb"[\s\S]{4}" + re.escape(head[12:]) + rb"[ -~]+"), True
+            return [(head[:8], False), (rb"[\s\S]{4}", True), (head[12:], False),
+                    (rb"[ -~]+", True)]
         value = fill(unescape(value)) if "v" in self.parts else value
         lengths = len(key), len(extras), len(key) + len(extras) + len(value)
-        cas, is_open = self.cas_pattern(known, named)
-        head = self.header(lengths, status, b"")
-        body = extras + key + value
-        if is_open:
-            return re.escape(head) + cas + re.escape(body), True
-        return head + cas + body, False
+        return [(self.header(lengths, status, b""), False), self.cas_pattern(known, named),
+                (extras + key + value, False)]

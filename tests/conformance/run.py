@@ -35,25 +35,34 @@ answer (frame.py tells more):
 Such a row ends with a noop of ours instead.
 
 --split every runs each row once more for every byte at which what it sends can be cut in two (of
-what is longer than SPLIT_WHOLE bytes: the ends and some places between).
+what is longer than SPLIT_WHOLE bytes: the ends and some places between). Many such runs go through
+the row side by side, step by step, each with keys of its own; but a row with the line
+
+    ~ WHY
+
+has its runs one after the other.
 """
 import argparse
 import base64
-import fcntl
+import itertools
 import os
 import pathlib
 import re
 import socket
-import struct
 import sys
 import time
 
 import frame
 
 ANSWER_TIMEOUT_S = 5.0
-# How long the first part of a cut request may take to be acknowledged before the second follows.
-DELIVERY_TIMEOUT_S = 0.005
-SIOCOUTQ = 0x5411
+# So many cuts of a row are tried side by side; of large ones as few as a memcached of little memory
+# holds without an eviction.
+RUNS_AT_ONCE = 32
+BYTES_AT_ONCE = 256 << 10
+# Connections that are asked something between the parts of cut requests. They are spread over the
+# server's threads, and a thread that has answered has also read what came before.
+FENCES = 8
+LITERAL_BYTES_MAX = 1000
 SPLIT_WHOLE = 1500
 SPLIT_ENDS = 48
 SPLIT_BETWEEN = 8
@@ -73,6 +82,7 @@ class Row:
     def __init__(self, name):
         self.name = name
         self.labels = set()
+        self.is_alone = False
         self.steps = []  # [parts to send, parts expected, {label: parts expected instead}]
 
     def is_binary(self):
@@ -105,6 +115,8 @@ def read_table(path):
                 if not why.strip():
                     raise ValueError("a label wants a reason")
                 rows[-1].labels.add(label)
+            elif line.startswith(b"~ "):
+                rows[-1].is_alone = True
             elif line.startswith(b"> "):
                 rows[-1].steps.append([[unescape(line[2:])], [], {}])
             elif line.startswith(b">b "):
@@ -129,6 +141,33 @@ def read_table(path):
         if names.count(name) > 1:
             sys.exit(f"{path}: two rows are named {name}")
     return rows
+
+
+class Pattern:
+    """Bytes with open places. Long texts in it are no part of the regular expression, which would
+    take long to make."""
+
+    def __init__(self, pieces):
+        self.texts = {}
+        expression = b""
+        for text, is_open in pieces:
+            if not is_open and len(text) > LITERAL_BYTES_MAX:
+                name = "text%d" % len(self.texts)
+                self.texts[name] = text
+                expression += b"(?P<%s>[\\s\\S]{%d})" % (name.encode(), len(text))
+            else:
+                expression += text if is_open else re.escape(text)
+        self.expression = re.compile(expression)
+
+    def captures(self, received):
+        """{name: bytes}, or None when RECEIVED is something else."""
+        match = self.expression.fullmatch(received)
+        if match is None:
+            return None
+        found = match.groupdict()
+        if any(found.pop(name) != text for name, text in self.texts.items()):
+            return None
+        return found
 
 
 class Run:
@@ -179,50 +218,33 @@ class Run:
     def matcher(self, parts):
         """What PARTS stand for: bytes, or a pattern where something in them is open."""
         named = set()
-        patterns = [part.pattern(self.fill_text, self.captured, named)
-                    if isinstance(part, frame.Frame) else self.text_pattern(part, named)
-                    for part in parts]
-        if all(not is_open for _, is_open in patterns):
-            return b"".join(text for text, _ in patterns)
-        return re.compile(b"".join(text if is_open else re.escape(text)
-                                   for text, is_open in patterns))
+        pieces = []
+        for part in parts:
+            pieces += part.pattern(self.fill_text, self.captured, named) \
+                if isinstance(part, frame.Frame) else self.text_pattern(part, named)
+        if all(not is_open for _, is_open in pieces):
+            return b"".join(text for text, _ in pieces)
+        return Pattern(pieces)
 
     def text_pattern(self, template, named):
-        """(bytes, False), or (a pattern, True) where something in TEMPLATE is open."""
-        parts, at, is_open = [], 0, False
+        """A list of (bytes, False), and (pattern, True) where something in TEMPLATE is open."""
+        pieces, at = [], 0
         for match in PLACEHOLDER.finditer(template):
             name = match.group(1)
-            parts.append((template[at:match.start()], True))
+            pieces.append((template[at:match.start()], False))
             at = match.end()
             value = self.closed_value(name)
             if value is not None:
-                parts.append((value, True))
+                pieces.append((value, False))
                 continue
             again = b"(?P=%s)" if name in named else b"(?P<%s>\\d+)"
-            parts.append((OPEN_PATTERNS.get(name) or again % name, False))
+            pieces.append((OPEN_PATTERNS.get(name) or again % name, True))
             named.add(name)
-            is_open = True
-        parts.append((template[at:], True))
-        if not is_open:
-            return b"".join(text for text, _ in parts), False
-        return b"".join(re.escape(text) if fixed else text for text, fixed in parts), True
+        return pieces + [(template[at:], False)]
 
-    def wait_until_delivered(self):
-        deadline = time.monotonic() + DELIVERY_TIMEOUT_S
-        while time.monotonic() < deadline:
-            queued = fcntl.ioctl(self.socket.fileno(), SIOCOUTQ, struct.pack("i", 0))
-            os.sched_yield()
-            if struct.unpack("i", queued)[0] == 0:
-                return
-
-    def send(self, data, cut):
+    def send(self, data):
         try:
-            if cut is None:
-                self.socket.sendall(data)
-                return
-            self.socket.sendall(data[:cut])
-            self.wait_until_delivered()
-            self.socket.sendall(data[cut:])
+            self.socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             pass  # what was answered before the end is still to be read
 
@@ -239,11 +261,9 @@ class Run:
         """Whether what was received is all that MATCHER stands for; takes the captures."""
         if isinstance(matcher, bytes):
             return self.received == matcher
-        match = matcher.fullmatch(self.received)
-        if match:
-            self.captured |= dict(frame.captured(name, value)
-                                  for name, value in match.groupdict().items())
-        return match is not None
+        found = matcher.captures(self.received)
+        self.captured |= dict(frame.captured(*item) for item in (found or {}).items())
+        return found is not None
 
     def expect(self, parts):
         wants_close = isinstance(parts[-1], bytes) and parts[-1].endswith(b"{close}")
@@ -268,36 +288,89 @@ class Run:
                           for part in parts)
         raise Mismatch(f"expected {show(wanted)}\n    received {show(self.received)}{ending}")
 
-    def expect_nothing_more(self, is_binary):
-        if is_binary:
-            question = frame.Frame(b"noop o=feed", frame.REQUEST)
-            answer = frame.Frame(b"noop ok o=feed", frame.REPLY)
-        else:
-            question, answer = b"version\r\n", b"VERSION {text}\r\n"
-        self.send(self.fill([question]), None)
+    def ask_for_the_end(self, is_binary):
+        """One request more; its answer must be the next thing to come."""
+        question = frame.Frame(b"noop o=feed", frame.REQUEST) if is_binary else b"version\r\n"
+        self.send(self.fill([question]))
+
+    def expect_the_end(self, is_binary):
+        answer = frame.Frame(b"noop ok o=feed", frame.REPLY) if is_binary else b"VERSION {text}\r\n"
         try:
             self.expect([answer])
         except Mismatch as error:
             raise Mismatch(f"after the row, sent one more request\n    {error}") from None
 
-    def row(self, row, labels, cut_step=None, cut=None):
+
+class Fences:
+    def __init__(self, target):
+        self.sockets = [socket.create_connection(target, ANSWER_TIMEOUT_S) for _ in range(FENCES)]
+
+    def wait(self):
+        """Until the server has read all that was sent before."""
+        for fence in self.sockets:
+            fence.sendall(b"version\r\n")
+        for fence in self.sockets:
+            while not fence.recv(200).endswith(b"\n"):
+                pass
+
+
+def closes(expected):
+    return expected and isinstance(expected[-1], bytes) and expected[-1].endswith(b"{close}")
+
+
+class Lockstep:
+    """Runs of one row side by side: no run is a step ahead of another."""
+
+    def __init__(self, target, fences, row, labels):
+        self.target, self.fences = target, fences
+        self.row, self.labels = row, labels
+
+    def expected(self, index):
+        _, expected, others = self.row.steps[index]
+        for label in self.labels:
+            expected = others.get(label, expected)
+        return expected
+
+    def go(self, cut_step=None, cuts=(None,)):
+        """One run for each of CUTS, in which step CUT_STEP is cut there."""
+        runs = []
         try:
-            for index, (send, expected, others) in enumerate(row.steps):
-                for label in labels:
-                    expected = others.get(label, expected)
-                data = self.fill(send)
-                self.send(data, cut if index == cut_step else None)
-                if expected:
-                    try:
-                        self.expect(expected)
-                    except Mismatch as error:
-                        raise Mismatch(f"sent     {show(data)}\n    {error}") from None
-                if expected and isinstance(expected[-1], bytes) and \
-                        expected[-1].endswith(b"{close}"):
+            runs.extend(Run(self.target) for _ in cuts)
+            for index, (send, _, _) in enumerate(self.row.steps):
+                self.step(runs, send, self.expected(index), cuts if index == cut_step else None)
+                if closes(self.expected(index)):
                     return
-            self.expect_nothing_more(row.is_binary())
+            is_binary = self.row.is_binary()
+            for run in runs:
+                run.ask_for_the_end(is_binary)
+            self.each(runs, cuts, lambda run: run.expect_the_end(is_binary))
         finally:
-            self.socket.close()
+            for run in runs:
+                run.socket.close()
+
+    def step(self, runs, send, expected, cuts):
+        data = [run.fill(send) for run in runs]
+        if cuts is None:
+            for run, all_of_it in zip(runs, data):
+                run.send(all_of_it)
+        else:
+            for run, all_of_it, cut in zip(runs, data, cuts):
+                run.send(all_of_it[:cut])
+            self.fences.wait()
+            for run, all_of_it, cut in zip(runs, data, cuts):
+                run.send(all_of_it[cut:])
+        if expected:
+            self.each(runs, cuts, lambda run: run.expect(expected),
+                      lambda number: f"sent     {show(data[number])}\n    ")
+
+    @staticmethod
+    def each(runs, cuts, check, what=lambda number: ""):
+        for number, run in enumerate(runs):
+            try:
+                check(run)
+            except Mismatch as error:
+                where = f"cut at byte {cuts[number]}: " if cuts and cuts[number] else ""
+                raise Mismatch(f"{where}{what(number)}{error}") from None
 
 
 def show(data):
@@ -312,20 +385,25 @@ def cuts(length):
     return sorted({*range(1, SPLIT_ENDS), *between, *range(length - SPLIT_ENDS, length)})
 
 
-def run_row(target, row, options):
+def run_row(target, fences, row, options):
     """Run ROW whole, or cut everywhere; the first mismatch ends it."""
+    lockstep = Lockstep(target, fences, row, options.label)
     if options.split == "none":
-        Run(target).row(row, options.label)
+        lockstep.go()
         return
     for index, step in enumerate(row.steps):
         probe = Run(target)
         probe.socket.close()
         probe.captured = {b"cas%d" % i: b"1000" for i in range(10)}  # any will do for its length
-        for cut in cuts(len(probe.fill(step[0]))):
+        largest = max(len(probe.fill(send)) for send, _, _ in row.steps)
+        at_once = 1 if row.is_alone else max(1, min(RUNS_AT_ONCE, BYTES_AT_ONCE // largest))
+        todo = iter(cuts(len(probe.fill(step[0]))))
+        while batch := list(itertools.islice(todo, at_once)):
             try:
-                Run(target).row(row, options.label, index, cut)
+                lockstep.go(index, batch)
             except Mismatch as error:
-                raise Mismatch(f"step {index + 1} cut at byte {cut}\n    {error}") from None
+                raise Mismatch(f"step {index + 1}, one of {len(batch)} cuts from byte {batch[0]} "
+                               f"on\n    {error}") from None
 
 
 def main():
@@ -338,13 +416,15 @@ def main():
                         default=[pathlib.Path(__file__).with_name("classic.txt")])
     options = parser.parse_args()
     host, _, port = options.target.rpartition(":")
+    target = host.strip("[]"), int(port)
+    fences = Fences(target) if options.split == "every" else None
     passed = failed = 0
     for path in options.files:
         for row in read_table(path):
             if options.only and options.only not in row.name:
                 continue
             try:
-                run_row((host.strip("[]"), int(port)), row, options)
+                run_row(target, fences, row, options)
                 passed += 1
             except (Mismatch, OSError) as error:
                 failed += 1
