@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Keys that can't be written in a text command were stored with base64 or binary commands. */
 #include "dump_line.h"
 
 #include "everwarm/core/view.h"
+#include "everwarm/mc/encode.h"
 
 static const struct slice reserved_prefix = SLICE_INIT(VIEW_RESERVED_PREFIX);
-
-static bool is_text_key(struct slice key)
-{
-    return memchr(key.ptr, ' ', key.len) == NULL && memchr(key.ptr, '\n', key.len) == NULL &&
-           memchr(key.ptr, '\0', key.len) == NULL;
-}
 
 enum dump_line dump_line_read(struct slice line, struct mc_dump_item *out)
 {
@@ -29,6 +23,6 @@ enum dump_line dump_line_read(struct slice line, struct mc_dump_item *out)
     }
     struct slice key = slice_of(out->key, out->key_bytes);
     return slice_has_prefix(key, reserved_prefix) ? DUMP_LINE_PASS
-           : is_text_key(key)                     ? DUMP_LINE_ITEM
+           : mc_key_can_be_written(key)           ? DUMP_LINE_ITEM
                                                   : DUMP_LINE_HIDDEN;
 }

@@ -19,8 +19,10 @@ enum {
 };
 
 enum dump_line {
-    DUMP_LINE_ITEM,    /* of a client's key that a text command can carry; *out is filled */
-    DUMP_LINE_HIDDEN,  /* of a client's key that no text command can carry */
+    DUMP_LINE_ITEM, /* of a client's key; *out is filled */
+    /* Of a key that neither a word nor base64 can name (mc_key_can_be_written). It was stored with
+     * the binary protocol, and not by us. */
+    DUMP_LINE_HIDDEN,
     DUMP_LINE_PASS,    /* nothing to look at */
     DUMP_LINE_END,     /* the dump was whole */
     DUMP_LINE_AGAIN,   /* it comes to nothing: BUSY, ERROR locked, nonsense */

@@ -33,7 +33,12 @@
  * and smaller value; so that, too, ends with CLEAR and LOOK, and starts again if the donor changed.
  *
  * After FILL_TRIES_MAX starts the key stays as the undo left it: absent, or as chained writes made
- * it. A read of ours that takes an item's recache win can't give it back without `E`.
+ * it.
+ *
+ * READ and LOOK take the one recache win of an item that a client has marked stale, if no client
+ * has had it yet. At its end such a slot gives it back (GIVE_BACK, md k I C<cas> E<cas>), unless
+ * the item changed; otherwise nobody would ever be asked to refresh it. Without `E` the item has
+ * another CAS then, and a client that knows the old one has to ask again.
  *
  * Room: a slot reserves a line, and room for its value before the value is asked for. The dump told
  * the size; a value that has grown since beyond what is free is read to its end, dropped and asked
@@ -140,24 +145,27 @@ static uint16_t slot_index(const struct fill *fill, const struct fill_slot *slot
     return (uint16_t)(slot - fill->copy.slots);
 }
 
-/* What each state may turn to. */
+/* What each state may turn to. Whatever ends a slot may first give a win back. */
+enum { SLOT_ENDS = 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_GIVE_BACK };
+
 static const uint16_t slot_moves[] = {
     [FILL_SLOT_FREE] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_WAIT,
     [FILL_SLOT_WAIT] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_COMPARE,
-    [FILL_SLOT_READ] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE |
-                       1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_DROP,
+    [FILL_SLOT_READ] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_WAIT |
+                       1u << FILL_SLOT_DROP | SLOT_ENDS,
     [FILL_SLOT_STORE] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_PEEK | 1u << FILL_SLOT_WAIT |
-                        1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_DROP,
+                        1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_DROP | SLOT_ENDS,
     [FILL_SLOT_PEEK] =
-        1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_DROP,
+        1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_DROP | SLOT_ENDS,
     [FILL_SLOT_COMPARE] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_CLEAR |
-                          1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_DROP,
-    [FILL_SLOT_LOOK] = 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_UNDO | 1u << FILL_SLOT_WAIT |
-                       1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_DROP,
+                          1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_DROP | SLOT_ENDS,
+    [FILL_SLOT_LOOK] = 1u << FILL_SLOT_UNDO | 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR |
+                       1u << FILL_SLOT_DROP | SLOT_ENDS,
     [FILL_SLOT_UNDO] =
-        1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_DROP,
-    [FILL_SLOT_CLEAR] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_WAIT,
-    [FILL_SLOT_DROP] = 1u << FILL_SLOT_FREE,
+        1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_DROP | SLOT_ENDS,
+    [FILL_SLOT_CLEAR] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_WAIT | SLOT_ENDS,
+    [FILL_SLOT_DROP] = SLOT_ENDS,
+    [FILL_SLOT_GIVE_BACK] = 1u << FILL_SLOT_FREE,
 };
 
 static void slot_move(struct fill_slot *slot, enum fill_slot_state to)
@@ -170,9 +178,20 @@ static void send_donor(struct fill *fill, struct fill_slot *slot, enum fill_slot
 {
     char line[FILL_LINE_BYTES];
     struct mc_writer w = mc_writer_of(line, sizeof line);
-    mc_write(&w, SLICE("mg "));
-    mc_write(&w, slot->key);
-    mc_write(&w, state == FILL_SLOT_LOOK ? SLICE(" c t u\r\n") : SLICE(" v f t c u\r\n"));
+    mc_write(&w, state == FILL_SLOT_GIVE_BACK ? SLICE("md ") : SLICE("mg "));
+    mc_write_key(&w, slot->key);
+    mc_write_key_flag(&w, slot->key);
+    if (state == FILL_SLOT_GIVE_BACK) {
+        mc_write(&w, SLICE(" I C"));
+        mc_write_u64(&w, slot->won_cas);
+        if (fill->plan.topology->has_tokens) {
+            mc_write(&w, SLICE(" E"));
+            mc_write_u64(&w, slot->won_cas);
+        }
+        mc_write(&w, SLICE("\r\n"));
+    } else {
+        mc_write(&w, state == FILL_SLOT_LOOK ? SLICE(" c t u\r\n") : SLICE(" v f t c u\r\n"));
+    }
     slot_move(slot, state);
     if (fill_wire_send(fill, FILL_WIRE_DONOR, slice_of(line, w.len))) {
         queue_put(&fill->copy.at_donor, slot_index(fill, slot));
@@ -186,7 +205,8 @@ static void send_target_now(struct fill *fill, uint16_t index)
     char line[FILL_LINE_BYTES];
     struct mc_writer w = mc_writer_of(line, sizeof line);
     mc_write(&w, slot->state == FILL_SLOT_PEEK ? SLICE("mg ") : SLICE("md "));
-    mc_write(&w, slot->key);
+    mc_write_key(&w, slot->key);
+    mc_write_key_flag(&w, slot->key);
     if (slot->state == FILL_SLOT_PEEK) {
         mc_write(&w, SLICE(" v f t c u"));
     } else if (slot->state == FILL_SLOT_UNDO && RULE(UNDO_IF_OURS)) {
@@ -224,6 +244,11 @@ static void send_held(struct fill *fill)
 static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome outcome)
 {
     struct fill_progress *progress = &fill->progress;
+    if (slot->won_cas != 0 && slot->state != FILL_SLOT_GIVE_BACK) {
+        slot->outcome = outcome;
+        send_donor(fill, slot, FILL_SLOT_GIVE_BACK);
+        return;
+    }
     progress->items_done++;
     switch (outcome) {
     case FILL_OUTCOME_COPIED:
@@ -387,9 +412,10 @@ static void place_head(struct fill *fill, const struct fill_slot *slot, int64_t 
     char line[FILL_LINE_BYTES];
     struct mc_writer w = mc_writer_of(line, sizeof line);
     mc_write(&w, SLICE("ms "));
-    mc_write(&w, slot->key);
+    mc_write_key(&w, slot->key);
     mc_write(&w, SLICE(" "));
     mc_write_u64(&w, slot->donor.value_bytes);
+    mc_write_key_flag(&w, slot->key);
     if (slot->state == FILL_SLOT_COMPARE) {
         mc_write(&w, SLICE(" C"));
         mc_write_u64(&w, slot->target.cas);
@@ -430,6 +456,13 @@ static bool has_room(struct fill *fill, struct fill_slot *slot)
     return true;
 }
 
+static void note_win(struct fill_slot *slot, const struct mc_reply *reply)
+{
+    if (reply->is_won) {
+        slot->won_cas = reply->cas;
+    }
+}
+
 /* The head of a value is in: decide what becomes of it. The slot stays first in the queue. */
 static void begin_value(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
@@ -441,6 +474,7 @@ static void begin_value(struct fill *fill, struct fill_slot *slot, const struct 
         fill_fail(fill, FILL_WIRE_DONOR, SLICE("has no CAS (option -C): changes can't be seen"));
         return;
     }
+    note_win(slot, reply);
     slot->donor = item_of(reply, fill->now_us);
     recharge(fill, slot, slot->key.len + reply->value_bytes);
     if (slot->donor.is_marked || item_is_expired(&slot->donor) || !has_room(fill, slot)) {
@@ -547,6 +581,7 @@ void fill_copy_value_end(struct fill *fill, enum fill_wire wire)
 
 static void looked(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
+    note_win(slot, reply);
     if (!RULE(LOOK_AGAIN)) {
         finish(fill, slot, slot->outcome);
         return;
@@ -650,15 +685,28 @@ static void deleted(struct fill *fill, struct fill_slot *slot, const struct mc_r
     }
 }
 
+static void gave_back(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_HD || reply->kind == MC_REPLY_NF || reply->kind == MC_REPLY_EX) {
+        finish(fill, slot, slot->outcome);
+    } else {
+        fill_wire_fail(fill, FILL_WIRE_DONOR, WIRE_END_PROTOCOL);
+    }
+}
+
 static void take_donor_reply(struct fill *fill, const struct mc_reply *reply)
 {
     struct fill_slot *slot = &fill->copy.slots[queue_head(&fill->copy.at_donor)];
-    if (slot->state != FILL_SLOT_LOOK) {
+    if (slot->state == FILL_SLOT_READ || slot->state == FILL_SLOT_COMPARE) {
         read_answered(fill, slot, reply);
         return;
     }
     (void)queue_take(&fill->copy.at_donor);
-    looked(fill, slot, reply);
+    if (slot->state == FILL_SLOT_LOOK) {
+        looked(fill, slot, reply);
+    } else {
+        gave_back(fill, slot, reply);
+    }
 }
 
 static void take_target_reply(struct fill *fill, const struct mc_reply *reply)

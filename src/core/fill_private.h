@@ -80,6 +80,7 @@ enum fill_slot_state {
     FILL_SLOT_UNDO,    /* target: delete our copy, only if it is still ours */
     FILL_SLOT_CLEAR,   /* target: delete whatever is there */
     FILL_SLOT_DROP,    /* target: delete what its dump showed, if it is still that */
+    FILL_SLOT_GIVE_BACK, /* donor: the recache win that our reads took */
 };
 
 enum fill_outcome {
@@ -95,6 +96,7 @@ struct fill_slot {
     struct item target;
     uint64_t our_cas;    /* of our copy on the target; 0: there is none */
     uint64_t seen_cas;   /* of what the target's dump showed; 0: nothing */
+    uint64_t won_cas;    /* of the item whose recache win a read of ours took; 0: none */
     uint64_t size_bytes; /* of the value, at most item_bytes_max: room to reserve */
     uint64_t charged;    /* of the rate limit, for the read under way */
     uint64_t sent_us;    /* when the read was sent */
@@ -102,7 +104,8 @@ struct fill_slot {
     uint8_t tries;
     enum fill_slot_state state;
     enum fill_slot_state reread; /* WAIT: READ or COMPARE */
-    enum fill_outcome outcome;   /* CLEAR, LOOK, DROP: what it is when nothing has changed */
+    enum fill_outcome
+        outcome; /* CLEAR, LOOK, DROP, GIVE_BACK: what it is when nothing has changed */
 };
 
 /* Slots in order; each is in one queue at most once. */
@@ -115,8 +118,9 @@ struct fill_queue {
 struct fill_copy {
     struct fill_slot *slots; /* options.window of them */
     struct fill_queue free;
-    struct fill_queue waiting;   /* WAIT */
-    struct fill_queue at_donor;  /* READ, COMPARE, LOOK: in the order of the answers owed */
+    struct fill_queue waiting; /* WAIT */
+    struct fill_queue
+        at_donor; /* READ, COMPARE, LOOK, GIVE_BACK: in the order of the answers owed */
     struct fill_queue at_target; /* STORE, PEEK, UNDO, CLEAR, DROP: likewise */
     struct fill_queue held;      /* want to send to the target after the value under way */
     uint64_t reserved;           /* of the target's ring, by all slots */

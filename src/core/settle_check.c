@@ -282,19 +282,21 @@ static void differ(struct dataplane *dp, struct settle_check *check, node_set wr
     }
 }
 
-/* A stale item shows its one win to whoever reads it first, and that was us. Without `E` it can't
- * be given back. */
+/* A stale item shows its one win to whoever reads it first, and that was us. */
 static void give_back(struct dataplane *dp, struct settle_check *check)
 {
     const struct settle_copy *copy = &check->copies[check->txn->leader];
-    if (!copy->is_won || !dp->topology->has_tokens || !token_is(copy->cas)) {
+    if (!copy->is_won || copy->cas == 0) {
         end_equal(dp, check);
         return;
     }
     char flags[64];
     struct mc_writer w = mc_writer_of(flags, sizeof(flags));
-    mc_write(&w, SLICE(" I E"));
-    mc_write_u64(&w, copy->cas);
+    mc_write(&w, SLICE(" I"));
+    if (dp->topology->has_tokens) {
+        mc_write(&w, SLICE(" E"));
+        mc_write_u64(&w, copy->cas);
+    }
     mc_write(&w, SLICE(" C"));
     step_to(dp, check, SETTLE_UNMARK, check->txn->leader,
             compose(dp, check, SLICE("md "), slice_of(flags, w.len), &copy->cas));

@@ -6,6 +6,7 @@
  *    ▲ └─── some differ ──► DUE ──► LOOK ── the same pair again: a difference ──► MEND
  *    │                       ▲        └──── another pair: a write was under way ──► DUE
  *    └───── settle_us ───────┴──────────────────────────────────────────────────────┘
+ *   at the end, if a look of ours took a stale item's recache win: GIVE_BACK (as in fill_copy.c)
  *
  * I1. A difference is what was seen twice, settle_us apart: no write takes longer than that, but
  *     one that was given up, and looks begun before the end of those do not count (cloud_us).
@@ -95,21 +96,47 @@ static uint16_t index_of(const struct verify *verify, const struct verify_slot *
 
 static void slot_move(struct verify *verify, struct verify_slot *slot, enum verify_slot_state to)
 {
-    static const bool moves[4][4] = {
-        [VERIFY_SLOT_FREE] = {[VERIFY_SLOT_LOOK] = true},
-        [VERIFY_SLOT_LOOK] =
-            {[VERIFY_SLOT_DUE] = true, [VERIFY_SLOT_MEND] = true, [VERIFY_SLOT_FREE] = true},
-        [VERIFY_SLOT_DUE] = {[VERIFY_SLOT_LOOK] = true},
-        [VERIFY_SLOT_MEND] = {[VERIFY_SLOT_DUE] = true, [VERIFY_SLOT_FREE] = true},
+    static const uint8_t moves[] = {
+        [VERIFY_SLOT_FREE] = 1u << VERIFY_SLOT_LOOK,
+        [VERIFY_SLOT_LOOK] = 1u << VERIFY_SLOT_DUE | 1u << VERIFY_SLOT_MEND |
+                             1u << VERIFY_SLOT_GIVE_BACK | 1u << VERIFY_SLOT_FREE,
+        [VERIFY_SLOT_DUE] = 1u << VERIFY_SLOT_LOOK,
+        [VERIFY_SLOT_MEND] =
+            1u << VERIFY_SLOT_DUE | 1u << VERIFY_SLOT_GIVE_BACK | 1u << VERIFY_SLOT_FREE,
+        [VERIFY_SLOT_GIVE_BACK] = 1u << VERIFY_SLOT_FREE,
     };
-    INVARIANT(moves[slot->state][to]);
+    INVARIANT((moves[slot->state] & 1u << to) != 0);
     verify->looking += to == VERIFY_SLOT_LOOK;
     verify->looking -= slot->state == VERIFY_SLOT_LOOK;
     slot->state = to;
 }
 
+static void give_back(struct verify *verify, struct verify_slot *slot)
+{
+    char line[VERIFY_LINE_BYTES];
+    struct mc_writer w = mc_writer_of(line, sizeof line);
+    mc_write(&w, SLICE("md "));
+    mc_write_key(&w, verify_key(slot));
+    mc_write_key_flag(&w, verify_key(slot));
+    mc_write(&w, SLICE(" I C"));
+    mc_write_u64(&w, slot->won_cas);
+    if (verify->plan.has_tokens) {
+        mc_write(&w, SLICE(" E"));
+        mc_write_u64(&w, slot->won_cas);
+    }
+    mc_write(&w, SLICE("\r\n"));
+    slot_move(verify, slot, VERIFY_SLOT_GIVE_BACK);
+    if (verify_send(verify, slot->leader, slice_of(line, w.len))) {
+        verify_queue_put(&verify->asked[slot->leader], index_of(verify, slot));
+    }
+}
+
 static void finish(struct verify *verify, struct verify_slot *slot)
 {
+    if (slot->won_cas != 0 && slot->state != VERIFY_SLOT_GIVE_BACK) {
+        give_back(verify, slot);
+        return;
+    }
     slot_move(verify, slot, VERIFY_SLOT_FREE);
     verify->progress.keys_done++;
     verify->busy--;
@@ -142,7 +169,8 @@ static void ask(struct verify *verify, struct verify_slot *slot)
     char line[VERIFY_LINE_BYTES];
     struct mc_writer w = mc_writer_of(line, sizeof line);
     mc_write(&w, SLICE("mg "));
-    mc_write(&w, verify_key(slot));
+    mc_write_key(&w, verify_key(slot));
+    mc_write_key_flag(&w, verify_key(slot));
     mc_write(&w, verify->plan.has_tokens ? SLICE(" f t c u\r\n") : SLICE(" v f t c u\r\n"));
     slot_move(verify, slot, VERIFY_SLOT_LOOK);
     slot->sent_us = verify->now_us;
@@ -415,12 +443,36 @@ static void answered(struct verify *verify, uint32_t node)
     judge(verify, slot);
 }
 
+static void gave_back(struct verify *verify, struct verify_slot *slot, const struct mc_reply *reply)
+{
+    if (reply->kind == MC_REPLY_HD || reply->kind == MC_REPLY_NF || reply->kind == MC_REPLY_EX) {
+        (void)verify_queue_take(&verify->asked[slot->leader]);
+        finish(verify, slot);
+    } else {
+        verify_fail_end(verify, slot->leader, WIRE_END_PROTOCOL);
+    }
+}
+
+void verify_look_note_win(struct verify_slot *slot, const struct mc_reply *reply)
+{
+    if (reply->is_won) {
+        slot->won_cas = reply->cas;
+    }
+}
+
 void verify_look_reply(struct verify *verify, uint32_t node, const struct mc_reply *reply)
 {
     struct verify_queue *asked = &verify->asked[node];
     struct verify_slot *slot = &verify->slots[asked->slots[asked->head]];
     bool is_hit = reply->kind == MC_REPLY_VA || reply->kind == MC_REPLY_HD;
+    if (slot->state == VERIFY_SLOT_GIVE_BACK) {
+        gave_back(verify, slot, reply);
+        return;
+    }
     if (is_hit && reply->has_cas && reply->has_ttl) {
+        if (node == slot->leader) {
+            verify_look_note_win(slot, reply);
+        }
         slot->now[node] = item_of(reply, verify->now_us);
         if (!item_is_expired(&slot->now[node])) {
             slot->present |= node_set_of(node);

@@ -54,7 +54,8 @@ static void ask_leader(struct verify *verify, enum verify_mend_step step)
     char line[VERIFY_LINE_BYTES];
     struct mc_writer w = mc_writer_of(line, sizeof line);
     mc_write(&w, SLICE("mg "));
-    mc_write(&w, verify_key(mend->slot));
+    mc_write_key(&w, verify_key(mend->slot));
+    mc_write_key_flag(&w, verify_key(mend->slot));
     mc_write(&w, step == VERIFY_MEND_READ ? SLICE(" v f t c u\r\n") : SLICE(" f t c u\r\n"));
     mend->step = step;
     if (verify_send(verify, leader, slice_of(line, w.len))) {
@@ -66,7 +67,8 @@ static void ask_leader(struct verify *verify, enum verify_mend_step step)
 static void write_delete(const struct verify *verify, uint64_t cas, struct mc_writer *w)
 {
     mc_write(w, SLICE("md "));
-    mc_write(w, verify_key(verify->mend.slot));
+    mc_write_key(w, verify_key(verify->mend.slot));
+    mc_write_key_flag(w, verify_key(verify->mend.slot));
     if (cas != 0) {
         mc_write(w, SLICE(" C"));
         mc_write_u64(w, cas);
@@ -105,9 +107,10 @@ static void place_head(struct verify *verify, const struct mc_reply *reply)
     char line[VERIFY_LINE_BYTES];
     struct mc_writer w = mc_writer_of(line, sizeof line);
     mc_write(&w, SLICE("ms "));
-    mc_write(&w, verify_key(slot));
+    mc_write_key(&w, verify_key(slot));
     mc_write(&w, SLICE(" "));
     mc_write_u64(&w, reply->value_bytes);
+    mc_write_key_flag(&w, verify_key(slot));
     if ((slot->present & node_set_of(mend->node)) != 0) {
         mc_write(&w, SLICE(" C"));
         mc_write_u64(&w, slot->now[mend->node].cas);
@@ -293,6 +296,7 @@ void verify_mend_leader_reply(struct verify *verify, const struct mc_reply *repl
     enum mc_reply_kind hit = mend->step == VERIFY_MEND_READ ? MC_REPLY_VA : MC_REPLY_HD;
     bool is_known =
         reply->kind == hit || reply->kind == MC_REPLY_EN || reply->kind == MC_REPLY_SERVER_ERROR;
+    verify_look_note_win(mend->slot, reply);
     if (!is_known) {
         verify_fail_end(verify, mend->slot->leader, WIRE_END_PROTOCOL);
     } else if (mend->step == VERIFY_MEND_READ) {

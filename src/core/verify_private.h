@@ -31,9 +31,10 @@ enum {
 
 enum verify_slot_state {
     VERIFY_SLOT_FREE,
-    VERIFY_SLOT_LOOK, /* its nodes are asked */
-    VERIFY_SLOT_DUE,  /* to be looked at again at due_us */
-    VERIFY_SLOT_MEND, /* in the mender's queue */
+    VERIFY_SLOT_LOOK,      /* its nodes are asked */
+    VERIFY_SLOT_DUE,       /* to be looked at again at due_us */
+    VERIFY_SLOT_MEND,      /* in the mender's queue */
+    VERIFY_SLOT_GIVE_BACK, /* the leader gets back the recache win that our looks took */
 };
 
 struct verify_slot {
@@ -61,6 +62,7 @@ struct verify_slot {
     struct item *now;   /* by node, as far as present */
     struct item *before;
     uint64_t *our_cas; /* by node, of ours */
+    uint64_t won_cas;  /* of the leader's item, whose recache win a look of ours took; 0: none */
 };
 
 struct verify_queue {
@@ -81,6 +83,8 @@ bool verify_look_pump(struct verify *verify);
 void verify_look_reply(struct verify *verify, uint32_t node, const struct mc_reply *reply);
 void verify_look_value(struct verify *verify, uint32_t node, struct slice piece);
 void verify_look_value_end(struct verify *verify, uint32_t node);
+/* The leader answered a look at SLOT's key, maybe with its recache win. */
+void verify_look_note_win(struct verify_slot *slot, const struct mc_reply *reply);
 /* The mender is through with a slot. */
 void verify_look_mended(struct verify *verify, struct verify_slot *slot);
 void verify_queue_put(struct verify_queue *queue, uint16_t slot);

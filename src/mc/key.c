@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keys written in base64 (meta flag b). They go to the nodes as the client wrote them; the bytes
- * are needed to find the key's leader, which is the same however the key is written, and to keep
- * clients away from the reserved ones. memcached takes padding bits and foreign characters that no
- * encoder writes; here one key has one spelling, so that nothing can hide behind another.
+ * Keys written in base64 (meta flag b). A client's go to the nodes as the client wrote them; the
+ * bytes are needed to find the key's leader, which is the same however the key is written, and to
+ * keep clients away from the reserved ones. memcached takes padding bits and foreign characters
+ * that no encoder writes; here one key has one spelling, so that nothing can hide behind another.
+ * Dumps name keys by their bytes, so who copies or compares has to write them.
  */
 #include "everwarm/mc/request.h"
 
+#include "everwarm/base/invariant.h"
 #include "everwarm/base/limits.h"
+#include "everwarm/mc/encode.h"
 
 #include <openssl/evp.h>
 
 enum {
     GROUP_CHARS = 4,
     GROUP_BYTES = 3,
+    /* Whose base64 is still a key that memcached takes. */
+    ENCODED_BYTES_MAX = MC_KEY_BYTES_MAX / GROUP_CHARS * GROUP_BYTES,
 };
 
 size_t mc_key_decode(struct slice written, char *to)
@@ -38,4 +43,32 @@ size_t mc_key_decode(struct slice written, char *to)
     }
     memcpy(to, bytes, len);
     return len;
+}
+
+static bool is_word(struct slice key)
+{
+    return memchr(key.ptr, ' ', key.len) == NULL && memchr(key.ptr, '\n', key.len) == NULL &&
+           memchr(key.ptr, '\0', key.len) == NULL;
+}
+
+bool mc_key_can_be_written(struct slice key)
+{
+    return is_word(key) || key.len <= ENCODED_BYTES_MAX;
+}
+
+void mc_write_key(struct mc_writer *w, struct slice key)
+{
+    unsigned char encoded[MC_KEY_BYTES_MAX + GROUP_CHARS];
+    if (is_word(key)) {
+        mc_write(w, key);
+        return;
+    }
+    INVARIANT(key.len <= ENCODED_BYTES_MAX);
+    int len = EVP_EncodeBlock(encoded, (const unsigned char *)key.ptr, (int)key.len);
+    mc_write(w, slice_of((const char *)encoded, (size_t)len));
+}
+
+void mc_write_key_flag(struct mc_writer *w, struct slice key)
+{
+    mc_write(w, is_word(key) ? SLICE("") : SLICE(" b"));
 }

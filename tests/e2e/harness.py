@@ -4,6 +4,7 @@
 Environment: EVERWARM, the proxy; MEMCACHED, the memcached. Everything runs on loopback, on ports
 that were free a moment before, and is ended by its own pid.
 """
+import base64
 import contextlib
 import json
 import os
@@ -17,6 +18,7 @@ import tempfile
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 
 EVERWARM = os.environ.get("EVERWARM", "build/everwarm")
@@ -156,7 +158,7 @@ class Memcached:
                 conn.close()
                 return self.items()
             assert line.startswith(b"key="), line
-            key = urllib.request.unquote(line[4:line.index(b" ")].decode()).encode()
+            key = urllib.parse.unquote_to_bytes(line[4:line.index(b" ")])
             if not key.startswith(RESERVED):
                 keys.append(key)
         conn.close()
@@ -164,7 +166,8 @@ class Memcached:
         found = {}
         for at in range(0, len(keys), 500):
             part = keys[at:at + 500]
-            conn.send(b"".join(b"mg %s v f t u\r\n" % key for key in part))
+            conn.send(b"".join(b"mg %s b v f t u\r\n" % base64.b64encode(key) if b" " in key
+                               else b"mg %s v f t u\r\n" % key for key in part))
             for key in part:
                 line = conn.line()
                 if line == b"EN":
@@ -172,7 +175,7 @@ class Memcached:
                 words = line.split(b" ")
                 assert words[0] == b"VA", line
                 value = conn.file.read(int(words[1]) + 2)[:-2]
-                flags = {w[:1]: int(w[1:]) for w in words[2:]}
+                flags = {w[:1]: int(w[1:]) for w in words[2:] if w[1:]}
                 found[key] = (flags[b"f"], flags[b"t"], value)
         conn.close()
         return found

@@ -78,6 +78,9 @@ def main():
             assert conn.set(b"key:%d" % i, b"version2") == b"STORED"
             assert conn.ask(b"delete key:%d\r\n" % (i + 1)) == b"DELETED"
             assert conn.set(b"new:%d" % i, b"version2") == b"STORED"
+        assert conn.ask(b"ms YSBi 8 b\r\nversion2\r\n") == b"HD"  # "a b"
+        assert conn.set(b"stale", b"version2") == b"STORED"
+        assert conn.ask(b"md stale I\r\n") == b"HD"
         assert nodes[1].items()[b"key:1"][2] == b"version1"
         say("it comes back while clients write")
         writer = Writer(proxy.port)
@@ -88,11 +91,17 @@ def main():
         finally:
             writer.end()
         assert writer.rounds > 0
+        # A marked item lies on its leader, and the fill's reads do not use up its recache win.
+        on_a = Raw(nodes[0].port)
+        assert on_a.ask(b"mg stale\r\n") in (b"HD W X", b"HD X W")
+        assert on_a.ask(b"md stale\r\n") == b"HD"
+        on_a.close()
 
         def difference():
             return differences(nodes[0].items(), nodes[1].items())
         wait_until("both are equal", lambda: not difference())
         assert nodes[1].items()[b"new:0"][2] == b"version2"
+        assert nodes[1].items()[b"a b"][2] == b"version2"
         flushes = stat(nodes[1], b"cmd_flush")
         assert flushes == (0 if is_diff else 1), flushes
         say("   a %s; %d writes meanwhile" % ("diff" if is_diff else "flush and copy",

@@ -3,6 +3,9 @@
  */
 #include "fill_rig.h"
 
+#include "everwarm/base/limits.h"
+#include "everwarm/mc/request.h"
+
 #include <check.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -197,6 +200,7 @@ struct command {
     struct slice words[WORDS_MAX];
     uint32_t count;
     struct slice data;
+    char key[MC_KEY_BYTES_MAX]; /* words[1], where it came in base64 */
 };
 
 /* The value of a meta flag; ptr is NULL when it was not given. */
@@ -300,6 +304,13 @@ static void meta_delete(struct rig *rig, uint32_t node, const struct command *c,
         bytes_text(out, "NF\r\n");
     } else if (cas.ptr != NULL && item->cas != number(cas)) {
         bytes_text(out, "EX\r\n");
+    } else if (flag_of(c, 2, 'I').ptr != NULL) {
+        struct slice token = flag_of(c, 2, 'E');
+        new_cas(rig, node, item);
+        item->cas = token.ptr != NULL ? number(token) : item->cas;
+        item->is_stale = true;
+        item->is_won = false;
+        bytes_text(out, "HD\r\n");
     } else {
         rig_delete(rig, node, c->words[1]);
         bytes_text(out, "HD\r\n");
@@ -399,6 +410,11 @@ static size_t parse(struct slice in, struct command *c)
         size_t end = space != NULL ? (size_t)(space - in.ptr) : line - 2;
         c->words[c->count++] = slice_of(in.ptr + at, end - at);
         at = end + 1;
+    }
+    bool is_meta = c->words[0].len == 2 && c->words[0].ptr[0] == 'm';
+    if (is_meta && flag_of(c, 2, 'b').ptr != NULL) {
+        c->words[1] = slice_of(c->key, mc_key_decode(c->words[1], c->key));
+        HOLDS(c->words[1].len > 0);
     }
     if (!slice_is_equal(c->words[0], SLICE("ms"))) {
         return line;

@@ -8,6 +8,7 @@
 
 #include "everwarm/base/limits.h"
 #include "everwarm/base/prng.h"
+#include "everwarm/mc/encode.h"
 #include "guarded.h"
 
 #include <check.h>
@@ -489,6 +490,36 @@ START_TEST(decodes_keys)
 }
 END_TEST
 
+/* Every key that can be written is one word, and names the same bytes. */
+START_TEST(writes_keys_of_any_bytes)
+{
+    char key[MC_KEY_BYTES_MAX];
+    char text[MC_KEY_BYTES_MAX + 2];
+    char back[MC_KEY_BYTES_MAX];
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        for (size_t len = 1; len <= sizeof key; len++) {
+            bool is_word = byte != ' ' && byte != '\n' && byte != '\0';
+            memset(key, (int)byte, len);
+            struct slice bytes = slice_of(key, len);
+            ck_assert_int_eq(mc_key_can_be_written(bytes), is_word || len <= 186);
+            if (!mc_key_can_be_written(bytes)) {
+                continue;
+            }
+            struct mc_writer w = mc_writer_of(text, sizeof text);
+            mc_write_key(&w, bytes);
+            struct slice written = slice_of(text, w.len);
+            ck_assert_uint_le(w.len, MC_KEY_BYTES_MAX);
+            mc_write_key_flag(&w, bytes);
+            ck_assert_uint_eq(w.len - written.len, is_word ? 0 : 2);
+            if (!is_word) {
+                written = slice_of(back, mc_key_decode(written, back));
+            }
+            ck_assert(slice_is_equal(written, bytes));
+        }
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tests = tcase_create("request");
@@ -497,6 +528,7 @@ int main(void)
     tcase_add_loop_test(tests, refuses_bad_lines, 0, (int)(sizeof bad_cases / sizeof bad_cases[0]));
     tcase_add_test(tests, keeps_its_contract_on_noise);
     tcase_add_test(tests, decodes_keys);
+    tcase_add_test(tests, writes_keys_of_any_bytes);
     Suite *suite = suite_create("mc/request_meta");
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

@@ -184,7 +184,9 @@ START_TEST(finds_each_kind_and_touches_nothing)
     assert_planted_is_found(rig);
     ck_assert_uint_eq(verify_progress(rig->verify)->mended, 0);
     for (uint32_t node = 0; node < RIG_NODES; node++) {
-        ck_assert_uint_eq(rig->nodes[node].cas_last, cas_last[node]);
+        /* But that the recache win which a look took is given back. */
+        bool has_given = node == leader_of(rig, 6);
+        ck_assert_uint_eq(rig->nodes[node].cas_last, cas_last[node] + has_given);
     }
     rig_destroy(rig);
 }
@@ -207,6 +209,54 @@ START_TEST(mends_each_kind)
     plan.is_mending = false;
     run(rig, &plan);
     ck_assert_uint_eq(found(rig), 0);
+    rig_destroy(rig);
+}
+END_TEST
+
+/* What no word can name is named in base64. */
+START_TEST(mends_keys_of_any_bytes)
+{
+    static const struct slice keys[] = {SLICE_INIT("a b"), SLICE_INIT("a\nb"), SLICE_INIT("a\0b"),
+                                        SLICE_INIT(" ")};
+    struct rig *rig = loaded(KEYS);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        (void)rig_store(rig, 0, keys[i], SLICE("on the first only"));
+    }
+    struct verify_plan plan = plan_of(rig, true);
+    run(rig, &plan);
+    ck_assert_uint_gt(found(rig), 0);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        bool is_led = topology_leader(&rig->topology, topology_hash(keys[i])) == 0;
+        for (uint32_t node = 0; node < RIG_NODES; node++) {
+            ck_assert((rig_find(rig, node, keys[i]) != NULL) == is_led);
+        }
+    }
+    rig_destroy(rig);
+}
+END_TEST
+
+/* A look takes the recache win of what a client has marked; the leader gets it back, and where
+ * writers can choose it with the CAS that clients know. */
+START_TEST(gives_wins_back)
+{
+    struct rig *rig = loaded(KEYS);
+    uint32_t leader = leader_of(rig, 0);
+    for (uint32_t node = 0; node < RIG_NODES; node++) {
+        if (node != leader) {
+            rig_delete(rig, node, key_of(0));
+        }
+    }
+    struct rig_item *item = rig_find(rig, leader, key_of(0));
+    item->is_stale = true;
+    item->cas = UINT64_C(1) << 58;
+    struct verify_plan plan = plan_of(rig, false);
+    plan.has_tokens = _i == 1;
+    run(rig, &plan);
+    ck_assert_uint_eq(found(rig), 0);
+    ck_assert(rig_find(rig, leader, key_of(0)) == item);
+    ck_assert(item->is_stale);
+    ck_assert(!item->is_won);
+    ck_assert((item->cas == UINT64_C(1) << 58) == plan.has_tokens);
     rig_destroy(rig);
 }
 END_TEST
@@ -904,6 +954,8 @@ int main(void)
     tcase_add_test(tcase, finds_nothing_where_all_is_equal);
     tcase_add_test(tcase, finds_each_kind_and_touches_nothing);
     tcase_add_test(tcase, mends_each_kind);
+    tcase_add_test(tcase, mends_keys_of_any_bytes);
+    tcase_add_loop_test(tcase, gives_wins_back, 0, 2);
     tcase_add_test(tcase, compares_tokens_without_values);
     tcase_add_test(tcase, looks_only_at_the_pairs_of_a_node);
     tcase_add_test(tcase, goes_in_passes_where_memory_is_short);

@@ -39,6 +39,17 @@ static inline void mc_write(struct mc_writer *w, struct slice s)
 /* The decimal form of a number. */
 void mc_write_u64(struct mc_writer *w, uint64_t value);
 void mc_write_i64(struct mc_writer *w, int64_t value);
+/*
+ * A key as a meta command names it: its bytes, or base64 where they hold a space, a line feed or a
+ * zero byte; then the flag b belongs behind it, which mc_write_key_flag writes with its space, and
+ * for other keys not.
+ *
+ *   key      mc_key_can_be_written()
+ */
+void mc_write_key(struct mc_writer *w, struct slice key);
+void mc_write_key_flag(struct mc_writer *w, struct slice key);
+/* False: it needs base64, which would be longer than MC_KEY_BYTES_MAX. */
+bool mc_key_can_be_written(struct slice key);
 /* Sixteen lower-case hexadecimal digits. */
 void mc_write_hex64(struct mc_writer *w, uint64_t value);
 
