@@ -12,9 +12,9 @@ build="make gcc libc6-dev pkg-config libevent-dev libjansson-dev libmicrohttpd-d
     libxxhash-dev libcurl4-openssl-dev"
 run="$build memcached curl"
 test="$run check clang binutils util-linux python3 python3-pymemcache python3-memcache
-    python3-pylibmc python3-jsonschema prometheus php-cli php-memcached libcache-memcached-perl
-    libcache-memcached-fast-perl ruby ruby-dalli libmemcached-dev libmemcached-tools nodejs
-    debian-archive-keyring mandoc groff
+    python3-pylibmc python3-jsonschema prometheus collectd-core libprotobuf-c1 php-cli php-memcached
+    libcache-memcached-perl libcache-memcached-fast-perl ruby ruby-dalli libmemcached-dev
+    libmemcached-tools nodejs debian-archive-keyring mandoc groff
     chromium chromium-driver python3-selenium fonts-dejavu-core systemd"
 # npm comes with some builds of Node.js, and as a package of its own for Debian's.
 if ! command -v npm >/dev/null; then

@@ -3,12 +3,15 @@
 flushes in the future, what exporters for Prometheus read, and clients that speak something else."""
 import os
 import random
+import re
 import ssl
+import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 
-from harness import Everwarm, Memcached, Raw, running, say, wait_until
+from harness import Everwarm, Memcached, Raw, free_port, running, say, wait_until
 
 NODES = 8
 KEYS = 10000
@@ -101,6 +104,87 @@ def exported(proxy):
                                         for end in ("hits", "misses", "badval"))
 
 
+COLLECTD = """
+BaseDir "{folder}"
+PIDFile "{folder}/pid"
+Interval 0.2
+TypesDB "/usr/share/collectd/types.db"
+LoadPlugin memcached
+LoadPlugin write_prometheus
+<Plugin memcached>
+  <Instance "everwarm">
+    Address "127.0.0.1"
+    Port "{port}"
+  </Instance>
+</Plugin>
+<Plugin write_prometheus>
+  Host "127.0.0.1"
+  Port "{page}"
+</Plugin>
+"""
+# What is asked, how often, and what must have become of collectd's counters.
+COLLECTED = [
+    (b"set e 0 0 1\r\n1\r\n", 1, {("memcached_command_total", "set"): 1}),
+    (b"incr e 1\r\n", 2, {("memcached_ops_total", "incr_hits"): 2}),
+    (b"decr e 1\r\n", 3, {("memcached_ops_total", "decr_hits"): 3}),
+    (b"incr no 1\r\n", 4, {("memcached_ops_total", "incr_misses"): 4}),
+    (b"decr no 1\r\n", 5, {("memcached_ops_total", "decr_misses"): 5}),
+    (b"touch e 0\r\n", 6, {("memcached_command_total", "touch"): 6}),
+    (b"mg e\r\n", 7, {("memcached_ops_total", "hits"): 7}),
+    (b"mg no\r\n", 8, {("memcached_ops_total", "misses"): 8,
+                       ("memcached_command_total", "get"): 7 + 8}),
+    (b"delete e\r\n", 9, {("memcached_ops_total", "delete_hits"): 1}),
+    (b"delete no\r\n", 10, {("memcached_ops_total", "delete_misses"): 8 + 10}),
+    (b"me no\r\n", 11, {("memcached_command_total", "meta"): 11}),
+    (b"flush_all\r\n", 1, {("memcached_command_total", "flush"): 1}),
+]
+SERIES = re.compile(r'collectd_memcached_(\w+)\{memcached="everwarm",type="(\w+)",.*\} (\S+)')
+
+
+def series(page):
+    """{(metric, type): value} of what collectd shows."""
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:%d/metrics" % page, timeout=5) as reply:
+            text = reply.read().decode()
+    except OSError:
+        return {}
+    found = {}
+    for line in text.splitlines():
+        match = SERIES.match(line)
+        if match:
+            found[match.group(1), match.group(2)] = float(match.group(3))
+    return found
+
+
+def collected(proxy):
+    """An exporter that knows nothing of everwarm: it asks the data port as it would a memcached,
+    and shows Prometheus the same numbers."""
+    say("collectd as an exporter for Prometheus, pointed at the data port")
+    page = free_port()
+    conn = Raw(proxy.port)
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "collectd.conf")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(COLLECTD.format(folder=folder, port=proxy.port, page=page))
+        collectd = subprocess.Popen(["/usr/sbin/collectd", "-f", "-C", path],
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            more = {name: count for _, _, counters in COLLECTED
+                    for name, count in counters.items()}
+            wait_until("collectd shows the data port", lambda: more.keys() <= series(page).keys())
+            before = series(page)
+            for command, times, _ in COLLECTED:
+                for _ in range(times):
+                    conn.ask(command)
+            wanted = {name: before[name] + count for name, count in more.items()}
+            wait_until("it shows what was asked",
+                       lambda: wanted.items() <= series(page).items())
+        finally:
+            collectd.terminate()
+            collectd.wait(20)
+    conn.close()
+
+
 def foreign_count(proxy):
     conn = Raw(proxy.port)
     conn.send(b"stats proxy\r\n")
@@ -187,6 +271,7 @@ def main():
             multigets(proxy)
             flushes(proxy, direct)
             exported(proxy)
+            collected(proxy)
             empty_lines(proxy)
             no_datagrams(proxy)
             foreigners(proxy, log)
