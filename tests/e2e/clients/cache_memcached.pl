@@ -46,6 +46,9 @@ if ($is_fast) {
     $cache->set("q$_", $_) for 0 .. 99;
     $cache->nowait_push;
     check('get after nowait', $cache->get('q99') == 99);
+    my $unicode = "gr\xc3\xbc\xc3\x9fe"; # keys are bytes
+    check('a key that is not ASCII', $cache->set($unicode, 'ß') && $cache->get($unicode) eq 'ß'
+        && $cache->get_multi($unicode, 'n')->{$unicode} eq 'ß');
     check('server_versions', (values %{$cache->server_versions})[0] =~ /^1\.6\./);
 }
 my $large = join '', map { chr 33 + $_ % 90 } 0 .. 899_999;

@@ -30,6 +30,8 @@ check('append', cache.set('t', 'mid', 300, raw: true) && cache.append('t', '>') 
   cache.prepend('t', '<') && cache.get('t', raw: true) == '<mid>')
 cache.multi { 100.times { |i| cache.set("q#{i}", i.to_s, 300, raw: true) } }
 check('get after quiet sets', cache.get('q99', raw: true) == '99')
+check('a key that is not ASCII', cache.set('grüße', 'ß') && cache.get('grüße') == 'ß' &&
+  cache.get_multi('grüße', 'gone').values == ['ß'])
 large = Random.new(1).bytes(900_000)
 check('large', cache.set('large', large, 300, raw: true) && cache.get('large', raw: true) == large)
 check('touch', cache.touch('t', 500) && !cache.touch('none', 500))

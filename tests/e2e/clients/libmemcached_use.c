@@ -124,6 +124,8 @@ static void values(void)
               is_value("c:large", large, LARGE_BYTES),
           "large");
     free(large);
+    check(set("c:grüße", "ß", 2) == MEMCACHED_SUCCESS && is_value("c:grüße", "ß", 2),
+          "a key that is not ASCII");
     check(set("c:empty", "", 0) == MEMCACHED_SUCCESS && is_value("c:empty", "", 0), "empty");
     check(set("c:t", "mid", 3) == MEMCACHED_SUCCESS &&
               memcached_append(cache, "c:t", 3, ">", 1, 0, 0) == MEMCACHED_SUCCESS &&

@@ -36,6 +36,9 @@ async function main(port) {
   assert(await call('append', 'js:t', '>'));
   assert(await call('prepend', 'js:t', '<'));
   assert.strictEqual(await call('get', 'js:t'), '<mid>');
+  assert(await call('set', 'js:grüße', 'ß', 300));
+  assert.strictEqual(await call('get', 'js:grüße'), 'ß');
+  assert.deepStrictEqual(await call('getMulti', ['js:grüße', 'js:none']), { 'js:grüße': 'ß' });
   const large = Buffer.alloc(900000, 'large ');
   assert(await call('set', 'js:large', large, 300));
   assert(large.equals(await call('get', 'js:large')));

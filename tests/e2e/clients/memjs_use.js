@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// npm's memjs (binary) as applications use it. Argument: port; modules are found by NODE_PATH.
+// npm's memjs (binary) as applications use it. Argument: port; modules are found by NODE_PATH. It
+// has no call for many keys and none for cas.
 'use strict';
 const assert = require('assert');
 const memjs = require('memjs');
@@ -29,6 +30,8 @@ async function main(port) {
   assert.strictEqual(await cache.set('memjs:t', 'mid', {}), true);
   assert.strictEqual(await cache.append('memjs:t', '>'), true);
   assert.strictEqual(await text('memjs:t'), 'mid>'); // its prepend sends append
+  assert.strictEqual(await cache.set('memjs:grüße', 'ß', {}), true);
+  assert.strictEqual(await text('memjs:grüße'), 'ß');
   const large = Buffer.alloc(900000, 'large ');
   assert.strictEqual(await cache.set('memjs:large', large, { expires: 300 }), true);
   assert(large.equals((await cache.get('memjs:large')).value));

@@ -9,10 +9,10 @@ RINGS = ({"ketama": True}, {"ketama_weighted": True}, {"distribution": "consiste
          {"ketama": True, "remove_failed": 1, "retry_timeout": 1, "dead_timeout": 1})
 
 
-def use(ports, behaviors, number):
+def use(ports, behaviors, is_binary, prefix):
     servers = ["127.0.0.1:" + port for port in ports]
-    cache = pylibmc.Client(servers, behaviors=dict(behaviors, cas=True, tcp_nodelay=True))
-    prefix = "ketama-%d:" % number
+    cache = pylibmc.Client(servers, binary=is_binary,
+                           behaviors=dict(behaviors, cas=True, tcp_nodelay=True))
     many = {"m%d" % i: "grüße %d " % i + "x" * i for i in range(300)}
     assert cache.set_multi(many, time=300, key_prefix=prefix) == []
     assert cache.get_multi(["gone"] + list(many), key_prefix=prefix) == many
@@ -31,7 +31,8 @@ def use(ports, behaviors, number):
 
 def main(ports):
     for number, behaviors in enumerate(RINGS):
-        use(ports.split(","), behaviors, number)
+        for is_binary in (False, True):
+            use(ports.split(","), behaviors, is_binary, "ketama-%d-%d:" % (number, is_binary))
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ def main(port, protocol):
     assert cache.set(key("t"), "mid") and cache.append(key("t"), ">") and \
         cache.prepend(key("t"), "<")
     assert cache.get(key("t")) == "<mid>"
+    assert cache.set(key("grüße"), "ß") and cache.get(key("grüße")) == "ß"
+    assert cache.get_multi(["grüße", "none"], key_prefix=prefix) == {"grüße": "ß"}
     large = os.urandom(900000)
     assert cache.set(key("large"), large) and cache.get(key("large")) == large
     assert is_refused(cache.set, key("large"), b"x" * 1100000)

@@ -23,6 +23,8 @@ def main(port):
     assert cache.set("pm:n", 10) and cache.incr("pm:n", 5) == 15 and cache.decr("pm:n", 20) == 0
     assert cache.set("pm:t", "mid") and cache.append("pm:t", ">") and cache.prepend("pm:t", "<")
     assert cache.get("pm:t") == "<mid>"
+    assert cache.set("pm:grüße", "ß") and cache.get("pm:grüße") == "ß"
+    assert cache.get_multi(["grüße", "none"], key_prefix="pm:") == {"grüße": "ß"}
     large = os.urandom(900000)
     assert cache.set("pm:large", large) and cache.get("pm:large") == large
     assert cache.touch("pm:t", 500)
