@@ -13,8 +13,8 @@ static json_t *client_json(const struct proxy_snapshot *snapshot, const struct p
 {
     const uint64_t heard_us = client->heard_us == 0 ? client->opened_us : client->heard_us;
     const uint64_t now_us = snapshot->now_mono_us;
-    const char *pool =
-        client->pool < snapshot->pool_count ? snapshot->pools[client->pool].name : "";
+    const struct proxy_pool *of = proxy_snapshot_pool(snapshot, client->pool);
+    const char *pool = of != NULL ? of->name : "";
     return json_pack(
         "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "id",
         facts_count(client->id), "address", facts_text(client->address), "pool", facts_text(pool),

@@ -163,7 +163,13 @@ static void reply_last_copy(const struct request *request, const struct control_
         reply_json(reply, 200, NULL);
         return;
     }
-    refuse_last_copy(request, &snapshot->pools[asked->pool], asked, reply);
+    const struct proxy_pool *pool = proxy_snapshot_pool(snapshot, asked->pool);
+    if (pool != NULL) {
+        refuse_last_copy(request, pool, asked, reply);
+    } else {
+        reply_problem(reply, PROBLEM_NO_POOL, "The pool has gone.",
+                      "GET /v1/nodes shows what is there");
+    }
     proxy_snapshot_destroy(&snapshot);
 }
 
@@ -252,7 +258,9 @@ static uint32_t command_timeout_ms(const struct request *request, uint32_t pool)
     struct proxy_snapshot *snapshot = NULL;
     uint64_t timeout_ms = COMMAND_TIMEOUT_MS_MAX;
     if (control_port_snapshot(request->port, &snapshot) == STATUS_OK) {
-        timeout_ms = snapshot->pools[pool].request_timeout_us / 1000 + COMMAND_GRACE_MS;
+        const struct proxy_pool *own = proxy_snapshot_pool(snapshot, pool);
+        const uint64_t timeout_us = own == NULL ? 0 : own->request_timeout_us;
+        timeout_ms = timeout_us / 1000 + COMMAND_GRACE_MS;
         proxy_snapshot_destroy(&snapshot);
     }
     return (uint32_t)(timeout_ms < COMMAND_TIMEOUT_MS_MAX ? timeout_ms : COMMAND_TIMEOUT_MS_MAX);

@@ -65,13 +65,9 @@ static void reply_changes(const struct port_reload *done, struct reply *reply)
 /* "FILE:LINE:COLUMN: what", as at the start. */
 static void refuse(const struct config_error *error, const char *fix, struct reply *reply)
 {
-    if (error->line == 0) {
-        reply_problem_about(reply, PROBLEM_BAD_CONFIG, fix, "%s%s%s", error->path,
-                            error->path[0] == '\0' ? "" : ": ", error->message);
-    } else {
-        reply_problem_about(reply, PROBLEM_BAD_CONFIG, fix, "%s:%zu:%zu: %s", error->path,
-                            error->line, error->column, error->message);
-    }
+    char text[CONFIG_PATH_BYTES_MAX + CONFIG_TEXT_BYTES_MAX];
+    config_error_format(error, text, sizeof(text));
+    reply_problem(reply, PROBLEM_BAD_CONFIG, text, fix);
 }
 
 static void log_change(const struct request *request, const char *how,

@@ -40,16 +40,12 @@ struct watcher {
     char text[TEXT_BYTES_MAX];
 };
 
-static const struct config_pool *config_of(const struct proxy_snapshot *snapshot, uint32_t pool)
-{
-    return pool < snapshot->pool_count ? snapshot->pools[pool].config : NULL;
-}
-
-static json_t *event_json(const struct proxy_snapshot *snapshot, const struct port_event *event)
+static json_t *event_json(const struct port_event *event)
 {
     struct log_field fields[TRACE_FIELDS_MAX];
     const enum trace_type type = event->trace.type;
-    const size_t count = trace_fields(config_of(snapshot, event->pool), &event->trace, fields);
+    const char *pool = event->pool == PORT_NO_POOL ? NULL : event->pool_name;
+    const size_t count = trace_fields(pool, &event->trace, fields);
     json_t *json = json_pack("{s:o, s:s, s:s, s:o}", "id", facts_count(event->sequence), "type",
                              trace_word(type), "level", log_level_word(trace_level(type)), "time",
                              facts_wall_time_ms(event->wall_us));
@@ -78,11 +74,7 @@ static void set_text(struct watcher *watcher, const char *format, ...)
 /* False: out of memory, which ends the stream; the watcher comes back for this event. */
 static bool write_event(struct watcher *watcher, const struct port_event *event)
 {
-    struct proxy_snapshot *snapshot = NULL;
-    if (control_port_snapshot(watcher->context->port, &snapshot) != STATUS_OK) {
-        return false;
-    }
-    json_t *json = event_json(snapshot, event);
+    json_t *json = event_json(event);
     char *data = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
     if (data != NULL) {
         set_text(watcher, "id: %" PRIu64 "\nevent: %s\ndata: %s\n\n", event->sequence,
@@ -90,7 +82,6 @@ static bool write_event(struct watcher *watcher, const struct port_event *event)
     }
     free(data);
     json_decref(json);
-    proxy_snapshot_destroy(&snapshot);
     return data != NULL;
 }
 

@@ -141,42 +141,49 @@ static uint64_t divergences(const struct control_snapshot *control)
     return sum;
 }
 
+static void add_traffic(struct dataplane_stats *sum, const struct dataplane_stats *from)
+{
+    for (size_t c = 0; c < MC_COMMAND_COUNT; c++) {
+        for (size_t o = 0; o < DATAPLANE_OUTCOME_COUNT; o++) {
+            sum->commands[c][o] += from->commands[c][o];
+        }
+        histogram_add(&sum->latency[c], &from->latency[c]);
+    }
+    sum->keys_hit += from->keys_hit;
+    sum->keys_missed += from->keys_missed;
+    sum->bytes_in += from->bytes_in;
+    sum->bytes_out += from->bytes_out;
+    sum->protocol_errors_clients += from->protocol_errors_clients;
+    sum->protocol_errors_nodes += from->protocol_errors_nodes;
+    sum->foreign_protocols += from->foreign_protocols;
+    sum->read_failovers += from->read_failovers;
+    sum->writes_brought_home += from->writes_brought_home;
+    sum->writes_rerun += from->writes_rerun;
+    sum->writes_chained += from->writes_chained;
+    sum->writes_failed += from->writes_failed;
+    sum->writes_ok += from->writes_ok;
+    sum->keys_invalidated += from->keys_invalidated;
+    sum->settle_checks += from->settle_checks;
+    sum->divergences += from->divergences;
+    sum->repairs += from->repairs;
+    sum->settle_queue += from->settle_queue;
+    sum->held += from->held;
+    sum->shed += from->shed;
+    sum->memory_bytes += from->memory_bytes;
+    sum->memory_limit_bytes += from->memory_limit_bytes;
+}
+
 struct dataplane_stats *facts_traffic_sum(const struct proxy_snapshot *snapshot)
 {
     struct dataplane_stats *sum = calloc(1, sizeof(*sum));
     if (sum == NULL) {
         return NULL;
     }
+    add_traffic(sum, &snapshot->gone);
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
-        const struct dataplane_stats *from = &snapshot->pools[p].traffic;
-        for (size_t c = 0; c < MC_COMMAND_COUNT; c++) {
-            for (size_t o = 0; o < DATAPLANE_OUTCOME_COUNT; o++) {
-                sum->commands[c][o] += from->commands[c][o];
-            }
-            histogram_add(&sum->latency[c], &from->latency[c]);
-        }
-        sum->keys_hit += from->keys_hit;
-        sum->keys_missed += from->keys_missed;
-        sum->bytes_in += from->bytes_in;
-        sum->bytes_out += from->bytes_out;
-        sum->protocol_errors_clients += from->protocol_errors_clients;
-        sum->protocol_errors_nodes += from->protocol_errors_nodes;
-        sum->foreign_protocols += from->foreign_protocols;
-        sum->read_failovers += from->read_failovers;
-        sum->writes_brought_home += from->writes_brought_home;
-        sum->writes_rerun += from->writes_rerun;
-        sum->writes_chained += from->writes_chained;
-        sum->writes_failed += from->writes_failed;
-        sum->writes_ok += from->writes_ok;
-        sum->keys_invalidated += from->keys_invalidated;
-        sum->settle_checks += from->settle_checks;
-        sum->divergences += from->divergences + divergences(&snapshot->pools[p].control);
-        sum->repairs += from->repairs + snapshot->pools[p].control.repairs;
-        sum->settle_queue += from->settle_queue;
-        sum->held += from->held;
-        sum->shed += from->shed;
-        sum->memory_bytes += from->memory_bytes;
-        sum->memory_limit_bytes += from->memory_limit_bytes;
+        add_traffic(sum, &snapshot->pools[p].traffic);
+        sum->divergences += divergences(&snapshot->pools[p].control);
+        sum->repairs += snapshot->pools[p].control.repairs;
     }
     return sum;
 }

@@ -50,7 +50,7 @@ static void check_process(const struct proxy_snapshot *snapshot, struct checks *
 
 static void check_pool(const struct proxy_pool *pool, struct checks *checks)
 {
-    struct check *check = add_check(checks, pool->is_readable);
+    struct check *check = add_check(checks, pool->is_readable || pool->is_coming);
     const node_set all = pool->control.members;
     (void)snprintf(check->name, sizeof(check->name), "pool %s", pool->name);
     if (pool->is_readable) {
@@ -59,8 +59,9 @@ static void check_pool(const struct proxy_pool *pool, struct checks *checks)
     } else {
         char nodes[FACTS_LIST_BYTES_MAX];
         facts_describe_all(pool, all, nodes);
-        (void)snprintf(check->text, sizeof(check->text), "no node serves reads (%s): %s",
-                       control_state_word(pool->control.state), nodes);
+        (void)snprintf(check->text, sizeof(check->text), "no node serves reads%s (%s): %s",
+                       pool->is_coming ? " yet" : "", control_state_word(pool->control.state),
+                       nodes);
     }
 }
 

@@ -56,7 +56,8 @@ static size_t merge(struct proxy_hot *all, size_t count)
 static json_t *hot_json(const struct proxy_snapshot *snapshot, const struct proxy_hot *hot,
                         uint64_t samples)
 {
-    const char *pool = hot->pool < snapshot->pool_count ? snapshot->pools[hot->pool].name : "";
+    const struct proxy_pool *of = proxy_snapshot_pool(snapshot, hot->pool);
+    const char *pool = of != NULL ? of->name : "";
     const double all = samples == 0 ? 1 : (double)samples;
     char key[3 * MC_KEY_BYTES_MAX + 1];
     uri_show(slice_of(hot->key.key, hot->key.key_bytes), key, sizeof(key));

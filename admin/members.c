@@ -142,7 +142,7 @@ static bool find_pool(const struct proxy_snapshot *snapshot, struct member *memb
 {
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
         if (member->pool[0] == '\0' || strcmp(snapshot->pools[p].name, member->pool) == 0) {
-            member->asked.pool = p;
+            member->asked.pool = snapshot->pools[p].id;
             (void)snprintf(member->pool, sizeof(member->pool), "%s", snapshot->pools[p].name);
             return true;
         }
@@ -160,7 +160,7 @@ static bool is_free(const struct proxy_snapshot *snapshot, struct member *member
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
         const struct proxy_pool *pool = &snapshot->pools[p];
         for (uint32_t i = 0; i < pool->node_count; i++) {
-            if (p == member->asked.pool) {
+            if (pool->id == member->asked.pool) {
                 const bool moves = strcmp(pool->nodes[i].name, member->asked.name) == 0;
                 member->asked.node = moves ? i : member->asked.node;
             } else if (facts_is_member(pool, i) &&
@@ -264,7 +264,8 @@ void members_remove(const struct request *request, struct reply *reply)
         reply_json(reply, 200, NULL);
         return;
     }
-    (void)snprintf(member.pool, sizeof(member.pool), "%s", snapshot->pools[member.asked.pool].name);
+    const struct proxy_pool *pool = proxy_snapshot_pool(snapshot, member.asked.pool);
+    (void)snprintf(member.pool, sizeof(member.pool), "%s", pool == NULL ? "" : pool->name);
     proxy_snapshot_destroy(&snapshot);
     if (command_ask(request, &member.asked, &result, reply)) {
         const struct word none = {.admin = NODE_ADMIN_READY};

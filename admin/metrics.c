@@ -49,7 +49,8 @@ static bool is_ready(const struct proxy_snapshot *snapshot)
 {
     bool is_readable = true;
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
-        is_readable = is_readable && snapshot->pools[p].is_readable;
+        is_readable =
+            is_readable && (snapshot->pools[p].is_readable || snapshot->pools[p].is_coming);
     }
     return is_readable && snapshot->state == PROXY_RUNNING;
 }

@@ -179,10 +179,9 @@ void nodes_show(const struct request *request, struct reply *reply)
         reply_json(reply, 200, NULL);
         return;
     }
-    REQUIRE(pool < snapshot->pool_count);
-    if (facts_is_member(&snapshot->pools[pool], node)) {
-        reply_json(reply, 200,
-                   nodes_json(request->context, snapshot, &snapshot->pools[pool], node));
+    const struct proxy_pool *own = proxy_snapshot_pool(snapshot, pool);
+    if (own != NULL && facts_is_member(own, node)) {
+        reply_json(reply, 200, nodes_json(request->context, snapshot, own, node));
     } else {
         refuse_unknown(request, reply); /* removed just now */
     }

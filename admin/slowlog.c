@@ -23,8 +23,7 @@ static int compare_latest(const void *left, const void *right)
 static json_t *slow_json(const struct proxy_snapshot *snapshot, const struct proxy_slow *slow)
 {
     const struct slow_request *request = &slow->request;
-    const struct proxy_pool *pool =
-        slow->pool < snapshot->pool_count ? &snapshot->pools[slow->pool] : NULL;
+    const struct proxy_pool *pool = proxy_snapshot_pool(snapshot, slow->pool);
     const bool has_node = pool != NULL && facts_is_member(pool, request->node);
     char key[3 * SLOWLOG_KEY_BYTES_MAX + 1];
     uri_show(slice_of(request->key, request->key_bytes), key, sizeof(key));

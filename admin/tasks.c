@@ -37,8 +37,7 @@ static bool is_cancellable(const struct task *task)
 
 static json_t *task_json(const struct proxy_snapshot *snapshot, const struct task *task)
 {
-    const struct proxy_pool *pool =
-        task->pool < snapshot->pool_count ? &snapshot->pools[task->pool] : NULL;
+    const struct proxy_pool *pool = proxy_snapshot_pool(snapshot, task->pool);
     const bool has_node = pool != NULL && facts_is_member(pool, task->node);
     return json_pack(
         "{s:o, s:s, s:o, s:o, s:s, s:o, s:o, s:o, s:{s:o, s:o, s:o, s:o}, s:o, s:o, s:b}", "id",

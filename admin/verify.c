@@ -35,14 +35,14 @@ static bool find_pool(const struct request *request, const struct proxy_snapshot
                       struct reply *reply, uint32_t *out)
 {
     const char *name = route_query(request, "pool");
-    *out = 0;
+    *out = snapshot->pools[0].id;
     if (name == NULL && snapshot->pool_count > 1) {
         reply_problem(reply, PROBLEM_BAD_REQUEST, "There are several pools.", "write ?pool=NAME");
         return false;
     }
     for (uint32_t p = 0; name != NULL && p < snapshot->pool_count; p++) {
         if (strcmp(snapshot->pools[p].name, name) == 0) {
-            *out = p;
+            *out = snapshot->pools[p].id;
             return true;
         }
     }
@@ -196,7 +196,7 @@ void verify_show(const struct request *request, struct reply *reply)
     json_t *pools = json_object();
     for (uint32_t p = 0; p < snapshot->pool_count; p++) {
         const struct proxy_pool *pool = &snapshot->pools[p];
-        if (!is_one || p == only) {
+        if (!is_one || pool->id == only) {
             (void)json_object_set_new(
                 pools, pool->name,
                 json_pack("{s:o, s:o}", "latest", run_json(snapshot, pool, &pool->control.verify),

@@ -152,8 +152,7 @@ static void on_event(struct words *words, const struct port_event *event)
         control_port_snapshot(words->port, &snapshot) != STATUS_OK) {
         return;
     }
-    const struct proxy_pool *pool =
-        event->pool < snapshot->pool_count ? &snapshot->pools[event->pool] : NULL;
+    const struct proxy_pool *pool = proxy_snapshot_pool(snapshot, event->pool);
     if (pool != NULL && type == TRACE_SERVING) {
         restore(words, pool, event->pool);
     } else if (pool != NULL && facts_is_member(pool, event->trace.node)) {

@@ -17,7 +17,7 @@ logs=build/test/e2e
 mkdir -p "$logs"
 scripts/memcached-trixie.sh
 scripts/npm-clients.sh
-make -s build/release/libmemcached_use
+make -s build/release/libmemcached_use build/release/bench/lg
 
 debian=/usr/bin/memcached
 trixie=$PWD/build/trixie/memcached

@@ -242,6 +242,7 @@ static int start(struct parts *parts)
 /* What is wrong keeps the old configuration; either way the log says so. */
 static void reload(struct parts *parts)
 {
+    static const struct config_error NO_MEMORY = {.message = "out of memory"};
     char error[ERROR_BYTES];
     notify_reloading();
     if (parts->admin != NULL && admin_reload(parts->admin, error, sizeof(error)) != STATUS_OK) {
@@ -249,7 +250,9 @@ static void reload(struct parts *parts)
     }
     struct port_reload *done = malloc(sizeof(*done));
     if (done == NULL || control_port_reload(proxy_port(parts->proxy), done) != STATUS_OK) {
-        log_line(LOG_LEVEL_ERROR, "reload", LOG_TEXT("note", "the old configuration stays"));
+        config_error_format(done == NULL ? &NO_MEMORY : &done->error, error, sizeof(error));
+        log_line(LOG_LEVEL_ERROR, "reload", LOG_TEXT("error", error),
+                 LOG_TEXT("note", "the old configuration stays"));
     }
     free(done);
     notify_send("READY=1");

@@ -346,16 +346,23 @@ void config_destroy(struct config **config)
     *config = NULL;
 }
 
-void config_error_print(const struct config_error *error, FILE *out)
+void config_error_format(const struct config_error *error, char *out, size_t size)
 {
     if (error->path[0] == '\0') {
-        (void)fprintf(out, "%s\n", error->message);
+        (void)snprintf(out, size, "%s", error->message);
     } else if (error->line == 0) {
-        (void)fprintf(out, "%s: %s\n", error->path, error->message);
+        (void)snprintf(out, size, "%s: %s", error->path, error->message);
     } else {
-        (void)fprintf(out, "%s:%zu:%zu: %s\n", error->path, error->line, error->column,
-                      error->message);
+        (void)snprintf(out, size, "%s:%zu:%zu: %s", error->path, error->line, error->column,
+                       error->message);
     }
+}
+
+void config_error_print(const struct config_error *error, FILE *out)
+{
+    char text[CONFIG_PATH_BYTES_MAX + CONFIG_TEXT_BYTES_MAX];
+    config_error_format(error, text, sizeof(text));
+    (void)fprintf(out, "%s\n", text);
 }
 
 static void print_key(const struct key *key, FILE *out)

@@ -44,9 +44,10 @@ static size_t bytes_of(const struct key *key)
         return sizeof(uint32_t);
     case KEY_TYPE_FLAG:
         return sizeof(bool);
+    case KEY_TYPE_LISTENERS:
+        return sizeof(struct address_list);
     case KEY_TYPE_TEXT:
     case KEY_TYPE_ADDRESS:
-    case KEY_TYPE_LISTENERS:
     case KEY_TYPE_ARRAY:
         break;
     }
@@ -144,6 +145,55 @@ size_t diff_configs(const struct config *from, const struct config *to, struct d
         const bool is_there = walk_next(&old);
         INVARIANT(is_there && old.key == fresh.key);
         compare(&old, &fresh, &changes);
+    }
+    return changes.count;
+}
+
+static const struct config_pool *find_pool(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->pool_count; i++) {
+        if (strcmp(config->pools[i].name, name) == 0) {
+            return &config->pools[i];
+        }
+    }
+    return NULL;
+}
+
+void diff_align_pools(const struct config *config, const struct config *to, struct config *out)
+{
+    *out = *config;
+    out->pool_count = to->pool_count;
+    for (size_t i = 0; i < to->pool_count; i++) {
+        const struct config_pool *own = find_pool(config, to->pools[i].name);
+        out->pools[i] = own != NULL ? *own : to->pools[i];
+    }
+}
+
+/* "pools[NAME]", and how many nodes it has on the side on which it is. */
+static void add_pool(struct changes *changes, const struct config_pool *pool, bool comes)
+{
+    struct diff_change change = {.is_live = true};
+    (void)snprintf(change.path, sizeof(change.path), "pools[%.50s]", pool->name);
+    char *own = comes ? change.to : change.from;
+    (void)snprintf(comes ? change.from : change.to, DIFF_VALUE_BYTES_MAX, "null");
+    (void)snprintf(own, DIFF_VALUE_BYTES_MAX, "\"%zu node%s\"", pool->node_count,
+                   pool->node_count == 1 ? "" : "s");
+    *add(changes) = change;
+}
+
+size_t diff_pools(const struct config *from, const struct config *to, struct diff_change *out,
+                  size_t capacity)
+{
+    struct changes changes = {.out = out, .capacity = capacity};
+    for (size_t i = 0; i < to->pool_count; i++) {
+        if (find_pool(from, to->pools[i].name) == NULL) {
+            add_pool(&changes, &to->pools[i], true);
+        }
+    }
+    for (size_t i = 0; i < from->pool_count; i++) {
+        if (find_pool(to, from->pools[i].name) == NULL) {
+            add_pool(&changes, &from->pools[i], false);
+        }
     }
     return changes.count;
 }

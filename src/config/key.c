@@ -48,7 +48,8 @@ enum {
 
 static const struct key KEYS[] = {
     {"listen", AT_ROOT(listen), .type = KEY_TYPE_LISTENERS, .port = PORT_DATA,
-     .fallback = "127.0.0.1:11210", .help = "where clients of the first pool connect"},
+     .fallback = "127.0.0.1:11210", .is_live = true,
+     .help = "where clients of the first pool connect"},
     {"threads", AT_ROOT(threads_count), COUNT(1, WORKERS_MAX), .fallback_help = "number of cores",
      .help = "worker threads"},
     {"max_clients", AT_ROOT(max_clients_count), COUNT(1, MAX_CLIENTS_MAX), .fallback = "10000",
@@ -84,7 +85,7 @@ static const struct key KEYS[] = {
 
     {"name", AT_POOL(name), TEXT(1, POOL_NAME_BYTES_MAX), .fallback = "main",
      .help = "letters, digits, '.', '-', '_'; part of the reserved keys"},
-    {"listen", AT_POOL(listen), .type = KEY_TYPE_LISTENERS, .port = PORT_DATA,
+    {"listen", AT_POOL(listen), .type = KEY_TYPE_LISTENERS, .port = PORT_DATA, .is_live = true,
      .help = "where clients of this pool connect; the first pool has the top-level ones too"},
     {"nodes", AT_POOL(nodes), .type = KEY_TYPE_ARRAY, .min = 1, .max = NODES_MAX,
      .help = "its memcacheds: objects, or addresses alone"},

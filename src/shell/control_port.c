@@ -48,16 +48,20 @@ const char *control_port_close_word(size_t reason)
     return words[reason];
 }
 
-/* Until control says who is there. */
-static void name_configured(const struct pool *pool, struct control_snapshot *out)
+void control_port_begin_pool(struct control_port *port, uint32_t place)
 {
-    for (uint32_t i = 0; i < pool->config->node_count; i++) {
-        struct control_node_snapshot *node = &out->nodes[i];
+    const struct pool *pool = &port->parts.pools->places[place];
+    struct port_pool *own = &port->pools[place];
+    *own = (struct port_pool){.was_readable = !port->is_started};
+    own->control.proxy_id = VIEW_NO_PROXY;
+    own->control.node_count = pool->node_count;
+    for (uint32_t i = 0; i < pool->config.node_count; i++) { /* until control says who is there */
+        struct control_node_snapshot *node = &own->control.nodes[i];
         *node = (struct control_node_snapshot){
             .is_member = true, .data = NODE_DATA_OUT, .filler = VIEW_NO_PROXY};
-        (void)snprintf(node->name, sizeof(node->name), "%s", pool->config->nodes[i].name);
+        (void)snprintf(node->name, sizeof(node->name), "%s", pool->config.nodes[i].name);
         (void)snprintf(node->address, sizeof(node->address), "%s", pool->addresses[i]);
-        out->members |= node_set_of(i);
+        own->control.members |= node_set_of(i);
     }
 }
 
@@ -84,12 +88,11 @@ enum status control_port_create(const struct control_port_parts *parts, struct c
     event_ring_init(&port->events);
     task_table_init(&port->tasks);
     for (uint32_t i = 0; i < parts->config->pool_count; i++) {
-        port->pools[i].control.proxy_id = VIEW_NO_PROXY;
-        port->pools[i].control.node_count = parts->pools[i].node_count;
-        atomic_store(&parts->pools[i].request_timeout_us,
-                     parts->config->pools[i].request_timeout_us);
-        name_configured(&parts->pools[i], &port->pools[i].control);
+        control_port_begin_pool(port, i);
+        port->places[i] = i;
     }
+    port->pool_count = (uint32_t)parts->config->pool_count;
+    port->is_started = true;
     INVARIANT(pthread_mutex_init(&port->mutex, NULL) == 0);
     return STATUS_OK;
 }
@@ -115,26 +118,44 @@ static bool is_serving(const struct control_snapshot *control)
     return control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING;
 }
 
+static bool is_readable(const struct control_snapshot *control)
+{
+    if (!is_serving(control)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < control->node_count; i++) {
+        const struct control_node_snapshot *node = &control->nodes[i];
+        if (node->is_member && node->data == NODE_DATA_COMPLETE && node->oper == NODE_OPER_UP) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void control_port_publish(struct control_port *port, uint32_t pool, const struct control *control,
                           uint64_t now_us)
 {
     (void)pthread_mutex_lock(&port->mutex);
     struct control_snapshot *own = &port->pools[pool].control;
     control_snapshot(control, own, now_us);
+    port->pools[pool].was_readable = port->pools[pool].was_readable || is_readable(own);
     bool has_served = true;
-    for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
-        has_served = has_served && is_serving(&port->pools[i].control);
+    for (uint32_t i = 0; i < port->pool_count; i++) {
+        has_served = has_served && is_serving(&port->pools[port->places[i]].control);
     }
     port->has_served = port->has_served || has_served;
     (void)pthread_mutex_unlock(&port->mutex);
     /* Nobody else writes it. */
-    task_table_follow(&port->tasks, pool, own, now_us);
+    task_table_follow(&port->tasks, port->parts.pools->places[pool].id, own, now_us);
 }
 
 void control_port_trace(struct control_port *port, uint32_t pool, const struct trace_event *event)
 {
-    const struct port_event kept = {.wall_us = clock_wall_us(), .pool = pool, .trace = *event};
+    struct port_event kept = {.wall_us = clock_wall_us(), .pool = pool, .trace = *event};
     if (pool != PORT_NO_POOL) {
+        const struct pool *shared = &port->parts.pools->places[pool];
+        kept.pool = shared->id;
+        (void)snprintf(kept.pool_name, sizeof(kept.pool_name), "%s", shared->config.name);
         (void)pthread_mutex_lock(&port->mutex);
         struct port_pool *own = &port->pools[pool];
         own->traces[event->type]++;
@@ -150,7 +171,7 @@ void control_port_trace(struct control_port *port, uint32_t pool, const struct t
     }
     event_ring_put(&port->events, &kept);
     if (event->type == TRACE_FILL_FAILED) {
-        task_table_note(&port->tasks, pool, event->node, event->detail);
+        task_table_note(&port->tasks, kept.pool, event->node, event->detail);
     }
 }
 
@@ -187,26 +208,13 @@ static enum proxy_state state_of(const struct control_port *port)
     return port->has_served ? PROXY_RUNNING : PROXY_STARTING;
 }
 
-static bool is_readable(const struct control_snapshot *control)
-{
-    if (!is_serving(control)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < control->node_count; i++) {
-        const struct control_node_snapshot *node = &control->nodes[i];
-        if (node->is_member && node->data == NODE_DATA_COMPLETE && node->oper == NODE_OPER_UP) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool control_port_is_ready(struct control_port *port)
 {
     (void)pthread_mutex_lock(&port->mutex);
     bool is_ready = state_of(port) == PROXY_RUNNING;
-    for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
-        is_ready = is_ready && is_readable(&port->pools[i].control);
+    for (uint32_t i = 0; i < port->pool_count; i++) {
+        const struct port_pool *pool = &port->pools[port->places[i]];
+        is_ready = is_ready && (is_readable(&pool->control) || !pool->was_readable);
     }
     (void)pthread_mutex_unlock(&port->mutex);
     return is_ready;
@@ -231,20 +239,26 @@ static void describe_node(const struct config_pool *config,
     }
 }
 
-/* After what is published was copied. */
+/* After what is published was copied. Under the mutex: the place may be another's afterwards. */
 static void describe_pool(struct pool *from, struct proxy_pool *out)
 {
-    out->name = from->config->name;
-    out->config = from->config;
+    out->id = from->id;
+    out->own = from->config;
+    out->name = out->own.name;
+    out->config = &out->own;
     out->node_count = from->node_count;
     out->request_timeout_us = atomic_load(&from->request_timeout_us);
     for (uint32_t i = 0; i < from->node_count; i++) {
-        describe_node(from->config, &out->control.nodes[i], &out->nodes[i]);
+        describe_node(out->config, &out->control.nodes[i], &out->nodes[i]);
     }
 }
 
 static void add_workers(const struct control_port_parts *parts, struct proxy_snapshot *out)
 {
+    uint32_t places = 0;
+    for (uint32_t i = 0; i < out->pool_count; i++) {
+        places |= 1u << out->pools[i].id % POOLS_MAX;
+    }
     for (uint32_t i = 0; i < parts->config->threads_count; i++) {
         struct worker_figures figures;
         worker_stats_figures(parts->workers[i], &figures);
@@ -256,38 +270,47 @@ static void add_workers(const struct control_port_parts *parts, struct proxy_sna
         }
         for (uint32_t j = 0; j < out->pool_count; j++) {
             uint64_t zombies[NODES_MAX] = {0};
-            worker_stats_add(parts->workers[i], j, &out->pools[j].traffic, zombies);
+            worker_stats_add(parts->workers[i], out->pools[j].id % POOLS_MAX,
+                             &out->pools[j].traffic, zombies);
             for (uint32_t k = 0; k < out->pools[j].node_count; k++) {
                 out->pools[j].nodes[k].zombies += zombies[k];
             }
         }
+        worker_stats_add_others(parts->workers[i], places, &out->gone);
     }
 }
 
-static enum proxy_state current_state(struct control_port *port)
+static uint32_t count_pools(struct control_port *port)
 {
     (void)pthread_mutex_lock(&port->mutex);
-    enum proxy_state state = state_of(port);
+    const uint32_t count = port->pool_count;
     (void)pthread_mutex_unlock(&port->mutex);
-    return state;
+    return count;
 }
 
-static void copy_published(struct control_port *port, struct proxy_snapshot *out)
+/* ROOM is for as many pools as there were just now. */
+static void copy_published(struct control_port *port, struct proxy_snapshot *out, uint32_t room)
 {
     (void)pthread_mutex_lock(&port->mutex);
+    out->state = state_of(port);
     out->config_epoch = port->config_epoch;
     out->reloads_ok = port->reloads_ok;
     out->reloads_failed = port->reloads_failed;
+    out->pool_count = port->pool_count < room ? port->pool_count : room;
+    out->gone.divergences = port->gone_divergences;
+    out->gone.repairs = port->gone_repairs;
     for (uint32_t i = 0; i < out->pool_count; i++) {
-        const struct port_pool *from = &port->pools[i];
+        const struct port_pool *from = &port->pools[port->places[i]];
         struct proxy_pool *pool = &out->pools[i];
         pool->control = from->control;
         pool->is_readable = is_readable(&from->control);
+        pool->is_coming = !from->was_readable;
         memcpy(pool->traces, from->traces, sizeof(pool->traces));
         for (uint32_t j = 0; j < NODES_MAX; j++) {
             pool->nodes[j].went_up = from->went_up[j];
             pool->nodes[j].went_down = from->went_down[j];
         }
+        describe_pool(&port->parts.pools->places[port->places[i]], pool);
     }
     (void)pthread_mutex_unlock(&port->mutex);
 }
@@ -295,9 +318,9 @@ static void copy_published(struct control_port *port, struct proxy_snapshot *out
 enum status control_port_snapshot(struct control_port *port, struct proxy_snapshot **out)
 {
     const struct control_port_parts *parts = &port->parts;
-    size_t pool_count = parts->config->pool_count;
+    const uint32_t room = count_pools(port);
     struct proxy_snapshot *snapshot =
-        calloc(1, sizeof(*snapshot) + pool_count * sizeof(snapshot->pools[0]));
+        calloc(1, sizeof(*snapshot) + room * sizeof(snapshot->pools[0]));
     *out = snapshot;
     if (snapshot == NULL) {
         return STATUS_NO_MEMORY;
@@ -305,7 +328,6 @@ enum status control_port_snapshot(struct control_port *port, struct proxy_snapsh
     *snapshot = (struct proxy_snapshot){
         .version = EVERWARM_VERSION,
         .config = parts->config,
-        .state = current_state(port),
         .pid = (int32_t)getpid(),
         .started_wall_us = port->started_wall_us,
         .clients_max = atomic_load(&parts->clients->max),
@@ -314,12 +336,8 @@ enum status control_port_snapshot(struct control_port *port, struct proxy_snapsh
         .clients_rejected_limit = atomic_load(&parts->clients->rejected_limit),
         .clients_rejected_fds = atomic_load(&parts->clients->rejected_fds),
         .log_dropped = log_dropped(),
-        .pool_count = (uint32_t)pool_count,
     };
-    copy_published(port, snapshot);
-    for (uint32_t i = 0; i < pool_count; i++) {
-        describe_pool(&parts->pools[i], &snapshot->pools[i]);
-    }
+    copy_published(port, snapshot, room);
     add_workers(parts, snapshot);
     control_port_look_at_process(&snapshot->process);
     snapshot->now_wall_us = clock_wall_us();
@@ -334,17 +352,28 @@ void proxy_snapshot_destroy(struct proxy_snapshot **snapshot)
     *snapshot = NULL;
 }
 
+const struct proxy_pool *proxy_snapshot_pool(const struct proxy_snapshot *snapshot, uint32_t id)
+{
+    for (uint32_t i = 0; i < snapshot->pool_count; i++) {
+        if (snapshot->pools[i].id == id) {
+            return &snapshot->pools[i];
+        }
+    }
+    return NULL;
+}
+
 bool control_port_find_node(struct control_port *port, const char *name, uint32_t *pool,
                             uint32_t *node)
 {
     bool is_found = false;
     (void)pthread_mutex_lock(&port->mutex);
-    for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
-        const struct control_snapshot *control = &port->pools[i].control;
+    for (uint32_t i = 0; i < port->pool_count; i++) {
+        const uint32_t place = port->places[i];
+        const struct control_snapshot *control = &port->pools[place].control;
         for (node_set left = control->members; left != 0 && !is_found; left &= left - 1) {
             const uint32_t j = node_set_first(left);
             if (strcmp(control->nodes[j].name, name) == 0) {
-                *pool = i;
+                *pool = port->parts.pools->places[place].id;
                 *node = j;
                 is_found = true;
             }
@@ -367,6 +396,18 @@ enum status control_port_resolve(const struct address *address,
         (void)snprintf(wrong, wrong_bytes, "%s", error.text);
     }
     return status;
+}
+
+/* The place of the pool with this id; false: it has gone. Under the mutex. */
+static bool find_place(const struct control_port *port, uint32_t id, uint32_t *place)
+{
+    for (uint32_t i = 0; i < port->pool_count; i++) {
+        *place = port->places[i];
+        if (port->parts.pools->places[*place].id == id) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static struct wait *take_wait(struct control_port *port)
@@ -404,17 +445,18 @@ enum status control_port_command(struct control_port *port,
         request->type == CONTROL_COMMAND_VERIFY || request->type == CONTROL_COMMAND_VERIFY_STOP;
     const bool is_all =
         (is_verify && request->node == VERIFY_ALL_NODES) || request->type == CONTROL_COMMAND_ADD;
-    if (request->pool >= port->parts.config->pool_count ||
-        (!is_all && request->node >= port->parts.pools[request->pool].node_count)) {
+    enum status status = STATUS_FULL;
+    uint32_t place = 0;
+    (void)pthread_mutex_lock(&port->mutex);
+    if (!find_place(port, request->pool, &place) || (!is_all && request->node >= NODES_MAX)) {
+        (void)pthread_mutex_unlock(&port->mutex);
         return STATUS_NOT_FOUND;
     }
-    enum status status = STATUS_FULL;
-    (void)pthread_mutex_lock(&port->mutex);
     struct wait *wait = take_wait(port);
     if (wait != NULL) {
         struct inbox_message message = {
             .type = INBOX_COMMAND,
-            .pool = request->pool,
+            .pool = place,
             .command =
                 {
                     .type = request->type,

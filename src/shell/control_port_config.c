@@ -38,13 +38,14 @@ void control_port_set_loader(struct control_port *port, port_load *load, void *c
     port->load_path = path;
 }
 
-static void post_limits(struct control_port *port, uint32_t index)
+void control_port_post_limits(struct control_port *port, uint32_t index)
 {
     const struct config_pool *pool = &port->config->pools[index];
-    atomic_store(&port->parts.pools[index].request_timeout_us, pool->request_timeout_us);
+    const uint32_t place = port->places[index];
+    atomic_store(&port->parts.pools->places[place].request_timeout_us, pool->request_timeout_us);
     struct worker_message message = {
         .type = WORKER_LIMITS,
-        .pool = index,
+        .pool = place,
         .client_stall_us = port->config->client_stall_us,
         .limits = pool_limits_dataplane(port->config, pool),
     };
@@ -54,28 +55,41 @@ static void post_limits(struct control_port *port, uint32_t index)
     }
     struct inbox_message to_control = {
         .type = INBOX_LIMITS,
-        .pool = index,
+        .pool = place,
         .limits = pool_limits_control(pool),
     };
     const enum status status = mailbox_post(port->parts.inbox, &to_control, 0);
     INVARIANT(status == STATUS_OK);
 }
 
-/* Take over FRESH's live keys. Under the reload mutex. */
-static void put_in_effect(struct control_port *port, const struct config *fresh,
-                          struct port_reload *out)
+static void count_applied(struct port_reload *out)
 {
-    diff_take_live(port->config, fresh);
     for (size_t i = 0; i < out->change_count && i < DIFF_CHANGES_MAX; i++) {
         out->applied_count += out->changes[i].is_live;
     }
+}
+
+/*
+ * Take over FRESH's pools and live keys: what may fail comes first, and then nothing has changed.
+ * Under the reload mutex.
+ */
+static enum status put_in_effect(struct control_port *port, const struct config *fresh,
+                                 struct port_reload *out)
+{
+    const enum status status = control_port_follow_pools(port, fresh, out);
+    if (status != STATUS_OK) {
+        return status;
+    }
+    diff_take_live(port->config, fresh);
+    count_applied(out);
     if (out->applied_count > 0) {
         log_configure(port->config->log_format, port->config->log_level);
         atomic_store(&port->parts.clients->max, port->config->max_clients_count);
-        for (uint32_t i = 0; i < port->parts.config->pool_count; i++) {
-            post_limits(port, i);
+        for (uint32_t i = 0; i < port->pool_count; i++) {
+            control_port_post_limits(port, i);
         }
     }
+    return STATUS_OK;
 }
 
 /* How it went in figures, in the log and in the stream. */
@@ -99,23 +113,29 @@ static void count_reload(struct control_port *port, enum status status)
 }
 
 /* All but the sets of nodes, which are a matter of their own. */
-static void add_other_changes(struct control_port *port, const struct config *fresh,
-                              struct port_reload *out)
+static enum status add_other_changes(struct control_port *port, const struct config *fresh,
+                                     struct port_reload *out)
 {
     struct config *same_nodes = malloc(sizeof(*same_nodes));
     if (same_nodes == NULL) {
-        return; /* what takes a restart is not told then */
+        (void)snprintf(out->error.message, sizeof(out->error.message), "out of memory");
+        return STATUS_NO_MEMORY;
     }
-    *same_nodes = *port->config;
-    for (size_t i = 0; i < same_nodes->pool_count && i < fresh->pool_count; i++) {
+    diff_align_pools(port->config, fresh, same_nodes);
+    for (size_t i = 0; i < fresh->pool_count; i++) {
         if (!diff_has_same_nodes(&same_nodes->pools[i], &fresh->pools[i])) {
             same_nodes->pools[i].node_count = fresh->pools[i].node_count;
             memcpy(same_nodes->pools[i].nodes, fresh->pools[i].nodes,
                    sizeof(same_nodes->pools[i].nodes));
         }
     }
-    out->change_count = diff_configs(same_nodes, fresh, out->changes, DIFF_CHANGES_MAX);
+    out->change_count = diff_pools(port->config, fresh, out->changes, DIFF_CHANGES_MAX);
+    const size_t room =
+        out->change_count < DIFF_CHANGES_MAX ? DIFF_CHANGES_MAX - out->change_count : 0;
+    out->change_count +=
+        diff_configs(same_nodes, fresh, out->changes + (DIFF_CHANGES_MAX - room), room);
     config_destroy(&same_nodes);
+    return STATUS_OK;
 }
 
 enum status control_port_reload(struct control_port *port, struct port_reload *out)
@@ -126,37 +146,62 @@ enum status control_port_reload(struct control_port *port, struct port_reload *o
         return STATUS_NOT_FOUND;
     }
     (void)pthread_mutex_lock(&port->reload_mutex);
-    const enum status status = port->load(port->load_closure, &fresh, &out->error);
+    enum status status = port->load(port->load_closure, &fresh, &out->error);
     if (status == STATUS_OK) {
-        add_other_changes(port, fresh, out);
-        put_in_effect(port, fresh, out);
+        status = add_other_changes(port, fresh, out);
+    }
+    if (status == STATUS_OK) {
+        status = put_in_effect(port, fresh, out);
+    }
+    if (status == STATUS_OK) {
         control_port_follow_nodes(port, fresh, out);
-        config_destroy(&fresh);
         tell_reloaded(port, out);
     } else {
+        out->change_count = 0;
         control_port_tell(port, TRACE_CONFIG_REFUSED, 0, out->error.message);
     }
+    config_destroy(&fresh);
     count_reload(port, status);
     (void)pthread_mutex_unlock(&port->reload_mutex);
     return status;
 }
 
-enum status control_port_apply(struct control_port *port, struct config **fresh,
-                               struct port_reload *out)
+/* Whether nothing in it takes a restart, or has a call of its own. */
+static enum status refuse_others(const struct control_port *port, const struct config *fresh,
+                                 struct port_reload *out)
 {
-    enum status status = STATUS_OK;
-    *out = (struct port_reload){.change_count = 0};
-    (void)pthread_mutex_lock(&port->reload_mutex);
-    out->change_count = diff_configs(port->config, *fresh, out->changes, DIFF_CHANGES_MAX);
     for (size_t i = 0; i < out->change_count && i < DIFF_CHANGES_MAX; i++) {
         if (!out->changes[i].is_live) {
             (void)snprintf(out->error.message, sizeof(out->error.message), "%s takes a restart",
                            out->changes[i].path);
-            status = STATUS_BAD_CONFIG;
+            return STATUS_BAD_CONFIG;
         }
     }
+    for (size_t i = 0; i < fresh->pool_count; i++) {
+        const uint32_t at = control_port_pool_of(port, fresh->pools[i].name);
+        if (at < port->pool_count &&
+            !diff_has_same_nodes(&port->config->pools[at], &fresh->pools[i])) {
+            (void)snprintf(out->error.message, sizeof(out->error.message),
+                           "nodes come by POST /v1/nodes, and go by DELETE /v1/nodes/NAME");
+            return STATUS_BAD_CONFIG;
+        }
+    }
+    return STATUS_OK;
+}
+
+enum status control_port_apply(struct control_port *port, struct config **fresh,
+                               struct port_reload *out)
+{
+    *out = (struct port_reload){.change_count = 0};
+    (void)pthread_mutex_lock(&port->reload_mutex);
+    enum status status = add_other_changes(port, *fresh, out);
     if (status == STATUS_OK) {
-        put_in_effect(port, *fresh, out);
+        status = refuse_others(port, *fresh, out);
+    }
+    if (status == STATUS_OK) {
+        status = put_in_effect(port, *fresh, out);
+    }
+    if (status == STATUS_OK) {
         tell_reloaded(port, out);
     }
     (void)pthread_mutex_unlock(&port->reload_mutex);

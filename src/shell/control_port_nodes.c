@@ -57,7 +57,7 @@ static const char *result_text(enum control_result result)
 static const char *command(struct control_port *port, struct control_port_request *asked)
 {
     enum control_result result = CONTROL_RESULT_TIMEOUT;
-    const struct pool *pool = &port->parts.pools[asked->pool];
+    const struct pool *pool = &port->parts.pools->places[asked->pool % POOLS_MAX];
     const uint64_t timeout_ms = atomic_load(&pool->request_timeout_us) / 1000 + COMMAND_GRACE_MS;
     asked->timeout_ms =
         (uint32_t)(timeout_ms < COMMAND_TIMEOUT_MS_MAX ? timeout_ms : COMMAND_TIMEOUT_MS_MAX);
@@ -71,7 +71,10 @@ static const char *command(struct control_port *port, struct control_port_reques
 static const char *come(struct control_port *port, uint32_t pool, const struct config_node *node)
 {
     static char wrong[256]; /* under the reload mutex */
-    struct control_port_request asked = {.pool = pool, .type = CONTROL_COMMAND_ADD};
+    struct control_port_request asked = {
+        .pool = port->parts.pools->places[port->places[pool]].id,
+        .type = CONTROL_COMMAND_ADD,
+    };
     if (control_port_resolve(&node->address, asked.address, wrong, sizeof(wrong)) != STATUS_OK) {
         return wrong;
     }
@@ -183,10 +186,9 @@ static void follow_leavers(struct control_port *port, uint32_t index,
 void control_port_follow_nodes(struct control_port *port, const struct config *fresh,
                                struct port_reload *out)
 {
-    for (uint32_t i = 0; i < port->config->pool_count && i < fresh->pool_count; i++) {
+    for (uint32_t i = 0; i < port->pool_count; i++) {
         /* First who comes, so that their like may go. */
-        if (strcmp(port->config->pools[i].name, fresh->pools[i].name) == 0 &&
-            follow_comers(port, i, &fresh->pools[i], out)) {
+        if (follow_comers(port, i, &fresh->pools[i], out)) {
             follow_leavers(port, i, &fresh->pools[i], out);
         }
     }
@@ -204,10 +206,11 @@ enum status control_port_write_node(struct control_port *port, const struct edit
     if (status == STATUS_OK) {
         status = port->load(port->load_closure, &fresh, error);
     }
-    for (size_t i = 0; fresh != NULL && i < fresh->pool_count && i < port->config->pool_count;
-         i++) {
+    const uint32_t at = control_port_pool_of(port, edit->pool);
+    for (size_t i = 0; fresh != NULL && i < fresh->pool_count && at < port->pool_count; i++) {
         if (strcmp(fresh->pools[i].name, edit->pool) == 0) {
-            take(&port->config->pools[i], edit->name, diff_find_node(&fresh->pools[i], edit->name));
+            take(&port->config->pools[at], edit->name,
+                 diff_find_node(&fresh->pools[i], edit->name));
         }
     }
     config_destroy(&fresh);

@@ -21,6 +21,7 @@ struct wait {
 };
 
 struct port_pool {
+    bool was_readable; /* or was there at the start */
     struct control_snapshot control;
     uint64_t traces[TRACE_TYPE_COUNT];
     uint64_t went_up[NODES_MAX];
@@ -33,6 +34,7 @@ struct control_port {
     uint64_t started_mono_us;
     pthread_mutex_t mutex; /* of all below */
     struct bell is_answered;
+    bool is_started; /* its first pools are there */
     bool is_draining;
     bool is_drained;
     uint64_t config_epoch;
@@ -41,7 +43,13 @@ struct control_port {
     bool has_served; /* every pool, once */
     uint64_t last_ticket;
     struct wait waits[PORT_WAITS_MAX];
-    struct port_pool pools[POOLS_MAX];
+    struct port_pool pools[POOLS_MAX]; /* by place */
+    /* The places of the pools of the configuration in effect, in its order. Changed under both
+     * mutexes; those that are not here are free, or on their way out. */
+    uint32_t pool_count;
+    uint32_t places[POOLS_MAX];
+    uint64_t gone_divergences; /* found by the verifies of pools that have gone */
+    uint64_t gone_repairs;
     struct event_ring events; /* these have mutexes of their own */
     struct task_table tasks;
     pthread_mutex_t reload_mutex; /* of what follows; held while a configuration is put in effect */
@@ -55,6 +63,25 @@ struct control_port {
  * tell of it. */
 void control_port_tell(struct control_port *port, enum trace_type type, uint64_t a,
                        const char *detail);
+
+/* Make the place ready for the pool that stands there now. Under the mutex, or before threads. */
+void control_port_begin_pool(struct control_port *port, uint32_t place);
+/* The index of the pool of this name in the configuration in effect; its pool_count: none. Under
+ * the reload mutex. */
+uint32_t control_port_pool_of(const struct control_port *port, const char *name);
+/* The limits of the pool with this index. Under the reload mutex. */
+void control_port_post_limits(struct control_port *port, uint32_t index);
+
+/*
+ * Put the pools of FRESH in effect: those that it has anew come, those that it has no more go, and
+ * all listen where it says. The configuration in effect is then of the same pools in the same
+ * order. What changed otherwise, nodes too, is as it was.
+ *
+ * Errors  OUT's error says why nothing was changed. Under the reload mutex.
+ */
+MUST_CHECK enum status control_port_follow_pools(struct control_port *port,
+                                                 const struct config *fresh,
+                                                 struct port_reload *out);
 
 /*
  * Carry out what FRESH says of nodes otherwise than the configuration in effect, and take it over;

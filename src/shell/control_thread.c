@@ -36,7 +36,21 @@ enum {
     DUMP_TABLE_BYTES = 32 << 20,
 };
 
+/* How far a pool is on its way out. */
+enum leaving {
+    LEAVING_NOT,
+    LEAVING_QUIET, /* some workers still have to answer what is under way */
+    LEAVING_SAID,  /* the farewell is on its way to the nodes */
+    LEAVING_GO,    /* the workers close and forget it: until then they may look at its topologies */
+};
+
 struct control_pool {
+    bool is_active; /* if not, whatever is here is being made ready, or nothing is */
+    enum leaving leaving;
+    uint32_t told_count; /* workers that are quiet, or gone */
+    bool is_left;        /* control_leave was called */
+    bool is_late;        /* not all was answered: there is no farewell, others look after it */
+    uint64_t leave_until_us;
     struct control_thread *thread;
     struct pool *shared;
     struct control *control;
@@ -52,7 +66,6 @@ struct control_pool {
 
 struct control_thread {
     struct control_thread_options options;
-    uint32_t pool_count;
     struct event_base *base;
     struct watch inbox_watch;
     struct event timer;
@@ -66,8 +79,19 @@ struct control_thread {
     char *scratch;             /* WIRE_CONN_READ_BYTES */
     pthread_t thread;
     bool is_started;
-    struct control_pool pools[];
+    struct control_pool pools[POOLS_MAX];
 };
+
+static struct control_pool *next_pool(struct control_thread *thread,
+                                      const struct control_pool *after)
+{
+    for (size_t i = after == NULL ? 0 : (size_t)(after - thread->pools) + 1; i < POOLS_MAX; i++) {
+        if (thread->pools[i].is_active) {
+            return &thread->pools[i];
+        }
+    }
+    return NULL;
+}
 
 static void begin(struct control_pool *pool)
 {
@@ -122,7 +146,7 @@ static void act_on_wire(struct control_pool *pool, const struct wire_action *act
     switch (action->type) {
     case WIRE_CONNECT:
         if (!wire_conn_connect(conn, &pool->shared->nodes[action->node],
-                               pool->shared->config->lease_us)) {
+                               pool->shared->config.lease_us)) {
             pool->has_failed_wires = true;
         }
         break;
@@ -144,7 +168,7 @@ static void publish(struct control_pool *pool)
     pool->is_changed = false;
     pool->is_current = true;
     pool->published_at_us = thread->now_us;
-    control_port_publish(thread->options.port, pool->shared->index, pool->control, thread->now_us);
+    control_port_publish(thread->options.port, pool->shared->place, pool->control, thread->now_us);
 }
 
 /* Who hears of something looks at once whether it is so. */
@@ -159,7 +183,7 @@ static void act(struct control_pool *pool, const struct control_action *action)
 {
     struct control_thread *thread = pool->thread;
     struct worker_message message = {
-        .pool = pool->shared->index,
+        .pool = pool->shared->place,
         .topology = action->topology,
         .ticket = action->ticket,
     };
@@ -170,7 +194,7 @@ static void act(struct control_pool *pool, const struct control_action *action)
         break;
     case CONTROL_ACTION_PLACE:
         if (!socket_address_parse(action->address, &pool->shared->nodes[action->node])) {
-            log_line(LOG_LEVEL_ERROR, "node-address", LOG_TEXT("pool", pool->shared->config->name),
+            log_line(LOG_LEVEL_ERROR, "node-address", LOG_TEXT("pool", pool->shared->config.name),
                      LOG_TEXT("note", "a view names an address that is none"));
         }
         break;
@@ -194,8 +218,8 @@ static void act(struct control_pool *pool, const struct control_action *action)
         break;
     case CONTROL_ACTION_TRACE:
         publish_before_telling(pool);
-        trace_log_write(pool->shared->config, &action->trace);
-        control_port_trace(thread->options.port, pool->shared->index, &action->trace);
+        trace_log_write(pool->shared->config.name, &action->trace);
+        control_port_trace(thread->options.port, pool->shared->place, &action->trace);
         break;
     }
 }
@@ -234,8 +258,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     struct control_thread *thread = arg;
-    for (uint32_t i = 0; i < thread->pool_count; i++) {
-        struct control_pool *pool = &thread->pools[i];
+    for (struct control_pool *pool = next_pool(thread, NULL); pool != NULL;
+         pool = next_pool(thread, pool)) {
         begin(pool);
         control_tick(pool->control, thread->now_us);
     }
@@ -245,8 +269,9 @@ static void arm_timer(struct control_thread *thread)
 {
     uint64_t now_us = clock_mono_us();
     uint64_t due_us = now_us + PUBLISH_US;
-    for (uint32_t i = 0; i < thread->pool_count; i++) {
-        uint64_t deadline_us = control_next_deadline_us(thread->pools[i].control);
+    for (const struct control_pool *pool = next_pool(thread, NULL); pool != NULL;
+         pool = next_pool(thread, pool)) {
+        uint64_t deadline_us = control_next_deadline_us(pool->control);
         if (deadline_us < due_us) {
             due_us = deadline_us;
         }
@@ -256,10 +281,32 @@ static void arm_timer(struct control_thread *thread)
     INVARIANT(event_add(&thread->timer, &after) == 0);
 }
 
+static void leave(struct control_pool *pool)
+{
+    if (!pool->is_left) {
+        pool->is_left = true;
+        begin(pool);
+        control_leave(pool->control, pool->thread->now_us);
+    }
+}
+
+/* The farewell is on the nodes, or its time is over: the workers are let go. */
+static void go_if_said(struct control_pool *pool)
+{
+    const bool is_over = clock_mono_us() >= pool->leave_until_us;
+    if (pool->is_late || is_over || control_is_gone(pool->control)) {
+        const struct worker_message message = {.type = WORKER_GO, .pool = pool->shared->place};
+        pool->leaving = LEAVING_GO;
+        pool->told_count = 0;
+        post_to_workers(pool, &message);
+    }
+}
+
 static void look_if_gone(struct control_thread *thread)
 {
-    for (uint32_t i = 0; i < thread->pool_count; i++) {
-        if (!control_is_gone(thread->pools[i].control)) {
+    for (const struct control_pool *pool = next_pool(thread, NULL); pool != NULL;
+         pool = next_pool(thread, pool)) {
+        if (!control_is_gone(pool->control)) {
             return;
         }
     }
@@ -268,9 +315,13 @@ static void look_if_gone(struct control_thread *thread)
 
 static void flush(struct control_thread *thread)
 {
-    for (uint32_t i = 0; i < thread->pool_count; i++) {
-        if (thread->pools[i].is_touched) {
-            flush_pool(&thread->pools[i]);
+    for (struct control_pool *pool = next_pool(thread, NULL); pool != NULL;
+         pool = next_pool(thread, pool)) {
+        if (pool->is_touched) {
+            flush_pool(pool);
+        }
+        if (pool->leaving == LEAVING_SAID) {
+            go_if_said(pool);
         }
     }
     thread->is_turning = false;
@@ -289,15 +340,52 @@ static void leave_if_quiet(struct control_thread *thread)
         return;
     }
     thread->is_leaving = true;
-    for (uint32_t i = 0; i < thread->pool_count; i++) {
-        begin(&thread->pools[i]);
-        control_leave(thread->pools[i].control, thread->now_us);
+    for (struct control_pool *pool = next_pool(thread, NULL); pool != NULL;
+         pool = next_pool(thread, pool)) {
+        leave(pool);
     }
 }
 
-static void on_message(struct control_thread *thread, const struct inbox_message *message)
+/* Close all, and leave the place as it was before anything stood there. */
+static void fini_pool(struct control_pool *pool)
 {
-    struct control_pool *pool = &thread->pools[message->pool];
+    for (uint32_t i = 0; i < pool->wire_count; i++) {
+        wire_conn_close(&pool->wires[i]);
+    }
+    (void)munmap(pool->control, pool->control_bytes);
+    memset(pool, 0, sizeof(*pool));
+}
+
+/* One of the workers is quiet, or waits no longer. */
+static void on_pool_quiet(struct control_pool *pool, const struct inbox_message *message)
+{
+    pool->leaving = LEAVING_QUIET;
+    pool->is_late = pool->is_late || message->is_late;
+    pool->told_count++;
+    if (pool->told_count < pool->thread->options.config->threads_count) {
+        return;
+    }
+    pool->leaving = LEAVING_SAID;
+    pool->leave_until_us = pool->thread->now_us + POOL_LEAVE_MS_MAX * CLOCK_US_PER_MS;
+    if (!pool->is_late) {
+        leave(pool);
+    }
+}
+
+static void on_pool_gone(struct control_pool *pool)
+{
+    struct control_thread *thread = pool->thread;
+    struct pool *shared = pool->shared;
+    pool->told_count++;
+    if (pool->told_count == thread->options.config->threads_count) {
+        fini_pool(pool);
+        atomic_store(&shared->is_taken, false);
+    }
+}
+
+static void on_pool_message(struct control_pool *pool, const struct inbox_message *message)
+{
+    struct control_thread *thread = pool->thread;
     begin(pool);
     switch (message->type) {
     case INBOX_REPORT:
@@ -310,6 +398,41 @@ static void on_message(struct control_thread *thread, const struct inbox_message
         break;
     case INBOX_LIMITS:
         control_set_limits(pool->control, &message->limits);
+        break;
+    case INBOX_POOL_QUIET:
+        on_pool_quiet(pool, message);
+        break;
+    case INBOX_POOL_GONE:
+        on_pool_gone(pool);
+        break;
+    case INBOX_COME:
+    case INBOX_QUIET:
+    case INBOX_PING:
+    case INBOX_STOP:
+        UNREACHABLE(); /* on_message's own */
+    }
+}
+
+static void on_message(struct control_thread *thread, const struct inbox_message *message)
+{
+    struct control_pool *pool = &thread->pools[message->pool];
+    switch (message->type) {
+    case INBOX_COME:
+        pool->is_active = true;
+        begin(pool);
+        control_tick(pool->control, thread->now_us);
+        break;
+    case INBOX_REPORT:
+    case INBOX_COMMAND:
+    case INBOX_LIMITS:
+    case INBOX_POOL_QUIET:
+    case INBOX_POOL_GONE:
+        if (pool->is_active) {
+            on_pool_message(pool, message);
+        } else if (message->type == INBOX_COMMAND) {
+            control_port_done(thread->options.port, message->command.ticket,
+                              CONTROL_RESULT_TIMEOUT);
+        }
         break;
     case INBOX_QUIET:
         leave_if_quiet(thread);
@@ -347,7 +470,7 @@ static uint64_t hash_config(void)
 static enum status init_control(struct control_pool *pool)
 {
     const struct config *config = pool->thread->options.config;
-    const struct config_pool *own = pool->shared->config;
+    const struct config_pool *own = &pool->shared->config;
     uint64_t nonce = 0;
     while (nonce == 0) {
         if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce)) {
@@ -401,11 +524,11 @@ static enum status init_control(struct control_pool *pool)
     return STATUS_OK;
 }
 
-static enum status init_pool(struct control_thread *thread, uint32_t index)
+enum status control_thread_pool_init(struct control_thread *thread, uint32_t place)
 {
-    struct control_pool *pool = &thread->pools[index];
+    struct control_pool *pool = &thread->pools[place];
     pool->thread = thread;
-    pool->shared = &thread->options.pools[index];
+    pool->shared = &thread->options.pools[place];
     pool->wire_count = CONTROL_WIRE_COUNT(pool->shared->node_count);
     for (uint32_t i = 0; i < WIRES_MAX; i++) {
         struct wire_conn_options options = {
@@ -421,12 +544,13 @@ static enum status init_pool(struct control_thread *thread, uint32_t index)
     return init_control(pool);
 }
 
-static void fini_pool(struct control_pool *pool)
+void control_thread_pool_drop(struct control_thread *thread, uint32_t place)
 {
-    for (uint32_t i = 0; i < pool->wire_count; i++) {
-        wire_conn_close(&pool->wires[i]);
+    struct control_pool *pool = &thread->pools[place];
+    if (pool->control != NULL) {
+        (void)munmap(pool->control, pool->control_bytes);
+        pool->control = NULL;
     }
-    (void)munmap(pool->control, pool->control_bytes);
 }
 
 /* Polls of a few milliseconds want a clock that is finer than the kernel's coarse one. */
@@ -447,9 +571,7 @@ enum status control_thread_create(const struct control_thread_options *options,
                                   struct control_thread **out)
 {
     *out = NULL;
-    size_t pool_count = options->config->pool_count;
-    struct control_thread *thread =
-        calloc(1, sizeof(*thread) + pool_count * sizeof(thread->pools[0]));
+    struct control_thread *thread = calloc(1, sizeof(*thread));
     if (thread == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -465,14 +587,6 @@ enum status control_thread_create(const struct control_thread_options *options,
     INVARIANT(event_assign(&thread->timer, thread->base, -1, 0, on_timer, thread) == 0);
     struct watch_target target = {thread->base, options->inbox->wake_fd, on_inbox, thread};
     watch_set(&thread->inbox_watch, &target, EV_READ);
-    while (thread->pool_count < pool_count) {
-        enum status status = init_pool(thread, thread->pool_count);
-        if (status != STATUS_OK) {
-            control_thread_destroy(&thread);
-            return status;
-        }
-        thread->pool_count++;
-    }
     *out = thread;
     return STATUS_OK;
 
@@ -535,8 +649,15 @@ void control_thread_destroy(struct control_thread **handle)
         return;
     }
     REQUIRE(!thread->is_started);
-    for (uint32_t i = 0; i < thread->pool_count; i++) {
-        fini_pool(&thread->pools[i]);
+    struct inbox_message left;
+    while (mailbox_take(thread->options.inbox, &left)) {
+        if (left.type == INBOX_COME) {
+            thread->pools[left.pool].is_active = true;
+        }
+    }
+    for (struct control_pool *pool = next_pool(thread, NULL); pool != NULL;
+         pool = next_pool(thread, pool)) {
+        fini_pool(pool);
     }
     watch_clear(&thread->inbox_watch);
     (void)event_del(&thread->timer);

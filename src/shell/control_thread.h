@@ -16,14 +16,24 @@ struct control_thread;
 
 struct control_thread_options {
     const struct config *config;   /* as all pointers here: borrowed until control_thread_destroy */
-    struct pool *pools;            /* config->pool_count of them */
+    struct pool *pools;            /* POOLS_MAX places */
     struct worker *const *workers; /* config->threads_count of them */
     struct mailbox *inbox;         /* its own */
     struct control_port *port;     /* where it publishes */
 };
 
+/* With no pool. */
 MUST_CHECK enum status control_thread_create(const struct control_thread_options *options,
                                              struct control_thread **out);
+/*
+ * Take the memory for the pool at PLACE, where none stands; INBOX_COME begins it.
+ *
+ * Errors  STATUS_NO_MEMORY, STATUS_SYSTEM: nothing is left behind.
+ * Thread  any, one at a time.
+ */
+MUST_CHECK enum status control_thread_pool_init(struct control_thread *thread, uint32_t place);
+/* Undo that, if INBOX_COME was not posted. */
+void control_thread_pool_drop(struct control_thread *thread, uint32_t place);
 MUST_CHECK enum status control_thread_start(struct control_thread *thread);
 
 /* Whether all workers were quiet and the farewell is written. Thread: any. */

@@ -6,11 +6,12 @@
 #include "everwarm/shell/control_port.h"
 #include "mailbox.h"
 #include "pool.h"
+#include "pools.h"
 #include "worker.h"
 
 struct control_port_parts {
     const struct config *config; /* as all pointers here: borrowed until control_port_destroy */
-    struct pool *pools;
+    struct pools *pools;
     struct worker *const *workers;
     struct client_count *clients;
     struct asks *asks;
@@ -21,7 +22,7 @@ MUST_CHECK enum status control_port_create(const struct control_port_parts *part
                                            struct control_port **out);
 void control_port_destroy(struct control_port **port);
 
-/* The control thread publishes how a pool is. */
+/* The control thread publishes how a pool is; POOL is its place, here and below. */
 void control_port_publish(struct control_port *port, uint32_t pool, const struct control *control,
                           uint64_t now_us);
 /* The control thread saw something happen. */

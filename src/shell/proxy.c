@@ -12,6 +12,7 @@
 #include "everwarm/shell/log.h"
 #include "mailbox.h"
 #include "pool.h"
+#include "pools.h"
 #include "port.h"
 #include "socket.h"
 #include "worker.h"
@@ -30,9 +31,9 @@ enum {
 
 struct proxy {
     const struct config *config;
-    struct pool pools[POOLS_MAX];
-    char listening[POOLS_MAX][LISTENERS_MAX][ADDRESS_TEXT_BYTES_MAX];
-    size_t listening_count[POOLS_MAX];
+    struct pools pools;
+    /* Where it listened at the start: a reload may change that at any moment. */
+    char addresses[POOLS_MAX][LISTENERS_MAX][ADDRESS_TEXT_BYTES_MAX];
     struct client_count clients;
     struct asks asks;
     struct mailbox inbox;
@@ -46,33 +47,6 @@ static enum status fail(enum status status, const char *what, char *error, size_
 {
     (void)snprintf(error, error_bytes, "%s", what);
     return status;
-}
-
-static enum status init_pool(struct pool *pool, const struct config_pool *config, uint32_t index,
-                             struct socket_error *error)
-{
-    pool->config = config;
-    pool->index = index;
-    pool->node_count = NODES_MAX;
-    for (uint32_t i = 0; i < config->node_count; i++) {
-        const struct config_node *node = &config->nodes[i];
-        struct socket_error why;
-        enum status status = socket_resolve(&node->address, &pool->nodes[i], &why);
-        if (status != STATUS_OK) {
-            (void)snprintf(error->text, sizeof(error->text), "node %s: %.400s", node->name,
-                           why.text);
-            return status;
-        }
-        socket_address_format(&pool->nodes[i], pool->addresses[i]);
-        pool->node_names[i] = slice_of_string(node->name);
-        pool->node_addresses[i] = slice_of_string(pool->addresses[i]);
-    }
-    pool->names = (struct view_names){
-        .pool = slice_of_string(config->name),
-        .node_count = pool->node_count,
-        .nodes = pool->node_names,
-    };
-    return STATUS_OK;
 }
 
 /* A process may have as many descriptors as it is allowed; libraries that need few don't care. */
@@ -101,7 +75,7 @@ static enum status create_workers(struct proxy *proxy)
 {
     struct worker_options options = {
         .config = proxy->config,
-        .pools = proxy->pools,
+        .pools = proxy->pools.places,
         .clients = &proxy->clients,
         .asks = &proxy->asks,
         .inbox = &proxy->inbox,
@@ -117,48 +91,51 @@ static enum status create_workers(struct proxy *proxy)
     return STATUS_OK;
 }
 
-static enum status listen_on(struct proxy *proxy, uint32_t pool, const struct address *where,
-                             struct socket_error *error)
-{
-    int fds[WORKERS_MAX];
-    struct address address = *where;
-    uint32_t count = address.kind == ADDRESS_UNIX ? 1 : proxy->config->threads_count;
-    enum status status = socket_listen(&address, fds, count, error);
-    if (status != STATUS_OK) {
-        return status;
-    }
-    enum worker_accept accept =
-        address.kind == ADDRESS_UNIX ? WORKER_ACCEPT_DEAL : WORKER_ACCEPT_OWN;
-    for (uint32_t i = 0; i < count; i++) {
-        worker_listen(proxy->workers[i], pool, fds[i], accept);
-    }
-    address_format(&address, proxy->listening[pool][proxy->listening_count[pool]]);
-    proxy->listening_count[pool]++;
-    return STATUS_OK;
-}
-
-static enum status listen_everywhere(struct proxy *proxy, struct socket_error *error)
+static void keep_addresses(struct proxy *proxy)
 {
     for (uint32_t i = 0; i < proxy->config->pool_count; i++) {
-        const struct address_list *list = &proxy->config->pools[i].listen;
-        for (size_t j = 0; j < list->count; j++) {
-            enum status status = listen_on(proxy, i, &list->items[j], error);
-            if (status != STATUS_OK) {
-                return status;
-            }
+        for (size_t j = 0; j < proxy->config->pools[i].listen.count; j++) {
+            const char *address = pools_address(&proxy->pools, i, j);
+            INVARIANT(address != NULL);
+            (void)snprintf(proxy->addresses[i][j], sizeof(proxy->addresses[i][j]), "%s", address);
         }
     }
-    return STATUS_OK;
+}
+
+/* What a reload does to come from no pools to those of its configuration. */
+static enum status create_pools(struct proxy *proxy, struct socket_error *error)
+{
+    struct pools_plan *plan = calloc(1, sizeof(*plan));
+    if (plan == NULL) {
+        return STATUS_NO_MEMORY;
+    }
+    plan->config = proxy->config;
+    for (uint32_t i = 0; i < proxy->config->pool_count; i++) {
+        plan->places[i] = i;
+        plan->is_new[i] = true;
+    }
+    const enum status status = pools_prepare(&proxy->pools, plan, error);
+    if (status == STATUS_OK) {
+        pools_commit(&proxy->pools, plan, 0);
+        keep_addresses(proxy);
+    } else {
+        pools_undo(&proxy->pools, plan);
+    }
+    free(plan);
+    return status;
 }
 
 static enum status create_parts(struct proxy *proxy, struct socket_error *error)
 {
     enum status status;
-    for (uint32_t i = 0; i < proxy->config->pool_count; i++) {
-        status = init_pool(&proxy->pools[i], &proxy->config->pools[i], i, error);
+    const uint32_t pool_count = (uint32_t)proxy->config->pool_count;
+    for (uint32_t i = 0; i < pool_count; i++) {
+        uint32_t place = 0;
+        status = pools_take(&proxy->pools, &proxy->config->pools[i], pool_count, &place, error);
         if (status != STATUS_OK) {
             return status;
         }
+        INVARIANT(place == i);
     }
     (void)snprintf(error->text, sizeof(error->text),
                    "out of memory or file descriptors at the start");
@@ -169,7 +146,7 @@ static enum status create_parts(struct proxy *proxy, struct socket_error *error)
     proxy->has_inbox = true;
     struct control_port_parts parts = {
         .config = proxy->config,
-        .pools = proxy->pools,
+        .pools = &proxy->pools,
         .workers = proxy->workers,
         .clients = &proxy->clients,
         .asks = &proxy->asks,
@@ -185,7 +162,7 @@ static enum status create_parts(struct proxy *proxy, struct socket_error *error)
     }
     struct control_thread_options control = {
         .config = proxy->config,
-        .pools = proxy->pools,
+        .pools = proxy->pools.places,
         .workers = proxy->workers,
         .inbox = &proxy->inbox,
         .port = proxy->port,
@@ -194,7 +171,8 @@ static enum status create_parts(struct proxy *proxy, struct socket_error *error)
     if (status != STATUS_OK) {
         return status;
     }
-    return listen_everywhere(proxy, error);
+    proxy->pools.control = proxy->control;
+    return create_pools(proxy, error);
 }
 
 enum status proxy_create(const struct config *config, struct proxy **out, char *error,
@@ -206,6 +184,9 @@ enum status proxy_create(const struct config *config, struct proxy **out, char *
         return fail(STATUS_NO_MEMORY, "out of memory", error, error_bytes);
     }
     proxy->config = config;
+    proxy->pools.threads_count = config->threads_count;
+    proxy->pools.workers = proxy->workers;
+    proxy->pools.inbox = &proxy->inbox;
     asks_init(&proxy->asks);
     raise_fd_limit(config);
     struct socket_error why = {.text = ""};
@@ -220,10 +201,9 @@ enum status proxy_create(const struct config *config, struct proxy **out, char *
 
 const char *proxy_address(const struct proxy *proxy, size_t pool, size_t index)
 {
-    if (pool >= proxy->config->pool_count || index >= proxy->listening_count[pool]) {
-        return NULL;
-    }
-    return proxy->listening[pool][index];
+    const bool is_there = pool < POOLS_MAX && index < LISTENERS_MAX;
+    return is_there && proxy->addresses[pool][index][0] != '\0' ? proxy->addresses[pool][index]
+                                                                : NULL;
 }
 
 enum status proxy_start(struct proxy *proxy)
@@ -298,14 +278,7 @@ void proxy_destroy(struct proxy **handle)
         worker_destroy(&proxy->workers[i]);
     }
     control_thread_destroy(&proxy->control);
-    for (size_t i = 0; i < proxy->config->pool_count; i++) {
-        for (size_t j = 0; j < proxy->config->pools[i].listen.count; j++) {
-            const struct address *address = &proxy->config->pools[i].listen.items[j];
-            if (address->kind == ADDRESS_UNIX && j < proxy->listening_count[i]) {
-                (void)unlink(address->host);
-            }
-        }
-    }
+    pools_fini(&proxy->pools);
     control_port_destroy(&proxy->port);
     if (proxy->has_inbox) {
         mailbox_fini(&proxy->inbox);

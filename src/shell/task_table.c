@@ -378,6 +378,19 @@ void task_table_follow(struct task_table *table, uint32_t pool,
     (void)pthread_mutex_unlock(&table->mutex);
 }
 
+void task_table_end_pool(struct task_table *table, uint32_t pool, uint64_t now_us)
+{
+    (void)pthread_mutex_lock(&table->mutex);
+    for (size_t i = 0; i < TASKS_MAX; i++) {
+        struct task *task = &table->tasks[i];
+        if (task->id != 0 && task->pool == pool && !task_is_over(task)) {
+            task_move(task, TASK_STATE_FAILED, now_us);
+            set_text(task, "the pool was removed");
+        }
+    }
+    (void)pthread_mutex_unlock(&table->mutex);
+}
+
 void task_table_note(struct task_table *table, uint32_t pool, uint32_t node, const char *why)
 {
     const struct task like = {.kind = TASK_FILL, .pool = pool, .node = node};

@@ -37,6 +37,8 @@ bool task_table_cancel(struct task_table *table, uint64_t id, uint64_t now_us, s
 void task_table_follow(struct task_table *table, uint32_t pool,
                        const struct control_snapshot *control, uint64_t now_us);
 /* A fill of NODE failed, and is tried again: say why in its task. */
+/* What is under way for the pool with this id has failed: it goes. */
+void task_table_end_pool(struct task_table *table, uint32_t pool, uint64_t now_us);
 void task_table_note(struct task_table *table, uint32_t pool, uint32_t node, const char *why);
 
 #endif

@@ -58,12 +58,12 @@ static void set_value(struct log_field *field, const char *key, uint64_t value,
         (struct log_field){.key = key, .text = word == NULL ? NULL : word(value), .number = value};
 }
 
-size_t trace_fields(const struct config_pool *config, const struct trace_event *event,
+size_t trace_fields(const char *pool, const struct trace_event *event,
                     struct log_field out[TRACE_FIELDS_MAX])
 {
     size_t count = 0;
-    if (config != NULL) {
-        out[count++] = (struct log_field)LOG_TEXT("pool", config->name);
+    if (pool != NULL) {
+        out[count++] = (struct log_field)LOG_TEXT("pool", pool);
         if (event->name[0] != '\0') {
             out[count++] = (struct log_field)LOG_TEXT("node", event->name);
         }

@@ -5,9 +5,9 @@
 #include "everwarm/shell/log.h"
 #include "everwarm/shell/trace_fields.h"
 
-void trace_log_write(const struct config_pool *config, const struct trace_event *event)
+void trace_log_write(const char *pool, const struct trace_event *event)
 {
     struct log_field fields[TRACE_FIELDS_MAX];
-    const size_t count = trace_fields(config, event, fields);
+    const size_t count = trace_fields(pool, event, fields);
     log_write(trace_level(event->type), trace_word(event->type), fields, count);
 }

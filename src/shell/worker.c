@@ -57,13 +57,18 @@ static uint64_t lease_of(const struct worker_pool *pool)
     return atomic_load_explicit(&pool->shared->lease_until_us, memory_order_relaxed);
 }
 
-void worker_begin(struct worker_pool *pool)
+static void begin_turn(struct worker *worker)
 {
-    struct worker *worker = pool->worker;
     if (!worker->is_turning) {
         worker->is_turning = true;
         worker->now_us = clock_mono_us();
     }
+}
+
+void worker_begin(struct worker_pool *pool)
+{
+    struct worker *worker = pool->worker;
+    begin_turn(worker);
     if (!pool->is_touched) {
         pool->is_touched = true;
         pool->is_dirty = true;
@@ -77,7 +82,7 @@ void worker_begin(struct worker_pool *pool)
 static bool report(struct worker_pool *pool, const struct control_report *what)
 {
     struct inbox_message message = {
-        .type = INBOX_REPORT, .pool = pool->shared->index, .report = *what};
+        .type = INBOX_REPORT, .pool = pool->shared->place, .report = *what};
     if (mailbox_post(pool->worker->options.inbox, &message, INBOX_KEEP_FREE) != STATUS_OK) {
         pool->is_stalled = true;
         pool->stalled_report = *what;
@@ -172,8 +177,8 @@ static void flush_pool(struct worker_pool *pool)
 static bool is_tick_wanted(const struct worker_pool *pool)
 {
     if (pool->is_stalled || pool->is_dirty || pool->starved_count > 0 ||
-        pool->worker->asked_count > 0 || pool->worker->is_draining ||
-        dataplane_next_deadline_us(pool->dataplane) != UINT64_MAX) {
+        (pool->is_leaving && !pool->is_quiet_told) || pool->worker->asked_count > 0 ||
+        pool->worker->is_draining || dataplane_next_deadline_us(pool->dataplane) != UINT64_MAX) {
         return true;
     }
     for (uint32_t i = 0; i < pool->listener_count; i++) {
@@ -186,12 +191,47 @@ static bool is_tick_wanted(const struct worker_pool *pool)
 
 static void arm_tick(struct worker *worker)
 {
-    for (uint32_t i = 0; i < worker->pool_count && !worker->is_tick_armed; i++) {
-        if (is_tick_wanted(&worker->pools[i])) {
-            struct timeval after = {.tv_usec = TICK_US};
-            INVARIANT(event_add(&worker->tick, &after) == 0);
-            worker->is_tick_armed = true;
-            worker->tick_due_us = worker->now_us + TICK_US;
+    bool is_wanted = worker->gone_untold != 0;
+    for (const struct worker_pool *pool = worker_next_pool(worker, NULL);
+         pool != NULL && !is_wanted; pool = worker_next_pool(worker, pool)) {
+        is_wanted = is_tick_wanted(pool);
+    }
+    if (is_wanted) {
+        struct timeval after = {.tv_usec = TICK_US};
+        INVARIANT(event_add(&worker->tick, &after) == 0);
+        worker->is_tick_armed = true;
+        worker->tick_due_us = worker->now_us + TICK_US;
+    }
+}
+
+/* Nothing of its clients' is under way. */
+static bool is_quiet(const struct worker_pool *pool)
+{
+    return pool->blocked_count == 0 && !pool->is_stalled &&
+           dataplane_next_deadline_us(pool->dataplane) == UINT64_MAX;
+}
+
+/* After WORKER_LEAVE: the same of one pool, or its time is over. */
+static void tell_pool_quiet(struct worker_pool *pool)
+{
+    struct inbox_message message = {.type = INBOX_POOL_QUIET, .pool = pool->shared->place};
+    if (!is_quiet(pool)) {
+        message.is_late = pool->worker->now_us >= pool->leave_until_us;
+        if (!message.is_late) {
+            return;
+        }
+    }
+    pool->is_quiet_told = mailbox_post(pool->worker->options.inbox, &message, 0) == STATUS_OK;
+}
+
+static void tell_gone(struct worker *worker)
+{
+    for (uint32_t place = 0; place < POOLS_MAX && worker->gone_untold != 0; place++) {
+        const uint32_t bit = 1u << place;
+        const struct inbox_message message = {.type = INBOX_POOL_GONE, .pool = place};
+        if ((worker->gone_untold & bit) != 0 &&
+            mailbox_post(worker->options.inbox, &message, 0) == STATUS_OK) {
+            worker->gone_untold &= ~bit;
         }
     }
 }
@@ -199,10 +239,9 @@ static void arm_tick(struct worker *worker)
 /* After WORKER_DRAIN: once nothing is under way, control is told. */
 static void tell_quiet(struct worker *worker)
 {
-    for (uint32_t i = 0; i < worker->pool_count; i++) {
-        const struct worker_pool *pool = &worker->pools[i];
-        if (pool->blocked_count > 0 || pool->is_stalled ||
-            dataplane_next_deadline_us(pool->dataplane) != UINT64_MAX) {
+    for (const struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
+        if (!is_quiet(pool)) {
             return;
         }
     }
@@ -215,11 +254,16 @@ static void flush(struct worker *worker)
     if (!worker->is_turning) {
         return;
     }
-    for (uint32_t i = 0; i < worker->pool_count; i++) {
-        if (worker->pools[i].is_touched) {
-            flush_pool(&worker->pools[i]);
+    for (struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
+        if (pool->is_touched) {
+            flush_pool(pool);
+        }
+        if (pool->is_leaving && !pool->is_quiet_told) {
+            tell_pool_quiet(pool);
         }
     }
+    tell_gone(worker);
     worker->is_turning = false;
     if (!worker->is_tick_armed) {
         arm_tick(worker);
@@ -235,8 +279,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct worker *worker = arg;
     worker->is_tick_armed = false;
-    for (uint32_t i = 0; i < worker->pool_count; i++) {
-        struct worker_pool *pool = &worker->pools[i];
+    begin_turn(worker);
+    for (struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
         worker_begin(pool);
         struct dataplane_event event = {.type = DATAPLANE_TICK};
         dataplane_step(pool->dataplane, &event);
@@ -266,24 +311,114 @@ static void close_listeners(struct worker_pool *pool)
     pool->listener_count = 0;
 }
 
-static void drain(struct worker *worker)
+/* Let go of the socket, which stays open; false: it has none such. */
+static bool release_listener(struct worker_pool *pool, int fd)
 {
-    worker->is_draining = true;
-    for (uint32_t i = 0; i < worker->pool_count; i++) {
-        struct worker_pool *pool = &worker->pools[i];
-        worker_begin(pool);
-        close_listeners(pool);
-        for (uint32_t j = 0; j < pool->fresh_client; j++) {
-            if (pool->clients[j].fd >= 0) {
-                worker_client_watch(&pool->clients[j]);
-            }
+    for (uint32_t i = 0; i < pool->listener_count; i++) {
+        struct listener *listener = &pool->listeners[i];
+        struct listener *last = &pool->listeners[pool->listener_count - 1];
+        if (listener->fd != fd) {
+            continue;
+        }
+        watch_clear(&listener->watch);
+        pool->listener_count--;
+        if (listener != last) {
+            watch_clear(&last->watch);
+            *listener = *last;
+            worker_client_listen(listener);
+        }
+        return true;
+    }
+    return false;
+}
+
+static void listen_on(struct worker_pool *pool, int fd, enum worker_accept accept)
+{
+    struct worker *worker = pool->worker;
+    for (struct worker_pool *other = worker_next_pool(worker, NULL); other != NULL;
+         other = worker_next_pool(worker, other)) {
+        (void)release_listener(other, fd);
+    }
+    if (worker->is_draining) {
+        (void)close(fd);
+        return;
+    }
+    INVARIANT(pool->listener_count < sizeof(pool->listeners) / sizeof(pool->listeners[0]));
+    struct listener *listener = &pool->listeners[pool->listener_count];
+    pool->listener_count++;
+    *listener = (struct listener){.pool = pool, .fd = fd, .accept = accept};
+    worker_client_listen(listener);
+}
+
+static void watch_clients(struct worker_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->fresh_client; i++) {
+        if (pool->clients[i].fd >= 0) {
+            worker_client_watch(&pool->clients[i]);
         }
     }
 }
 
-static void on_message(struct worker *worker, const struct worker_message *message)
+static void drain(struct worker *worker)
 {
-    struct worker_pool *pool = &worker->pools[message->pool];
+    worker->is_draining = true;
+    for (struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
+        worker_begin(pool);
+        close_listeners(pool);
+        watch_clients(pool);
+    }
+}
+
+static size_t clients_bytes(const struct worker *worker)
+{
+    return (size_t)worker->client_slots * sizeof(struct client_conn);
+}
+
+/* Close all, and leave the place as it was before anything stood there. */
+static void fini_pool(struct worker_pool *pool)
+{
+    struct worker *worker = pool->worker;
+    close_listeners(pool);
+    for (uint32_t i = 0; i < pool->fresh_client; i++) {
+        if (pool->clients[i].fd >= 0) {
+            worker_client_close(&pool->clients[i], WORKER_CLOSE_PROXY);
+        }
+    }
+    worker_node_fini(pool);
+    const size_t dataplane_bytes = pool->dataplane_bytes;
+    void *dataplane = pool->dataplane;
+    void *clients = pool->clients;
+    worker_stats_let_go(pool);
+    (void)munmap(dataplane, dataplane_bytes);
+    (void)munmap(clients, clients_bytes(worker));
+}
+
+static void leave(struct worker_pool *pool)
+{
+    pool->is_leaving = true;
+    pool->leave_until_us = pool->worker->now_us + POOL_LEAVE_MS_MAX * CLOCK_US_PER_MS;
+    close_listeners(pool);
+    watch_clients(pool);
+}
+
+static void go(struct worker_pool *pool)
+{
+    struct worker *worker = pool->worker;
+    worker->gone_untold |= 1u << pool->shared->place;
+    fini_pool(pool);
+}
+
+/* It came in too late. */
+static void turn_away(struct worker *worker, int fd)
+{
+    (void)close(fd);
+    atomic_fetch_sub_explicit(&worker->options.clients->open, 1, memory_order_relaxed);
+}
+
+static void on_pool_message(struct worker_pool *pool, const struct worker_message *message)
+{
+    struct worker *worker = pool->worker;
     worker_begin(pool);
     struct dataplane_event event = {.topology = message->topology, .ticket = message->ticket};
     switch (message->type) {
@@ -307,6 +442,37 @@ static void on_message(struct worker *worker, const struct worker_message *messa
         pool->output_bytes_max = message->limits.client_output_bytes_max;
         worker_slow_set(worker, message->client_stall_us);
         break;
+    case WORKER_LISTEN:
+        listen_on(pool, message->fd, message->accept);
+        break;
+    case WORKER_DEAFEN:
+        if (release_listener(pool, message->fd)) {
+            (void)close(message->fd);
+        }
+        break;
+    case WORKER_LEAVE:
+        leave(pool);
+        break;
+    case WORKER_GO:
+        go(pool);
+        break;
+    case WORKER_COME:
+    case WORKER_ASK:
+    case WORKER_PING:
+    case WORKER_DRAIN:
+    case WORKER_STOP:
+        UNREACHABLE(); /* on_message's own */
+    }
+}
+
+static void on_message(struct worker *worker, const struct worker_message *message)
+{
+    struct worker_pool *pool = &worker->pools[message->pool];
+    begin_turn(worker);
+    switch (message->type) {
+    case WORKER_COME:
+        pool->is_active = true;
+        break;
     case WORKER_ASK:
         worker_ask(worker, message->ticket);
         break;
@@ -318,6 +484,21 @@ static void on_message(struct worker *worker, const struct worker_message *messa
         break;
     case WORKER_STOP:
         worker->is_stopping = true;
+        break;
+    case WORKER_HOLD:
+    case WORKER_ADOPT:
+    case WORKER_FLUSHED:
+    case WORKER_CLIENT:
+    case WORKER_LIMITS:
+    case WORKER_LISTEN:
+    case WORKER_DEAFEN:
+    case WORKER_LEAVE:
+    case WORKER_GO:
+        if (pool->is_active) {
+            on_pool_message(pool, message);
+        } else if (message->type == WORKER_CLIENT) {
+            turn_away(worker, message->fd); /* what else was on its way to it is void */
+        }
         break;
     }
 }
@@ -358,9 +539,9 @@ static void *reserve(size_t bytes)
 }
 
 /* An equal share of the memory for each dataplane, but never less than a few items. */
-static size_t share_bytes(const struct config *config)
+static size_t share_bytes(const struct config *config, uint32_t pool_count)
 {
-    uint64_t share = config->memory_bytes / config->threads_count / config->pool_count;
+    uint64_t share = config->memory_bytes / config->threads_count / pool_count;
     uint64_t least = ITEMS_MIN * (config->item_bytes + CHUNK_BYTES);
     uint64_t bytes = share > least ? share : least;
     return (size_t)(bytes / CHUNK_BYTES * CHUNK_BYTES);
@@ -370,12 +551,12 @@ static enum status init_dataplane(struct worker_pool *pool)
 {
     const struct worker_options *options = &pool->worker->options;
     const struct config *config = options->config;
-    const struct dataplane_limits limits = pool_limits_dataplane(config, pool->shared->config);
+    const struct dataplane_limits limits = pool_limits_dataplane(config, &pool->shared->config);
     struct dataplane_options dataplane = {
         .names = pool->shared->names,
         .worker = options->index,
         .clients_max = pool->worker->client_slots,
-        .memory_bytes = share_bytes(config),
+        .memory_bytes = share_bytes(config, pool->shared->share),
         .item_bytes_max = config->item_bytes,
         .pipeline_max = limits.pipeline_max,
         .client_output_bytes_max = limits.client_output_bytes_max,
@@ -401,16 +582,11 @@ static enum status init_dataplane(struct worker_pool *pool)
     return STATUS_OK;
 }
 
-static size_t clients_bytes(const struct worker *worker)
+enum status worker_pool_init(struct worker *worker, uint32_t place)
 {
-    return (size_t)worker->client_slots * sizeof(struct client_conn);
-}
-
-static enum status init_pool(struct worker *worker, uint32_t index)
-{
-    struct worker_pool *pool = &worker->pools[index];
+    struct worker_pool *pool = &worker->pools[place];
     pool->worker = worker;
-    pool->shared = &worker->options.pools[index];
+    pool->shared = &worker->options.pools[place];
     pool->output_bytes_max = worker->options.config->client_output_bytes;
     LIST_INIT(&pool->zombies);
     for (uint32_t i = 0; i < NODES_MAX; i++) {
@@ -428,20 +604,14 @@ static enum status init_pool(struct worker *worker, uint32_t index)
     return status;
 }
 
-static void fini_pool(struct worker_pool *pool)
+void worker_pool_drop(struct worker *worker, uint32_t place)
 {
-    if (pool->clients == NULL) {
-        return;
+    struct worker_pool *pool = &worker->pools[place];
+    if (pool->clients != NULL) {
+        (void)munmap(pool->dataplane, pool->dataplane_bytes);
+        (void)munmap(pool->clients, clients_bytes(worker));
+        pool->clients = NULL;
     }
-    close_listeners(pool);
-    for (uint32_t i = 0; i < pool->fresh_client; i++) {
-        if (pool->clients[i].fd >= 0) {
-            worker_client_close(&pool->clients[i], WORKER_CLOSE_PROXY);
-        }
-    }
-    worker_node_fini(pool);
-    (void)munmap(pool->dataplane, pool->dataplane_bytes);
-    (void)munmap(pool->clients, clients_bytes(pool->worker));
 }
 
 static struct event_base *create_base(void)
@@ -460,8 +630,7 @@ static struct event_base *create_base(void)
 enum status worker_create(const struct worker_options *options, struct worker **out)
 {
     *out = NULL;
-    size_t pool_count = options->config->pool_count;
-    struct worker *worker = calloc(1, sizeof(*worker) + pool_count * sizeof(worker->pools[0]));
+    struct worker *worker = calloc(1, sizeof(*worker));
     if (worker == NULL) {
         return STATUS_NO_MEMORY;
     }
@@ -489,14 +658,6 @@ enum status worker_create(const struct worker_options *options, struct worker **
     worker_slow_init(worker);
     struct watch_target target = {worker->base, worker->mailbox.wake_fd, on_mailbox, worker};
     watch_set(&worker->mailbox_watch, &target, EV_READ);
-    while (worker->pool_count < pool_count) {
-        status = init_pool(worker, worker->pool_count);
-        if (status != STATUS_OK) {
-            worker_destroy(&worker);
-            return status;
-        }
-        worker->pool_count++;
-    }
     *out = worker;
     return STATUS_OK;
 
@@ -507,16 +668,6 @@ free_scratch:
 free_worker:
     free(worker);
     return status;
-}
-
-void worker_listen(struct worker *worker, uint32_t pool, int fd, enum worker_accept accept)
-{
-    struct worker_pool *own = &worker->pools[pool];
-    REQUIRE(own->listener_count < LISTENERS_MAX && !worker->is_started);
-    struct listener *listener = &own->listeners[own->listener_count];
-    own->listener_count++;
-    *listener = (struct listener){.pool = own, .fd = fd, .accept = accept};
-    worker_client_listen(listener);
 }
 
 static void *run(void *arg)
@@ -564,12 +715,15 @@ void worker_destroy(struct worker **handle)
     /* Clients that were dealt to us and not looked at any more. */
     struct worker_message left;
     while (mailbox_take(&worker->mailbox, &left)) {
-        if (left.type == WORKER_CLIENT) {
+        if (left.type == WORKER_CLIENT || left.type == WORKER_LISTEN) {
             (void)close(left.fd);
+        } else if (left.type == WORKER_COME) {
+            worker->pools[left.pool].is_active = true;
         }
     }
-    for (uint32_t i = 0; i < worker->pool_count; i++) {
-        fini_pool(&worker->pools[i]);
+    for (struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
+        fini_pool(pool);
     }
     watch_clear(&worker->mailbox_watch);
     (void)event_del(&worker->tick);

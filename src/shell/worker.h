@@ -15,24 +15,25 @@ struct worker;
 struct worker_options {
     uint32_t index;
     const struct config *config; /* as all pointers here: borrowed until worker_destroy */
-    struct pool *pools;          /* config->pool_count of them */
+    struct pool *pools;          /* POOLS_MAX places */
     struct client_count *clients;
     struct asks *asks;
     struct mailbox *inbox;       /* the control thread's */
     struct worker *const *peers; /* config->threads_count of them, this one too; set before start */
 };
 
-enum worker_accept {
-    WORKER_ACCEPT_OWN,  /* keep the clients that come: the other workers have sockets too */
-    WORKER_ACCEPT_DEAL, /* give them to all workers in turn */
-};
-
-/* Errors  STATUS_NO_MEMORY, STATUS_SYSTEM: nothing is left behind. */
+/* With no pool. Errors  STATUS_NO_MEMORY, STATUS_SYSTEM: nothing is left behind. */
 MUST_CHECK enum status worker_create(const struct worker_options *options, struct worker **out);
 
-/* Serve clients of POOL on the listening socket FD, which is the worker's from now on. Before
- * start. */
-void worker_listen(struct worker *worker, uint32_t pool, int fd, enum worker_accept accept);
+/*
+ * Take the memory for the pool at PLACE, where none stands; WORKER_COME begins it.
+ *
+ * Errors  STATUS_NO_MEMORY, STATUS_SYSTEM: nothing is left behind.
+ * Thread  any, one at a time.
+ */
+MUST_CHECK enum status worker_pool_init(struct worker *worker, uint32_t place);
+/* Undo that, if WORKER_COME was not posted. */
+void worker_pool_drop(struct worker *worker, uint32_t place);
 
 /* Start the thread. */
 MUST_CHECK enum status worker_start(struct worker *worker);
@@ -73,6 +74,9 @@ void worker_stats_figures(struct worker *worker, struct worker_figures *out);
 /* Add the dataplane's published figures to SUM and the nodes' zombies to ZOMBIES. Thread: any. */
 void worker_stats_add(struct worker *worker, uint32_t pool, struct dataplane_stats *sum,
                       uint64_t zombies[NODES_MAX]);
+/* Add what was counted by pools that are gone, or stand at none of the PLACES (a bit for each), so
+ * that no sum ever falls; nodes' figures are not among it. Thread: any. */
+void worker_stats_add_others(struct worker *worker, uint32_t places, struct dataplane_stats *sum);
 
 /* Stop the thread if it runs. */
 void worker_stop(struct worker *worker);

@@ -10,7 +10,7 @@ static void describe_client(const struct worker_pool *pool, const struct client_
 {
     *out = (struct proxy_client){
         .id = client->id,
-        .pool = pool->shared->index,
+        .pool = pool->shared->id,
         .worker = pool->worker->options.index,
         .opened_us = client->opened_us,
         .heard_us = client->heard_us,
@@ -23,12 +23,12 @@ static void describe_client(const struct worker_pool *pool, const struct client_
 }
 
 /* At most INSPECT_CLIENTS_MAX of each worker: those behind them are only counted. */
-static void tell_clients(const struct worker *worker, struct ask *ask)
+static void tell_clients(struct worker *worker, struct ask *ask)
 {
     struct proxy_client *out = ask->out;
     size_t left = INSPECT_CLIENTS_MAX;
-    for (uint32_t p = 0; p < worker->pool_count; p++) {
-        const struct worker_pool *pool = &worker->pools[p];
+    for (struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
         ask->total += pool->open_count;
         uint32_t open = pool->open_count;
         for (uint32_t i = 0; open > 0 && left > 0 && ask->count < ask->capacity; i++) {
@@ -45,8 +45,8 @@ static void tell_clients(const struct worker *worker, struct ask *ask)
 
 static void kill_client(struct worker *worker, struct ask *ask)
 {
-    for (uint32_t p = 0; p < worker->pool_count; p++) {
-        struct worker_pool *pool = &worker->pools[p];
+    for (struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
         for (uint32_t i = 0; i < pool->fresh_client; i++) {
             struct client_conn *client = &pool->clients[i];
             if (client->fd >= 0 && client->id == ask->id) {
@@ -59,29 +59,31 @@ static void kill_client(struct worker *worker, struct ask *ask)
     }
 }
 
-static void tell_slow(const struct worker *worker, struct ask *ask)
+static void tell_slow(struct worker *worker, struct ask *ask)
 {
     struct proxy_slow *out = ask->out;
     struct slow_request latest[SLOWLOG_ENTRIES_MAX];
-    for (uint32_t p = 0; p < worker->pool_count; p++) {
-        const struct slowlog *log = dataplane_slowlog(worker->pools[p].dataplane);
+    for (const struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
+        const struct slowlog *log = dataplane_slowlog(pool->dataplane);
         const size_t count = slowlog_copy(log, latest, SLOWLOG_ENTRIES_MAX);
         ask->total += log->next;
         for (size_t i = 0; i < count && ask->count < ask->capacity; i++) {
             out[ask->count++] = (struct proxy_slow){
-                .pool = p, .worker = worker->options.index, .request = latest[i]};
+                .pool = pool->shared->id, .worker = worker->options.index, .request = latest[i]};
         }
     }
 }
 
-static void tell_hot(const struct worker *worker, struct ask *ask)
+static void tell_hot(struct worker *worker, struct ask *ask)
 {
     struct proxy_hot *out = ask->out;
-    for (uint32_t p = 0; p < worker->pool_count; p++) {
-        const struct hotkeys *hot = dataplane_hotkeys(worker->pools[p].dataplane);
+    for (const struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
+        const struct hotkeys *hot = dataplane_hotkeys(pool->dataplane);
         ask->total += hot->samples;
         for (uint32_t i = 0; i < hot->count && ask->count < ask->capacity; i++) {
-            out[ask->count++] = (struct proxy_hot){.pool = p, .key = hot->keys[i]};
+            out[ask->count++] = (struct proxy_hot){.pool = pool->shared->id, .key = hot->keys[i]};
         }
     }
 }

@@ -29,7 +29,8 @@ void worker_client_watch(struct client_conn *client)
 {
     struct worker *worker = client->pool->worker;
     short wanted = client->is_blocked ? EV_WRITE : 0;
-    if (!client->is_paused && !client->is_starved && !client->is_eof && !worker->is_draining) {
+    if (!client->is_paused && !client->is_starved && !client->is_eof && !worker->is_draining &&
+        !client->pool->is_leaving) {
         wanted |= EV_READ;
     }
     if (client->is_broken) {
@@ -231,7 +232,7 @@ static void deal_client(struct worker_pool *pool, int fd, const struct socket_pe
     struct worker *worker = pool->worker;
     struct worker *peer = worker->options.peers[worker->next_peer];
     worker->next_peer = (worker->next_peer + 1) % worker->options.config->threads_count;
-    struct worker_message message = {.type = WORKER_CLIENT, .pool = pool->shared->index, .fd = fd};
+    struct worker_message message = {.type = WORKER_CLIENT, .pool = pool->shared->place, .fd = fd};
     if (peer == worker || worker_post(peer, &message) != STATUS_OK) {
         worker_client_open(pool, fd, from);
     }

@@ -128,7 +128,7 @@ void worker_node_connect(struct node_conn *conn)
     }
     const struct pool *shared = conn->pool->shared;
     enum wire_end end;
-    conn->fd = socket_connect(&shared->nodes[conn->node], shared->config->lease_us, &end);
+    conn->fd = socket_connect(&shared->nodes[conn->node], shared->config.lease_us, &end);
     if (conn->fd < 0) {
         fail_node(conn, end);
         return;

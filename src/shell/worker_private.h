@@ -86,6 +86,10 @@ struct listener {
 };
 
 struct worker_pool {
+    bool is_active; /* if not, whatever is here is being made ready, or nothing is */
+    bool is_leaving;
+    bool is_quiet_told;
+    uint64_t leave_until_us; /* is_leaving: later it waits for nothing */
     struct worker *worker;
     struct pool *shared;
     struct dataplane *dataplane;
@@ -110,7 +114,8 @@ struct worker_pool {
     uint32_t starved_count;
     uint32_t blocked_count;
     uint32_t listener_count;
-    struct listener listeners[LISTENERS_MAX];
+    /* While some come in place of others there are more. */
+    struct listener listeners[2 * LISTENERS_MAX];
     struct node_conn nodes[NODES_MAX];
     LIST_HEAD(zombie_list, zombie) zombies;
     struct dataplane_stats published; /* these two under worker.publish */
@@ -120,7 +125,6 @@ struct worker_pool {
 struct worker {
     struct worker_options options;
     uint32_t client_slots; /* max_clients may be raised to so many */
-    uint32_t pool_count;
     struct event_base *base;
     struct mailbox mailbox;
     struct watch mailbox_watch;
@@ -139,6 +143,7 @@ struct worker {
     bool is_draining;
     bool is_quiet_told;
     bool is_stopping;
+    uint32_t gone_untold;      /* a bit for each place: INBOX_POOL_GONE did not fit yet */
     _Atomic uint64_t answered; /* ticket of the last ping */
     uint64_t asked[ASKS_MAX];  /* tickets of questions that wait for their turn */
     uint32_t asked_count;
@@ -149,8 +154,22 @@ struct worker {
     bool is_started;
     pthread_mutex_t publish;
     struct worker_figures published; /* under publish */
-    struct worker_pool pools[];
+    struct dataplane_stats gone;     /* likewise: what pools that are gone have counted */
+    struct worker_pool pools[POOLS_MAX];
 };
+
+/* The pool after AFTER (NULL: the first), by its place; NULL: there is none. Another may be closed
+ * meanwhile. */
+static inline struct worker_pool *worker_next_pool(struct worker *worker,
+                                                   const struct worker_pool *after)
+{
+    for (size_t i = after == NULL ? 0 : (size_t)(after - worker->pools) + 1; i < POOLS_MAX; i++) {
+        if (worker->pools[i].is_active) {
+            return &worker->pools[i];
+        }
+    }
+    return NULL;
+}
 
 /*
  * First thing of each callback that has something for the dataplane: the time of the turn is taken,
@@ -203,5 +222,7 @@ void worker_slow_fini(struct worker *worker);
 
 /* Copy the dataplane's figures to where others may read them. */
 void worker_stats_publish(struct worker_pool *pool);
+/* Keep what it has counted, and leave the place as it was before the pool came. */
+void worker_stats_let_go(struct worker_pool *pool);
 
 #endif

@@ -26,7 +26,8 @@ static bool is_slow(struct client_conn *client, uint64_t now_us)
         .now_us = now_us,
         .is_blocked = client->is_blocked,
         .output_bytes = own.output_bytes,
-        .is_amid = own.is_amid && !client->is_starved && !pool->worker->is_draining,
+        .is_amid =
+            own.is_amid && !client->is_starved && !pool->worker->is_draining && !pool->is_leaving,
         .received_bytes = client->received_bytes,
         .requests = own.requests,
     };
@@ -85,8 +86,9 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct worker *worker = arg;
     const uint64_t now_us = clock_mono_us();
-    for (uint32_t i = 0; i < worker->pool_count; i++) {
-        look_at_pool(&worker->pools[i], worker->slow_part, now_us);
+    for (struct worker_pool *pool = worker_next_pool(worker, NULL); pool != NULL;
+         pool = worker_next_pool(worker, pool)) {
+        look_at_pool(pool, worker->slow_part, now_us);
     }
     worker->slow_part = (worker->slow_part + 1) % PARTS;
     arm(worker);

@@ -26,7 +26,7 @@ static void tell_others(struct worker_pool *pool)
             if (pthread_mutex_trylock(&peer->publish) != 0) {
                 return; /* what was told before is good enough until the next time */
             }
-            dataplane_add_totals(&totals, &peer->pools[pool->shared->index].published);
+            dataplane_add_totals(&totals, &peer->pools[pool->shared->place].published);
             (void)pthread_mutex_unlock(&peer->publish);
         }
     }
@@ -130,13 +130,39 @@ static void add_stats(struct dataplane_stats *sum, const struct dataplane_stats 
     sum->memory_limit_bytes += one->memory_limit_bytes;
 }
 
+void worker_stats_let_go(struct worker_pool *pool)
+{
+    struct worker *worker = pool->worker;
+    (void)pthread_mutex_lock(&worker->publish);
+    add_stats(&worker->gone, dataplane_stats(pool->dataplane));
+    worker->gone.clients = 0;
+    worker->gone.settle_queue = 0;
+    worker->gone.held = 0;
+    worker->gone.memory_bytes = 0;
+    worker->gone.memory_limit_bytes = 0;
+    memset(pool, 0, sizeof(*pool));
+    (void)pthread_mutex_unlock(&worker->publish);
+}
+
+void worker_stats_add_others(struct worker *worker, uint32_t places, struct dataplane_stats *sum)
+{
+    (void)pthread_mutex_lock(&worker->publish);
+    add_stats(sum, &worker->gone);
+    for (uint32_t place = 0; place < POOLS_MAX; place++) {
+        if ((places >> place & 1u) == 0) {
+            add_stats(sum, &worker->pools[place].published);
+        }
+    }
+    (void)pthread_mutex_unlock(&worker->publish);
+}
+
 void worker_stats_add(struct worker *worker, uint32_t pool, struct dataplane_stats *sum,
                       uint64_t zombies[NODES_MAX])
 {
     const struct worker_pool *from = &worker->pools[pool];
     (void)pthread_mutex_lock(&worker->publish);
     add_stats(sum, &from->published);
-    for (uint32_t i = 0; i < from->shared->node_count; i++) {
+    for (uint32_t i = 0; i < NODES_MAX; i++) {
         add_node(&sum->nodes[i], &from->published.nodes[i]);
         zombies[i] += from->published_zombies[i];
     }

@@ -172,6 +172,11 @@ enum status control_port_snapshot(struct control_port *from, struct proxy_snapsh
     return STATUS_OK;
 }
 
+const struct proxy_pool *proxy_snapshot_pool(const struct proxy_snapshot *snapshot, uint32_t id)
+{
+    return id < snapshot->pool_count ? &snapshot->pools[id] : NULL;
+}
+
 void proxy_snapshot_destroy(struct proxy_snapshot **snapshot)
 {
     free(*snapshot);
@@ -285,6 +290,7 @@ static inline void happen(const struct trace_event *trace)
     event->sequence = port.first_event + port.event_count;
     event->wall_us = (uint64_t)BASE_S * 1000000;
     event->trace = *trace;
+    (void)snprintf(event->pool_name, sizeof(event->pool_name), "main");
     port.event_count++;
     ck_assert_int_eq(pthread_cond_broadcast(&port.moved), 0);
     ck_assert_int_eq(pthread_mutex_unlock(&port.lock), 0);

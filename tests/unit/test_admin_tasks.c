@@ -213,7 +213,7 @@ START_TEST(events_come_as_they_happen)
     text = read_until(fd, "}\n\n");
     ck_assert_str_eq(text, "id: 2\nevent: node-down\ndata: {\"id\":2,\"type\":\"node-down\","
                            "\"level\":\"warning\",\"time\":\"2026-01-01T00:00:00.000Z\","
-                           "\"pool\":\"\",\"why\":\"a?b: <script>\"}\n\n");
+                           "\"pool\":\"main\",\"why\":\"a?b: <script>\"}\n\n");
     free(text);
     ck_assert_int_eq(close(fd), 0);
 }

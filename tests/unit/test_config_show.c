@@ -155,6 +155,43 @@ START_TEST(a_patch_is_merged_and_checked)
 }
 END_TEST
 
+static const char TWO[] = "{\"pools\": [{\"name\": \"one\", \"nodes\": [\"a:1\"]},"
+                          "{\"name\": \"two\", \"nodes\": [\"b:1\", \"c:1\"],"
+                          " \"listen\": \"127.0.0.1:7\", \"settle\": {\"delay\": \"9ms\"}}]}";
+static const char OTHERS[] =
+    "{\"pools\": [{\"name\": \"three\", \"nodes\": [\"d:1\"]},"
+    "{\"name\": \"two\", \"nodes\": [\"b:1\", \"c:1\"], \"listen\": \"127.0.0.1:8\"}]}";
+
+/* Pools are known by their names, wherever they stand. */
+START_TEST(pools_come_and_go)
+{
+    struct config *from = load(TWO);
+    struct config *to = load(OTHERS);
+    struct config *aligned = malloc(sizeof(*aligned));
+    struct diff_change changes[8];
+    ck_assert_ptr_nonnull(aligned);
+    ck_assert_uint_eq(diff_pools(from, to, changes, 8), 2);
+    ck_assert_str_eq(changes[0].path, "pools[three]");
+    ck_assert_str_eq(changes[0].from, "null");
+    ck_assert_str_eq(changes[0].to, "\"1 node\"");
+    ck_assert_str_eq(changes[1].path, "pools[one]");
+    ck_assert_str_eq(changes[1].to, "null");
+    ck_assert(changes[0].is_live && changes[1].is_live);
+    diff_align_pools(from, to, aligned);
+    ck_assert_uint_eq(diff_configs(aligned, to, changes, 8), 2);
+    ck_assert_str_eq(changes[0].path, "pools[1].listen");
+    ck_assert_str_eq(changes[1].path, "pools[1].settle.delay");
+    ck_assert(changes[0].is_live && changes[1].is_live);
+    diff_take_live(aligned, to);
+    ck_assert_uint_eq(diff_configs(aligned, to, changes, 8), 0);
+    ck_assert_uint_eq(aligned->pools[1].listen.items[0].port, 8);
+    ck_assert_uint_eq(diff_pools(aligned, to, changes, 8), 0);
+    config_destroy(&aligned);
+    config_destroy(&to);
+    config_destroy(&from);
+}
+END_TEST
+
 /* What a check holds together changes together, or waits for the restart together. */
 START_TEST(tied_keys_wait_for_each_other)
 {
@@ -196,8 +233,8 @@ START_TEST(tied_keys_wait_for_each_other)
 }
 END_TEST
 
-/* diff_take_live copies numbers and choices; texts would need more. */
-START_TEST(live_keys_are_numbers_and_choices)
+/* diff_take_live copies these whole; texts would need more. */
+START_TEST(live_keys_are_of_a_fixed_size)
 {
     size_t count = 0;
     size_t live = 0;
@@ -206,7 +243,8 @@ START_TEST(live_keys_are_numbers_and_choices)
         live += keys[i].is_live;
         ck_assert(!keys[i].is_live ||
                   (keys[i].offset != KEY_NOT_STORED &&
-                   (keys[i].type <= KEY_TYPE_FLAG || keys[i].type == KEY_TYPE_CHOICE)));
+                   (keys[i].type <= KEY_TYPE_FLAG || keys[i].type == KEY_TYPE_CHOICE ||
+                    keys[i].type == KEY_TYPE_LISTENERS)));
     }
     ck_assert_uint_ge(live, 10);
 }
@@ -220,8 +258,9 @@ static Suite *show_suite(void)
     tcase_add_test(all, each_value_has_its_source);
     tcase_add_test(all, changes_are_told_key_by_key);
     tcase_add_test(all, a_patch_is_merged_and_checked);
+    tcase_add_test(all, pools_come_and_go);
     tcase_add_test(all, tied_keys_wait_for_each_other);
-    tcase_add_test(all, live_keys_are_numbers_and_choices);
+    tcase_add_test(all, live_keys_are_of_a_fixed_size);
     suite_add_tcase(suite, all);
     return suite;
 }

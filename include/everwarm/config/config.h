@@ -164,7 +164,9 @@ static inline uint32_t config_client_slots(const struct config *config)
 /* Free *CONFIG, which may be NULL, and null it. */
 void config_destroy(struct config **config);
 
-/* Write "FILE:LINE:COLUMN: message" and a newline to OUT, without the parts that ERROR lacks. */
+/* Write "FILE:LINE:COLUMN: message" to OUT, without the parts that ERROR lacks. */
+void config_error_format(const struct config_error *error, char *out, size_t size);
+/* The same and a newline. */
 void config_error_print(const struct config_error *error, FILE *out);
 
 /* Write every key with its type, default, range and meaning to OUT: --help-config. */

@@ -34,6 +34,16 @@ struct diff_change {
 size_t diff_configs(const struct config *from, const struct config *to, struct diff_change *out,
                     size_t capacity);
 
+/*
+ * Write CONFIG to OUT with TO's pools in TO's order: its own of that name, and where it has none
+ * TO's.
+ */
+void diff_align_pools(const struct config *config, const struct config *to, struct config *out);
+
+/* As diff_configs, of the pools that are in one of them alone; "pools[NAME]", live. */
+size_t diff_pools(const struct config *from, const struct config *to, struct diff_change *out,
+                  size_t capacity);
+
 /* Do both name the same nodes at the same addresses, in the same order or another? */
 bool diff_has_same_nodes(const struct config_pool *a, const struct config_pool *b);
 

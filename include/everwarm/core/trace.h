@@ -42,6 +42,8 @@
     X(FLUSHED, "flushed", NOTICE)               /* a: delay in seconds */                          \
     X(POOL_MISMATCH, "pool-mismatch", ERR)      /* proxy whose pool is configured otherwise */     \
     /* Of the whole process: */                                                                    \
+    X(POOL_ADDED, "pool-added", NOTICE)           /* detail: its name */                           \
+    X(POOL_REMOVED, "pool-removed", NOTICE)       /* detail: its name */                           \
     X(CONFIG_RELOADED, "config-reloaded", NOTICE) /* a: changes in effect now, detail */           \
     X(CONFIG_REFUSED, "config-refused", ERR)      /* detail: why */                                \
     X(PROXY_DRAINED, "proxy-drained", NOTICE)     /* it is not ready by an operator's wish */      \

@@ -4,7 +4,7 @@
  * door between admin and the rest; every function here may be called from any thread.
  *
  * Figures are copies: what the control thread and each worker last published, at most 0.2 s old.
- * Strings in a snapshot are the proxy's and live until proxy_destroy, which comes after admin_stop.
+ * Strings in a snapshot live as long as it does. Pools are named by their ids.
  */
 #ifndef EVERWARM_SHELL_CONTROL_PORT_H
 #define EVERWARM_SHELL_CONTROL_PORT_H
@@ -61,11 +61,15 @@ struct proxy_node {
 };
 
 struct proxy_pool {
+    uint32_t id; /* of this pool alone, as long as the proxy runs */
+    /* It came while the proxy ran, and was not readable yet: nobody waits for it. */
+    bool is_coming;
     const char *name;
-    const struct config_pool *config; /* as at its start */
-    uint64_t request_timeout_us;      /* in effect */
-    uint32_t node_count;              /* places */
-    bool is_readable;                 /* serves, and a complete node is up */
+    const struct config_pool *config; /* in this snapshot; as when it came */
+    struct config_pool own;
+    uint64_t request_timeout_us; /* in effect */
+    uint32_t node_count;         /* places */
+    bool is_readable;            /* serves, and a complete node is up */
     struct proxy_node nodes[NODES_MAX];
     struct control_snapshot control;
     struct dataplane_stats traffic;    /* of all workers together; is_open: any worker's */
@@ -104,9 +108,13 @@ struct proxy_snapshot {
     uint64_t reloads_failed;
     uint64_t log_dropped; /* lines, because stderr did not take them */
     struct proxy_process process;
+    struct dataplane_stats gone; /* counted by pools that have gone; no nodes' */
     uint32_t pool_count;
     struct proxy_pool pools[]; /* in the order of the configuration */
 };
+
+/* The pool with this id; NULL: it has gone. */
+const struct proxy_pool *proxy_snapshot_pool(const struct proxy_snapshot *snapshot, uint32_t id);
 
 /*
  * Take a snapshot, about 0.1 MB for each pool.
@@ -119,15 +127,16 @@ MUST_CHECK enum status control_port_snapshot(struct control_port *port,
                                              struct proxy_snapshot **out);
 void proxy_snapshot_destroy(struct proxy_snapshot **snapshot);
 
-/* Ready: running, and every pool is readable. Cheaper than a snapshot. */
+/* Ready: running, and every pool is readable but those that are only coming. Cheaper than a
+ * snapshot. */
 bool control_port_is_ready(struct control_port *port);
 
-/* Pool and node indices for a node's name; false: no such node. */
+/* Its pool's id and its place, for a node's name; false: no such node. */
 bool control_port_find_node(struct control_port *port, const char *name, uint32_t *pool,
                             uint32_t *node);
 
 struct control_port_request {
-    uint32_t pool;
+    uint32_t pool; /* its id */
     uint32_t node; /* not of ADD */
     enum control_command_type type;
     bool is_forced;  /* even if no readable copy is left; or whatever is there */
@@ -238,7 +247,8 @@ MUST_CHECK enum status control_port_kill_client(struct control_port *port, uint6
 struct port_event {
     uint64_t sequence; /* from 1, no gaps */
     uint64_t wall_us;
-    uint32_t pool; /* or PORT_NO_POOL */
+    uint32_t pool; /* its id, or PORT_NO_POOL */
+    char pool_name[POOL_NAME_BYTES_MAX + 1];
     struct trace_event trace;
 };
 

@@ -25,7 +25,8 @@ struct proxy;
 MUST_CHECK enum status proxy_create(const struct config *config, struct proxy **out, char *error,
                                     size_t error_bytes);
 
-/* Where clients of a pool are awaited: "127.0.0.1:11210"; NULL when INDEX is past the last. */
+/* Where clients of a pool are awaited: "127.0.0.1:11210"; NULL when INDEX is past the last. As it
+ * was at the start. */
 const char *proxy_address(const struct proxy *proxy, size_t pool, size_t index);
 
 /* Start the threads. Errors  STATUS_SYSTEM: proxy_destroy is still to be called. */

@@ -14,12 +14,12 @@ enum { TRACE_FIELDS_MAX = 6 };
 /*
  * Give the fields of EVENT their names.
  *
- *   config  of its pool; NULL: it belongs to none
- *   out     filled; texts live as long as CONFIG and EVENT do
+ *   pool  its name; NULL: it belongs to none
+ *   out   filled; texts live as long as POOL and EVENT do
  *
  * Returns  number of fields, in the order in which they are to be shown.
  */
-size_t trace_fields(const struct config_pool *config, const struct trace_event *event,
+size_t trace_fields(const char *pool, const struct trace_event *event,
                     struct log_field out[TRACE_FIELDS_MAX]);
 
 enum log_level trace_level(enum trace_type type);
