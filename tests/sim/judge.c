@@ -19,6 +19,9 @@ enum {
     JUDGE_WORD_BYTES = 256,
     JUDGE_REQUEST_US = 1500 * 1000,
     JUDGE_FORGET_AFTER_US = 8 * 1000 * 1000,
+    /* A write at once with another is settled by then, or the leader changed: a node that comes
+     * back enters so soon after the fault. */
+    JUDGE_SURVIVES_US = 2 * JUDGE_REQUEST_US,
 };
 
 struct judge_marks {
@@ -197,6 +200,52 @@ static bool judge_is_early_read(const struct judge *j, const struct history_op *
     return false;
 }
 
+static bool judge_is_contended(const struct judge *j, const struct history_op *write)
+{
+    for (uint32_t i = 0; i < j->history.count; i++) {
+        const struct history_op *op = &j->history.ops[i];
+        if (op != write && op->key == write->key && judge_is_write(op) &&
+            op->result != HISTORY_NO && op->asked_us < write->told_us &&
+            op->told_us > write->asked_us) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The text of a counter's value, as the history has it; -1: nobody saw it. */
+static int32_t judge_number(const struct judge *j, uint64_t number)
+{
+    char text[24];
+    int len = snprintf(text, sizeof(text), "%" PRIu64, number);
+    for (uint32_t i = 0; i < j->history.value_count; i++) {
+        const struct history_value *value = &j->history.values[i];
+        if (slice_is_equal(slice_of(value->text, value->len), slice_of(text, (size_t)len))) {
+            return (int32_t)i;
+        }
+    }
+    return -1;
+}
+
+/* Of two writes at once the earlier may survive if the leader changes before they have settled: its
+ * result is there again then. */
+static void judge_add_survivor(const struct judge *j, struct judge_case *c,
+                               const struct history_op *op)
+{
+    struct history_op again = *op;
+    bool is_done = op->result == HISTORY_OK || op->kind == HISTORY_DELETE;
+    if (!is_done || !judge_is_contended(j, op)) {
+        return;
+    }
+    again.result = HISTORY_UNKNOWN;
+    again.told_us += JUDGE_SURVIVES_US;
+    again.kind = op->kind == HISTORY_DELETE ? HISTORY_FORGET : HISTORY_SET;
+    again.value = op->kind == HISTORY_DELTA ? judge_number(j, op->number) : op->value;
+    if (again.kind == HISTORY_FORGET || again.value >= 0) {
+        judge_excuse(c, &again);
+    }
+}
+
 static void judge_add_excuses(const struct judge *j, struct judge_case *c,
                               const struct history_op *op)
 {
@@ -207,6 +256,7 @@ static void judge_add_excuses(const struct judge *j, struct judge_case *c,
         struct history_op again = *op;
         again.result = HISTORY_UNKNOWN;
         judge_excuse(c, &again);
+        judge_add_survivor(j, c, op);
     }
     bool is_doubtful = op->result == HISTORY_UNKNOWN || judge_is_near(&j->lapses, op);
     if (is_doubtful) {
