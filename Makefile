@@ -349,6 +349,7 @@ install: all ## install below PREFIX=/usr/local (DESTDIR for packagers)
 	install -d "$(prefix)/lib/systemd/system"
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' etc/everwarm.service \
 	    >"$(prefix)/lib/systemd/system/everwarm.service"
+	install -D -m 644 -t "$(prefix)/lib/systemd/system" etc/everwarm.socket
 	install -D -m 644 -t "$(prefix)/share/man/man1" $(wildcard docs/*.1)
 	install -d "$(prefix)/share/bash-completion/completions"
 	build/release/everwarmctl completion bash \

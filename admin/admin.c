@@ -8,6 +8,7 @@
  * reach that; anything wider is refused without tokens.
  */
 #include "everwarm/admin/admin.h"
+#include "everwarm/shell/inherit.h"
 
 #include "context.h"
 #include "http.h"
@@ -58,6 +59,7 @@ enum site { SITE_TCP, SITE_UNIX, SITE_COUNT };
 struct admin {
     unsigned int magic;
     struct context context;
+    struct inherit *inherit;   /* while it starts; NULL: none */
     char host[HOST_BYTES_MAX]; /* as in the options */
     char url[URL_BYTES_MAX];
     char socket[sizeof(((struct sockaddr_un *)NULL)->sun_path)]; /* empty: none of ours to unlink */
@@ -143,6 +145,12 @@ close_fd:;
     return -1;
 }
 
+/* One that the service manager holds; false: it has none such. */
+static bool claim(struct admin *admin, const struct sockaddr *address, int *out)
+{
+    return admin->inherit != NULL && inherit_claim(admin->inherit, address, out, 1) == 1;
+}
+
 static enum status note_url(struct admin *admin, const char *where, int fd,
                             const struct complaint *complaint)
 {
@@ -182,7 +190,9 @@ static enum status open_tcp(struct admin *admin, const char *where, int *out,
                           "use 127.0.0.1");
         goto free_found;
     }
-    *out = open_listener(found->ai_addr, found->ai_addrlen);
+    if (!claim(admin, found->ai_addr, out)) {
+        *out = open_listener(found->ai_addr, found->ai_addrlen);
+    }
     if (*out < 0) {
         status = complain(complaint, STATUS_SYSTEM, where, strerrordesc_np(errno));
         goto free_found;
@@ -222,6 +232,9 @@ static enum status open_unix(struct admin *admin, const char *where, int *out,
         return complain(complaint, STATUS_BAD_CONFIG, where, "a socket's path has 1 to 107 bytes");
     }
     memcpy(address.sun_path, where, len + 1);
+    if (claim(admin, (const struct sockaddr *)&address, out)) {
+        return STATUS_OK; /* the file and who may open it are the service manager's */
+    }
     *out = open_listener((const struct sockaddr *)&address, sizeof(address));
     if (*out < 0 && errno == EADDRINUSE && is_stale(&address) && unlink(where) == 0) {
         *out = open_listener((const struct sockaddr *)&address, sizeof(address));
@@ -332,6 +345,7 @@ enum status admin_start(const struct admin_options *options, struct control_port
     }
     admin->magic = ADMIN_MAGIC;
     admin->context.port = port;
+    admin->inherit = options->inherit;
     patience_init(&admin->context.patience);
     INVARIANT(sem_init(&admin->context.looks, 0, CONTEXT_LOOKS_MAX) == 0);
     enum status status = tokens_init(&admin->context.tokens, options->tokens, error, error_bytes);

@@ -41,7 +41,7 @@ RULES = {
     "config": ({"base", "core/topology.h"}, HOSTED, [JANSSON, OPENSSL, ADDRESS, OPTIONS]),
     "shell": ({"core", "mc", "base", "config"}, HOSTED, [EVENT, SYSTEM]),
     "admin": ({"shell/control_port.h", "shell/task.h", "shell/inspect.h", "shell/trace_fields.h",
-               "shell/log.h",
+               "shell/log.h", "shell/inherit.h",
                "core/topology.h", "core/view.h", "core/trace.h", "config/value.h", "config/show.h",
                "base"},
               HOSTED, [HTTPD, JANSSON, OPENSSL, SYSTEM]),

@@ -10,6 +10,7 @@
 #include "everwarm/config/config.h"
 #include "everwarm/config/options.h"
 #include "everwarm/shell/control_port.h"
+#include "everwarm/shell/inherit.h"
 #include "everwarm/shell/local.h"
 #include "everwarm/shell/log.h"
 #include "everwarm/shell/notify.h"
@@ -38,6 +39,7 @@ enum {
 /* All that a run consists of, in the order of its start. */
 struct parts {
     const struct options *options;
+    struct inherit inherit;
     struct user user;
     struct local *local;
     struct config *config;
@@ -181,6 +183,7 @@ static int start_admin(struct parts *parts)
         .socket = config->admin_socket[0] == '\0' ? NULL : config->admin_socket,
         .state = config->state_file[0] == '\0' ? NULL : config->state_file,
         .tokens = config->admin_tokens[0] == '\0' ? NULL : config->admin_tokens,
+        .inherit = &parts->inherit,
     };
     if (options.listen == NULL && options.socket == NULL) {
         return EXIT_OK;
@@ -195,7 +198,8 @@ static int start_admin(struct parts *parts)
 static int start_proxy(struct parts *parts)
 {
     char error[ERROR_BYTES];
-    if (proxy_create(parts->config, &parts->proxy, error, sizeof(error)) != STATUS_OK ||
+    if (proxy_create(parts->config, &parts->inherit, &parts->proxy, error, sizeof(error)) !=
+            STATUS_OK ||
         user_switch(&parts->user, error, sizeof(error)) != STATUS_OK) {
         return complain(error);
     }
@@ -208,6 +212,7 @@ static int start_proxy(struct parts *parts)
     if (failed != EXIT_OK) {
         return failed;
     }
+    inherit_tell_unused(&parts->inherit);
     if (proxy_start(parts->proxy) != STATUS_OK) {
         return complain("can't start a thread");
     }
@@ -301,6 +306,7 @@ static void stop(struct parts *parts)
     admin_stop(&parts->admin);
     proxy_destroy(&parts->proxy);
     local_stop(&parts->local);
+    inherit_fini(&parts->inherit);
     log_stop();
     config_destroy(&parts->config);
 }
@@ -309,6 +315,7 @@ static int run(const struct options *options)
 {
     struct parts parts = {.options = options};
     signals_block();
+    inherit_init(&parts.inherit);
     int failed = start(&parts);
     if (failed == EXIT_OK) {
         print_banner(&parts);

@@ -52,7 +52,7 @@ enum worker_message_type {
     WORKER_HOLD,    /* pool, topology */
     WORKER_ADOPT,   /* pool, topology */
     WORKER_FLUSHED, /* pool, ticket */
-    WORKER_CLIENT,  /* pool, fd: a client accepted by another worker; the fd is the worker's now */
+    WORKER_CLIENT,  /* pool, fd, peer: a client accepted by another worker; the fd is ours now */
     WORKER_LIMITS,  /* pool, limits, client_stall_us */
     WORKER_COME,    /* pool: which worker_pool_init has made ready, begins */
     WORKER_LISTEN,  /* pool, fd, accept: it has this socket from now on, another may have had it */
@@ -75,6 +75,7 @@ struct worker_message {
     uint32_t pool; /* its place */
     int fd;
     enum worker_accept accept;
+    struct socket_peer peer; /* WORKER_CLIENT: where it came from */
     const struct topology *topology;
     uint64_t ticket;
     struct dataplane_limits limits;

@@ -110,6 +110,26 @@ static struct listening *find_open(struct pools *pools, uint32_t place,
     return found;
 }
 
+/* Take what the service manager holds; where that is less than a socket for each worker those that
+ * have one deal out its clients. False: it holds none. */
+static bool claim(struct pools *pools, struct listening *out)
+{
+    struct socket_address address;
+    struct socket_error unused;
+    if (pools->inherit == NULL || pools->inherit->count == 0 ||
+        socket_resolve(&out->wanted, &address, &unused) != STATUS_OK) {
+        return false;
+    }
+    const size_t count = inherit_claim(pools->inherit, (const struct sockaddr *)&address.storage,
+                                       out->fds, pools->threads_count);
+    if (count > 0) {
+        out->is_inherited = true;
+        out->fd_count = (uint32_t)count;
+        out->accept = count < pools->threads_count ? WORKER_ACCEPT_DEAL : WORKER_ACCEPT_OWN;
+    }
+    return count > 0;
+}
+
 static enum status listen_on(struct pools *pools, struct pools_plan *plan, uint32_t place,
                              const struct address *wanted, struct socket_error *error)
 {
@@ -129,9 +149,13 @@ static enum status listen_on(struct pools *pools, struct pools_plan *plan, uint3
         .is_new = true,
         .is_opened = true,
         .fd_count = address.kind == ADDRESS_UNIX ? 1 : pools->threads_count,
+        .accept = address.kind == ADDRESS_UNIX ? WORKER_ACCEPT_DEAL : WORKER_ACCEPT_OWN,
         .wanted = *wanted,
     };
-    const enum status status = socket_listen(&address, out->fds, out->fd_count, error);
+    enum status status = STATUS_OK;
+    if (!claim(pools, out)) {
+        status = socket_listen(&address, out->fds, out->fd_count, error);
+    }
     if (status == STATUS_OK) {
         address_format(&address, out->text);
         plan->listening_count++;
@@ -169,7 +193,7 @@ static void close_all(const struct listening *one)
 
 static void remove_file(const struct listening *one)
 {
-    if (one->wanted.kind == ADDRESS_UNIX) {
+    if (one->wanted.kind == ADDRESS_UNIX && !one->is_inherited) {
         (void)unlink(one->wanted.host);
     }
 }
@@ -209,7 +233,7 @@ static void tell_of_sockets(struct pools *pools, enum worker_message_type type,
             .type = type,
             .pool = one->place,
             .fd = one->fds[i],
-            .accept = one->wanted.kind == ADDRESS_UNIX ? WORKER_ACCEPT_DEAL : WORKER_ACCEPT_OWN,
+            .accept = one->accept,
         };
         const enum status status = worker_post(pools->workers[i], &message);
         INVARIANT(status == STATUS_OK);

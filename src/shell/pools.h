@@ -9,16 +9,19 @@
 
 #include "control_thread.h"
 #include "everwarm/config/config.h"
+#include "everwarm/shell/inherit.h"
 #include "mailbox.h"
 #include "pool.h"
 #include "socket.h"
 #include "worker.h"
 
 struct listening {
-    uint32_t place; /* of its pool */
-    bool is_used;   /* while a change is planned */
-    bool is_new;    /* likewise: its pool has it not yet */
-    bool is_opened; /* likewise: it was opened for this change */
+    uint32_t place;    /* of its pool */
+    bool is_used;      /* while a change is planned */
+    bool is_new;       /* likewise: its pool has it not yet */
+    bool is_opened;    /* likewise: it was opened for this change */
+    bool is_inherited; /* the service manager holds it too */
+    enum worker_accept accept;
     uint32_t fd_count;
     int fds[WORKERS_MAX];  /* the workers' */
     struct address wanted; /* as configured */
@@ -32,6 +35,7 @@ struct pools {
     struct worker *const *workers;
     struct control_thread *control; /* set once it is there */
     struct mailbox *inbox;
+    struct inherit *inherit;         /* NULL: none */
     uint32_t generations[POOLS_MAX]; /* how many pools have stood there */
     struct pool places[POOLS_MAX];
     size_t listening_count;

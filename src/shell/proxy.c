@@ -175,8 +175,8 @@ static enum status create_parts(struct proxy *proxy, struct socket_error *error)
     return create_pools(proxy, error);
 }
 
-enum status proxy_create(const struct config *config, struct proxy **out, char *error,
-                         size_t error_bytes)
+enum status proxy_create(const struct config *config, struct inherit *inherit, struct proxy **out,
+                         char *error, size_t error_bytes)
 {
     *out = NULL;
     struct proxy *proxy = calloc(1, sizeof(*proxy));
@@ -187,6 +187,7 @@ enum status proxy_create(const struct config *config, struct proxy **out, char *
     proxy->pools.threads_count = config->threads_count;
     proxy->pools.workers = proxy->workers;
     proxy->pools.inbox = &proxy->inbox;
+    proxy->pools.inherit = inherit;
     asks_init(&proxy->asks);
     raise_fd_limit(config);
     struct socket_error why = {.text = ""};

@@ -435,7 +435,7 @@ static void on_pool_message(struct worker_pool *pool, const struct worker_messag
         dataplane_step(pool->dataplane, &event);
         break;
     case WORKER_CLIENT:
-        worker_client_open(pool, message->fd, &(struct socket_peer){.family = AF_UNIX});
+        worker_client_open(pool, message->fd, &message->peer);
         break;
     case WORKER_LIMITS:
         dataplane_set_limits(pool->dataplane, &message->limits);

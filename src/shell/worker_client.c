@@ -232,7 +232,8 @@ static void deal_client(struct worker_pool *pool, int fd, const struct socket_pe
     struct worker *worker = pool->worker;
     struct worker *peer = worker->options.peers[worker->next_peer];
     worker->next_peer = (worker->next_peer + 1) % worker->options.config->threads_count;
-    struct worker_message message = {.type = WORKER_CLIENT, .pool = pool->shared->place, .fd = fd};
+    struct worker_message message = {
+        .type = WORKER_CLIENT, .pool = pool->shared->place, .fd = fd, .peer = *from};
     if (peer == worker || worker_post(peer, &message) != STATUS_OK) {
         worker_client_open(pool, fd, from);
     }

@@ -12,6 +12,7 @@ FILES = ["bin/everwarm", "bin/everwarmctl", "share/man/man1/everwarm.1",
          "share/man/man1/everwarmctl.1", "share/everwarm/production.json",
          "share/everwarm/monitoring/alerts.yml", "share/everwarm/monitoring/dashboard.json",
          "share/bash-completion/completions/everwarmctl", "lib/systemd/system/everwarm.service",
+         "lib/systemd/system/everwarm.socket",
          "lib/sysusers.d/everwarm.conf"]
 
 
@@ -33,7 +34,8 @@ def main():
         unit = folder + "/lib/systemd/system/everwarm.service"
         with open(unit) as file:
             assert "ExecStart=%s/bin/everwarm -c" % folder in file.read()
-        assert output("systemd-analyze", "verify", "--man=no", unit) == ""
+        for kind in (unit, unit.replace(".service", ".socket")):
+            assert output("systemd-analyze", "verify", "--man=no", kind) == "", kind
         say("DESTDIR goes before all of it")
         output("make", "-s", "install", "DESTDIR=%s/root" % folder, "PREFIX=/usr")
         with open(folder + "/root/usr/lib/systemd/system/everwarm.service") as file:

@@ -13,6 +13,7 @@
 
 struct admin;
 struct control_port;
+struct inherit;
 
 struct admin_options {
     const char *listen; /* HOST:PORT or [V6]:PORT; port 0: any; NULL: off; beyond this machine's
@@ -21,6 +22,7 @@ struct admin_options {
                            none */
     const char *state;  /* path of the file that keeps words to nodes; NULL: none */
     const char *tokens; /* path of the file of tokens; NULL: none are needed */
+    struct inherit *inherit; /* sockets to be used instead of new ones; NULL: none */
 };
 
 /*

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct control_port;
+struct inherit;
 struct proxy;
 
 /*
@@ -18,12 +19,13 @@ struct proxy;
  * changed and the process forked.
  *
  *   config  borrowed until proxy_destroy; ports that were 0 in it are known by proxy_address
+ *   inherit  likewise; sockets that it has are used instead of new ones
  *   error   caller's, ERROR_BYTES of it: one line, what and what to do
  *
  * Errors  STATUS_NOT_FOUND, STATUS_SYSTEM, STATUS_NO_MEMORY: nothing is left behind.
  */
-MUST_CHECK enum status proxy_create(const struct config *config, struct proxy **out, char *error,
-                                    size_t error_bytes);
+MUST_CHECK enum status proxy_create(const struct config *config, struct inherit *inherit,
+                                    struct proxy **out, char *error, size_t error_bytes);
 
 /* Where clients of a pool are awaited: "127.0.0.1:11210"; NULL when INDEX is past the last. As it
  * was at the start. */
