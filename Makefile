@@ -274,7 +274,7 @@ sim: build/release/sim build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s
 sim_all = build/release/sim --self-test && build/release/sim --repeat --seeds 10 && \
     build/asan/sim --seeds $(shell expr $(SEEDS) / 40 + 5) && \
     build/release/sim --seeds $(SEEDS) && \
-    build/release/sim --profile members --seeds $(shell expr $(SEEDS) / 4 + 20)
+    build/release/sim --profile members --seeds $(shell expr $(SEEDS) / 10 + 20)
 
 sim-long: build/release/sim ## a million seeds of the simulator: many hours
 	@build/release/sim --seeds 1000000

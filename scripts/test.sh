@@ -34,7 +34,7 @@ everything() {
     stage conformance build -s conformance
     stage differential build -s differential
     stage hostile build -s hostile STREAMS=100000
-    stage simulator build -s sim SEEDS=2000
+    stage simulator build -s sim SEEDS=10000
     stage mutants build -s mutants-quick
     stage fuzz build -s fuzz FUZZ_SECONDS=20
     stage end-to-end build -s e2e

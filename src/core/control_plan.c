@@ -634,13 +634,11 @@ bool control_plan_next_done(struct control *control, struct control_action *out)
 
 /* --- The plan --- */
 
+/* Also of a parent that has not taken effect, and may never: it still can while this is being
+ * stored, and what it says is in here. */
 static void name_ancestors(const struct control *control, struct view *next)
 {
     const struct view *parent = &control->top;
-    /* Only a view that we joined can have taken effect anywhere. */
-    if (parent->hash != control->joined_hash) {
-        return;
-    }
     uint32_t kept = parent->ancestor_count < VIEW_ANCESTORS_MAX ? parent->ancestor_count
                                                                 : VIEW_ANCESTORS_MAX - 1;
     next->ancestors[0] = parent->hash;

@@ -5,10 +5,11 @@
  * such a moment lets clients that may write the key do so within it, and others read it soon after
  * and when the next view is there.
  */
-#include "sim/world.h"
+#include "sim/client_private.h"
 
 enum {
     AIM_READ_US = 3000,
+    AIM_STALL_US = 60000,
     AIM_CAS = 6,                     /* tries of one number */
     AIM_ASKED_MAX = 300,             /* requests of a key, beyond which there is no aiming */
     AIM_RECENT_US = 4 * 1000 * 1000, /* what was aimed at since is read when the view changes */
@@ -153,6 +154,92 @@ void aim_at_view(struct world *world)
         if (is_recent && aim_may(world, key)) {
             aim_read(world, key, 1 + 2 * world->delay_us);
             aim_read(world, key, 1 + 20 * world->delay_us);
+        }
+    }
+}
+
+/* What no two leaders may decide at once: both would give the same number, or the same lock. */
+static enum history_kind aim_decided(const struct client *client, uint32_t key)
+{
+    return client_is_number_key(client, key) ? HISTORY_DELTA : HISTORY_ADD;
+}
+
+/* A client of the worker lets the leader of some key decide, which is NODE, and NODE is slow. */
+static void aim_decide(struct world *world, uint32_t proxy, uint32_t worker, uint32_t node)
+{
+    const struct topology *t = world->proxies[proxy].topology[worker];
+    struct conn *conn = world->proxies[proxy].links[worker][node];
+    uint32_t first = (uint32_t)world_below(world, world->key_count);
+    for (uint32_t i = 0; i < world->key_count && conn != NULL; i++) {
+        uint32_t key = (first + i) % world->key_count;
+        uint32_t leader = topology_leader(t, topology_hash(slice_of_string(world_key(key))));
+        for (uint32_t c = 0; c < world->client_count && leader == node; c++) {
+            const struct client *client = &world->clients[c];
+            if (client->proxy == proxy && client->worker == worker && aim_may(world, key) &&
+                client_may_write(world, client, key)) {
+                aim_post(world, c, aim_decided(client, key), key, world->now_us + 1);
+                net_stall(world, conn, AIM_STALL_US);
+                return;
+            }
+        }
+    }
+}
+
+/*
+ * PROXY joins a view that takes nodes out. Others don't know of it yet: what they have in flight to
+ * these nodes then stays there until somebody acts on that view (SEAL).
+ */
+void aim_at_hold(struct world *world, uint32_t proxy, const struct topology *topology)
+{
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        for (uint32_t w = 0; w < world->options.workers && i != proxy; w++) {
+            const struct proxy *p = &world->proxies[i];
+            if (p->topology[w] == NULL || p->hold_epoch[w] >= topology->epoch ||
+                !world_chance(world, world->profile->aim_percent)) {
+                continue;
+            }
+            node_set left = p->topology[w]->leaders & ~(topology->complete | topology->chained);
+            for (; left != 0; left &= left - 1) {
+                aim_decide(world, i, w, node_set_first(left));
+            }
+        }
+    }
+}
+
+/* Another worker has joined the view that WORKER of PROXY acts on now, and does not act on it yet.
+ * The answers that it still waited for come now, and what they are about is written at once. */
+static void aim_at_late(struct world *world, uint32_t proxy, uint32_t worker, struct conn *conn)
+{
+    if (conn == NULL || !aim_may(world, conn->last_key) || !world_chance(world, 70)) {
+        return;
+    }
+    net_stall(world, conn, world_below(world, 4 * world->delay_us));
+    for (uint32_t c = 0; c < world->client_count; c++) {
+        const struct client *client = &world->clients[c];
+        if (client->proxy == proxy && client->worker == worker &&
+            client_may_write(world, client, conn->last_key)) {
+            aim_post(world, c, aim_decided(client, conn->last_key), conn->last_key,
+                     world->now_us + 1);
+            break;
+        }
+    }
+    aim_read(world, conn->last_key, 10 * world->delay_us);
+    aim_read(world, conn->last_key, 40 * world->delay_us);
+}
+
+void aim_at_join(struct world *world, uint32_t proxy, uint32_t worker)
+{
+    const struct topology *topology = world->proxies[proxy].topology[worker];
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        for (uint32_t w = 0; w < world->options.workers; w++) {
+            const struct topology *old = world->proxies[i].topology[w];
+            node_set left = 0;
+            if (old != NULL && old->epoch < topology->epoch) {
+                left = old->complete & ~(topology->complete | topology->chained);
+            }
+            for (; left != 0; left &= left - 1) {
+                aim_at_late(world, proxy, worker, world->proxies[i].links[w][node_set_first(left)]);
+            }
         }
     }
 }

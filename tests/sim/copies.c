@@ -64,6 +64,39 @@ bool copies_are_equal(const struct node *x, const struct store_item *a, const st
            memcmp(a->data, b->data, a->len) == 0;
 }
 
+/*
+ * Of two writes at once the earlier may survive if the leader changes before they have settled
+ * (replication.md section 1). Which one the new leader has is seen at the moment when somebody acts
+ * on the view and nobody has written under it.
+ */
+void copies_on_leaders(struct world *world, const struct topology *topology)
+{
+    for (uint32_t key = 0; key < world->key_count && world->leaders != 0 && topology->leaders != 0;
+         key++) {
+        const struct key *k = &world->keys[key];
+        struct slice name = slice_of_string(world_key(key));
+        uint32_t before = topology_first(topology, topology_hash(name), world->leaders);
+        uint32_t after = topology_leader(topology, topology_hash(name));
+        struct node *from = &world->nodes[before];
+        struct node *to = &world->nodes[after];
+        if (before == after || !(k->is_contended || k->writes > 0) ||
+            world->survivor_count == WORLD_SURVIVORS_MAX) {
+            continue;
+        }
+        net_node_time(world, before);
+        net_node_time(world, after);
+        const struct store_item *old = from->is_up ? store_find(&from->model.store, name) : NULL;
+        const struct store_item *new = to->is_up ? store_find(&to->model.store, name) : NULL;
+        if (!from->is_up || !copies_are_equal(from, old, to, new)) {
+            int32_t value = new == NULL ? HISTORY_ABSENT
+                                        : history_value(&world->history,
+                                                        slice_of(new->data, new->len), new->flags);
+            world->survivors[world->survivor_count++] =
+                (struct survivor){.key = key, .at_us = world->now_us, .value = value};
+        }
+    }
+}
+
 /* The newest view that some worker acts on; NULL: none, or not all is as usual: a proxy is in
  * trouble, deletes in doubt are on their way, a verify puts its copies on trial. */
 static const struct topology *copies_topology(const struct world *world)

@@ -246,6 +246,46 @@ static void fault_partition(struct world *world, uint32_t node)
     }
 }
 
+/*
+ * No packets between a proxy and any node, one way or both; too short for its lease to lapse, and
+ * soon again: for the whole deadline of a request no node is well enough to go on with alone.
+ */
+static void fault_cut_all(struct world *world, uint32_t number)
+{
+    struct proxy *p = &world->proxies[number];
+    uint64_t for_us = 450000 + world_below(world, 300000);
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        if (p->cut_to_node_us[i] > world->now_us || p->cut_to_proxy_us[i] > world->now_us) {
+            return;
+        }
+    }
+    world_trace(world, "FAULT p%u is cut off from all nodes for %llu us", number,
+                (unsigned long long)for_us);
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        uint64_t from_us = world->now_us + world_below(world, 2000);
+        uint32_t way = (uint32_t)world_below(world, 3);
+        if (way != 2) {
+            p->cut_to_node_us[i] = from_us + for_us;
+        }
+        if (way != 1) {
+            p->cut_to_proxy_us[i] = from_us + for_us;
+        }
+    }
+    world_note_fault(world);
+    if (world_chance(world, 60)) {
+        uint64_t gap_us = 100000 + world_below(world, 300000);
+        world_post(world, world->now_us + for_us + gap_us, WORLD_FAULT, FAULT_AGAIN, number, 0);
+    }
+}
+
+static void fault_flicker(struct world *world, uint32_t node)
+{
+    (void)node;
+    world_hurry(world, 2000000);
+    world->loss_us = world->loss_us == 0 ? world->now_us : world->loss_us;
+    fault_cut_all(world, (uint32_t)world_below(world, world->options.proxies));
+}
+
 static void fault_flush(struct world *world, uint32_t number)
 {
     struct node *node = &world->nodes[number];
@@ -516,6 +556,7 @@ static const struct {
     [FAULT_CLOCK] = {fault_clock, 6},
     [FAULT_FLUSH_ALL] = {fault_flush_all, 6},
     [FAULT_MEMBER] = {fault_member, 40},
+    [FAULT_FLICKER] = {fault_flicker, 40},
 };
 
 uint32_t fault_choose(struct world *world)
@@ -547,6 +588,21 @@ static void fault_one(struct world *world, uint32_t node)
     }
 }
 
+/* An operator who takes out a node just after another died, before anybody noticed, has done two
+ * things at once. */
+static void fault_word(struct world *world)
+{
+    uint32_t node = (uint32_t)world_below(world, world->options.nodes);
+    for (uint32_t i = 0; i < world->options.nodes && !world->is_wild; i++) {
+        const struct node *other = &world->nodes[i];
+        if (i != node && (!other->is_up || other->is_frozen || other->is_host_down)) {
+            return;
+        }
+    }
+    world->nodes[node].harmed_us = world->now_us;
+    fault_command(world, node);
+}
+
 /* What follows from a fault that came before. */
 static void fault_follow(struct world *world, enum fault_phase phase, uint32_t number)
 {
@@ -558,9 +614,13 @@ static void fault_follow(struct world *world, enum fault_phase phase, uint32_t n
         fault_cut_copy(world, world->conns[number]);
         return;
     }
+    if (phase == FAULT_AGAIN) {
+        fault_cut_all(world, number);
+        return;
+    }
     struct proxy *p = &world->proxies[number];
     if (phase == FAULT_WORD) {
-        fault_command(world, (uint32_t)world_below(world, world->options.nodes));
+        fault_word(world);
     } else if (phase == FAULT_STOP && p->pause_us > 0 && p->is_up &&
                p->paused_us <= world->now_us && fault_is_whole(world)) {
         fault_stop_proxy(world, number, p->pause_us);

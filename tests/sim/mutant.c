@@ -53,13 +53,14 @@ static const char *const MUTANT_HOMES[RULE_COUNT] = {
     [RULE_RESET_IS_NO_EOF] = "late",
     [RULE_ENTRY_BEHIND_EOF] = "late",
     [RULE_DRAIN] = "race",
-    [RULE_SEAL] = "race",
+    [RULE_SEAL] = "leave",
     [RULE_HOLD] = "storm",
     [RULE_ALL_JOIN] = "race",
     [RULE_WITHDRAW] = "race",
     [RULE_BEAT_FIRST] = "race",
     [RULE_LEASE] = "lease",
     [RULE_LEASE_FROM_SENDING] = "lease",
+    [RULE_DOUBT] = "doubt",
     [RULE_CAS_TAG] = "cas",
 };
 

@@ -151,6 +151,9 @@ void net_run(struct world *world, struct conn *conn)
     while (model_run(model, &conn->mc) && !conn->mc.is_dumping) {
     }
     world->running = NULL;
+    if (!conn->is_link && conn->wire < world->options.nodes) {
+        lineage_look(world, conn->node);
+    }
     if (!model->is_understanding) {
         world_broken(world, "S10", "node %u does not understand: %s", conn->node, model->puzzle);
         model->is_understanding = true;

@@ -201,8 +201,9 @@ static void proxy_note_view(struct world *world, uint32_t proxy, const struct to
     if (topology->epoch > world->leaders_epoch) {
         world->leaders_epoch = topology->epoch;
         if (topology->leaders != world->leaders) {
-            world->leaders = topology->leaders;
+            copies_on_leaders(world, topology);
             world->leaders_us[world->leaders_count++ % 64] = world->now_us;
+            world->leaders = topology->leaders;
         }
         copies_check(world);
     }
@@ -230,6 +231,7 @@ void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, stru
     proxy_dp_event(world, proxy, worker, &event);
     if (message->type == DATAPLANE_ADOPT) {
         proxy_note_view(world, proxy, message->topology);
+        aim_at_join(world, proxy, worker);
     }
 }
 
@@ -293,6 +295,7 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
     case CONTROL_ACTION_HOLD:
         world_hurry(world, world->profile->is_storm ? 60000 : 2000);
         fault_on_hold(world);
+        aim_at_hold(world, proxy, action->topology);
         world_trace(world, "p%u hold for epoch %llu, serial %llu", proxy,
                     (unsigned long long)action->topology->epoch,
                     (unsigned long long)action->topology->serial);
@@ -304,6 +307,7 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
                     proxy, (unsigned long long)action->topology->epoch,
                     (unsigned long long)action->topology->serial, action->topology->complete,
                     action->topology->leaders, action->topology->chained);
+        lineage_check(world, proxy, action->topology);
         proxy_tell_workers(
             world, proxy, &(struct message){.type = DATAPLANE_ADOPT, .topology = action->topology});
         return;

@@ -38,7 +38,6 @@ struct verdict_case {
     const struct history_op *ops[HISTORY_OPS_MAX];
     uint32_t count;
     bool is_full;
-    bool has_unknown; /* an excuse of which nobody knows what it leaves */
 };
 
 static void verdict_add(struct verdict_case *c, const struct history_op *op)
@@ -145,48 +144,34 @@ static bool verdict_is_early_read(const struct world *world, const struct histor
            (read->is_young && verdict_is_overlapped(world, read, VERDICT_SETTLED_US));
 }
 
-/* Put the results that OP may have had as plain writes that may happen up to UNTIL_US; returns
- * false: nobody knows them. */
-static bool verdict_add_result(struct world *world, struct verdict_case *c,
-                               const struct history_op *op, uint64_t until_us)
+/* What a new leader had of a key that two had written at once is there from then on. */
+static void verdict_add_survivors(const struct world *world, struct verdict_case *c, uint32_t key)
 {
-    struct history_op again = *op;
-    again.result = HISTORY_UNKNOWN;
-    again.told_us = until_us;
-    again.kind =
-        op->kind == HISTORY_DELETE || op->kind == HISTORY_FORGET ? HISTORY_FORGET : HISTORY_SET;
-    if (op->kind != HISTORY_DELTA) {
-        verdict_excuse(c, &again);
-        return op->kind != HISTORY_APPEND && op->kind != HISTORY_PREPEND;
-    }
-    char text[24];
-    int len = snprintf(text, sizeof(text), "%llu", (unsigned long long)op->number);
-    for (uint32_t i = 0; i < world->history.value_count; i++) {
-        const struct history_value *value = &world->history.values[i];
-        if (slice_is_equal(slice_of(value->text, value->len), slice_of(text, (size_t)len))) {
-            again.value = (int32_t)i; /* with the flags that it was seen with */
+    for (uint32_t i = 0; i < world->survivor_count; i++) {
+        const struct survivor *survivor = &world->survivors[i];
+        bool is_there = survivor->value != HISTORY_ABSENT;
+        struct history_op again = {.kind = is_there ? HISTORY_SET : HISTORY_FORGET,
+                                   .key = key,
+                                   .value = survivor->value,
+                                   .result = HISTORY_UNKNOWN,
+                                   .asked_us = survivor->at_us,
+                                   .told_us = survivor->at_us + VERDICT_SURVIVES_US};
+        if (survivor->key == key) {
             verdict_excuse(c, &again);
         }
     }
-    return true;
 }
 
-/*
- * Of two writes at once the earlier may survive if the leader changes before they have settled: its
- * result is there again then.
- */
-static void verdict_add_survivors(struct world *world, struct verdict_case *c,
-                                  const struct history_op *op)
+/* The leader that it was asked of has left before it answered: OP is run again by the next. */
+static bool verdict_is_run_again(const struct world *world, const struct history_op *op)
 {
     uint32_t count = world->leaders_count < 64 ? world->leaders_count : 64;
-    bool is_done = op->result == HISTORY_OK || op->kind == HISTORY_DELETE;
-    for (uint32_t i = 0; op->is_contended && is_done && i < count; i++) {
-        uint64_t at_us = world->leaders_us[i];
-        bool is_near = at_us >= op->asked_us && at_us <= op->told_us + VERDICT_SETTLED_US;
-        if (is_near && !verdict_add_result(world, c, op, at_us + VERDICT_SURVIVES_US)) {
-            c->has_unknown = true;
+    for (uint32_t i = 0; i < count; i++) {
+        if (world->leaders_us[i] >= op->asked_us && world->leaders_us[i] <= op->told_us) {
+            return true;
         }
     }
+    return op->is_near_fault;
 }
 
 static void verdict_collect(struct world *world, struct verdict_case *c, uint32_t key,
@@ -196,7 +181,6 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
     c->extra_count = 0;
     c->altered_count = 0;
     c->is_full = false;
-    c->has_unknown = false;
     bool is_expiring = client_is_expiring_key(&world->clients[0], key);
     for (uint32_t i = 0; i < world->history.count; i++) {
         const struct history_op *op = &world->history.ops[i];
@@ -218,10 +202,7 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
             }
         }
         verdict_add(c, op);
-        if (is_excused && verdict_is_write(op)) {
-            verdict_add_survivors(world, c, op);
-        }
-        if (is_excused && verdict_is_write(op) && op->is_near_fault) {
+        if (is_excused && verdict_is_write(op) && verdict_is_run_again(world, op)) {
             struct history_op again = *op;
             again.result = HISTORY_UNKNOWN;
             /* Where there is no other node to go on with, what a reset connection still carries
@@ -239,6 +220,9 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
         }
     }
     verdict_add_losses(world, c, key);
+    if (is_excused) {
+        verdict_add_survivors(world, c, key);
+    }
     qsort(c->ops, c->count, sizeof(c->ops[0]), verdict_order);
 }
 
@@ -287,7 +271,7 @@ static void verdict_judge(struct world *world, uint32_t key, struct world_result
         verdict = c.is_full ? LINEAR_TOO_HARD : linear_judge(&world->history, c.ops, c.count);
         result->excused += verdict == LINEAR_YES ? 1 : 0;
     }
-    if (verdict == LINEAR_NO && (world->keys[key].was_split || c.has_unknown)) {
+    if (verdict == LINEAR_NO && world->keys[key].was_split) {
         verdict = LINEAR_TOO_HARD; /* its copies differ until the verifies are through */
     }
     result->too_hard += verdict == LINEAR_TOO_HARD ? 1 : 0;

@@ -247,6 +247,7 @@ static void world_fini(struct world *world)
         client_fini(world, i);
     }
     history_free(&world->history);
+    lineage_fini(world);
 }
 
 /* --- Running --- */

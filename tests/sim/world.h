@@ -11,6 +11,7 @@
  *   aim.c      what they ask at delicate moments
  *   fault.c    what goes wrong, and operators' commands
  *   copies.c   the copies of what nobody writes, while it runs
+ *   lineage.c  which view comes of which
  *   verdict.c  the checks of a run that has come to rest
  */
 #ifndef SIM_WORLD_H
@@ -35,6 +36,8 @@ enum {
     CLIENT_OPS_MAX = 3000,  /* of a run: what the checker can judge in a moment */
     WORLD_PENDING_MAX = 32, /* requests of one client in flight: its own, and the last reads */
     CLIENT_CAS_COUNT = 48,
+    WORLD_SURVIVORS_MAX = 512,
+    WORLD_LINEAGES = 64,
     WORLD_WIRES_MAX = CONTROL_WIRE_COUNT(WORLD_NODES_MAX),
 
     WORLD_INTERVAL_US = 200 * 1000,
@@ -138,6 +141,7 @@ struct node {
     int64_t clock_offset_us;
     uint64_t harmed_us; /* when something was last done to it */
     uint64_t next_pid;
+    uint64_t view_cas; /* of the view that was last looked at there */
 };
 
 struct message {  /* between control and a dataplane */
@@ -202,6 +206,13 @@ struct key {
     uint64_t aimed_us; /* something delicate happened to it then */
     bool is_split;     /* its write was under way when its proxy died, and none was made since */
     bool was_split;
+};
+
+/* A key that two wrote at once has another leader, whose copy is not the old one's. */
+struct survivor {
+    uint32_t key;
+    uint64_t at_us;
+    int32_t value; /* there; HISTORY_ABSENT: none */
 };
 
 /* What its last gets of a key saw, for cas: a ring. */
@@ -286,11 +297,15 @@ struct world {
     uint64_t loss_us;       /* the last complete copy was lost then; 0: never */
     uint64_t forget_us[64]; /* when dataplanes deleted keys in doubt */
     uint32_t forget_count;
-    uint64_t leaders_us[64]; /* when the leaders became others */
+    struct survivor survivors[WORLD_SURVIVORS_MAX];
+    uint32_t survivor_count;
+    uint64_t leaders_us[64]; /* when the leaders became others; the last 64 */
     uint32_t leaders_count;
     node_set leaders;
     uint64_t leaders_epoch;
-    uint64_t flushes_us[8]; /* third parties' */
+    struct lineage *lineages[WORLD_LINEAGES]; /* of views, by hash: the last ones seen */
+    uint64_t acted_hash;                      /* of the view that some proxy has acted on last */
+    uint64_t flushes_us[8];                   /* third parties' */
     uint32_t flush_count;
     uint64_t calm_us;     /* the last fault no longer shows then */
     struct conn *running; /* whose command a node executes now */
@@ -343,10 +358,21 @@ uint32_t aim_key_of(const struct world *world, struct slice bytes);
 void aim_at_copy(struct world *world, uint32_t node, struct slice bytes);
 /* Another view takes effect: what was aimed at is read. */
 void aim_at_view(struct world *world);
+/* PROXY begins to join the view of TOPOLOGY. */
+void aim_at_hold(struct world *world, uint32_t proxy, const struct topology *topology);
+/* WORKER of PROXY acts on its view, and others do not yet. */
+void aim_at_join(struct world *world, uint32_t proxy, uint32_t worker);
 /* PROXY was stopped and goes on in a moment: others write, and its clients read. */
 void aim_at_wake(struct world *world, uint32_t proxy, uint64_t wake_us);
 void aim_shoot(struct world *world, const struct queue_event *event);
 
+/* Control has written something to NODE: a view? */
+void lineage_look(struct world *world, uint32_t node);
+/* PROXY acts on TOPOLOGY from now on: what took effect before is among its ancestors. */
+void lineage_check(struct world *world, uint32_t proxy, const struct topology *topology);
+void lineage_fini(struct world *world);
+/* Keys have other leaders from now on. */
+void copies_on_leaders(struct world *world, const struct topology *topology);
 /* The copies of what nobody writes are equal on the nodes that count as complete. */
 void copies_check(struct world *world);
 /* A write was asked, or told. */

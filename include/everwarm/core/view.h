@@ -43,7 +43,7 @@ struct view {
     uint32_t flush_delay_s; /* of that flush */
     uint16_t due_by; /* a verify of the pool is due, and this proxy does it; else VIEW_NO_PROXY */
     uint32_t ancestor_count;
-    uint64_t ancestors[VIEW_ANCESTORS_MAX]; /* hashes of effective views, latest first */
+    uint64_t ancestors[VIEW_ANCESTORS_MAX]; /* hashes; latest first */
     node_set members;                       /* the nodes that it names, at least one */
     struct view_node nodes[NODES_MAX];
 };

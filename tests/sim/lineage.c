@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Which view comes of which, as the nodes hold them. What took effect is not undone by a view that
+ * knows nothing of it (C10): each view that somebody acts on has the last one as an ancestor.
+ */
+#include "sim/world.h"
+
+#include "everwarm/base/invariant.h"
+#include "everwarm/core/view.h"
+
+#include <stdlib.h>
+
+struct lineage {
+    uint64_t hash;
+    uint64_t epoch;
+    uint32_t proposer;
+    uint32_t ancestor_count;
+    uint64_t ancestors[VIEW_ANCESTORS_MAX];
+};
+
+static struct lineage **lineage_slot(struct world *world, uint64_t hash)
+{
+    return &world->lineages[hash % WORLD_LINEAGES];
+}
+
+static void lineage_note(struct world *world, const struct view *view)
+{
+    struct lineage **slot = lineage_slot(world, view->hash);
+    *slot = *slot == NULL ? malloc(sizeof(**slot)) : *slot;
+    REQUIRE(*slot != NULL);
+    **slot = (struct lineage){.hash = view->hash,
+                              .epoch = view->epoch,
+                              .proposer = view->proposer,
+                              .ancestor_count = view->ancestor_count};
+    memcpy((*slot)->ancestors, view->ancestors, sizeof(view->ancestors));
+}
+
+void lineage_look(struct world *world, uint32_t number)
+{
+    struct node *node = &world->nodes[number];
+    char key[MC_KEY_BYTES_MAX];
+    struct mc_writer w = mc_writer_of(key, sizeof(key));
+    view_key_view(&world->names, &w);
+    const struct store_item *item = store_find(&node->model.store, slice_of(key, w.len));
+    if (item == NULL || item->cas == node->view_cas) {
+        return;
+    }
+    node->view_cas = item->cas;
+    static struct view view;
+    if (view_parse(slice_of(item->data, item->len), &view)) {
+        lineage_note(world, &view);
+    }
+}
+
+static bool lineage_has(const struct lineage *lineage, uint64_t hash)
+{
+    for (uint32_t i = 0; i < lineage->ancestor_count; i++) {
+        if (lineage->ancestors[i] == hash) {
+            return true;
+        }
+    }
+    return lineage->ancestor_count == VIEW_ANCESTORS_MAX;
+}
+
+void lineage_check(struct world *world, uint32_t proxy, const struct topology *topology)
+{
+    const struct lineage *lineage = *lineage_slot(world, topology->view_hash);
+    uint64_t last = world->acted_hash;
+    bool is_known = lineage != NULL && lineage->hash == topology->view_hash;
+    if (is_known && last != 0 && last != topology->view_hash && !lineage_has(lineage, last)) {
+        world_broken(
+            world, "C10", "p%u acts on epoch %llu of proxy %u, which does not come of %016llx",
+            proxy, (unsigned long long)lineage->epoch, lineage->proposer, (unsigned long long)last);
+    }
+    world->acted_hash = topology->view_hash;
+}
+
+void lineage_fini(struct world *world)
+{
+    for (uint32_t i = 0; i < WORLD_LINEAGES; i++) {
+        free(world->lineages[i]);
+    }
+}
