@@ -482,6 +482,71 @@ START_TEST(passes_over_hundreds_of_spaces)
 }
 END_TEST
 
+/* --- reliability.md S2: CVE-2023-46852 --- */
+
+/* TEXT with COUNT spaces for each one in it. */
+static struct slice spread(char *room, const char *text, size_t count)
+{
+    size_t len = 0;
+    for (const char *at = text; *at != 0; at++) {
+        size_t copies = *at == ' ' ? count : 1;
+        memset(room + len, *at, copies);
+        len += copies;
+    }
+    return slice_of(room, len);
+}
+
+enum { SPACES_MAX = 4096, GAPS_MAX = 7 };
+
+START_TEST(s2_every_number_of_spaces_in_each_gap)
+{
+    static const struct {
+        const char *text;
+        enum mc_command command;
+        uint32_t key_count; /* 0: it is refused, for want of a key */
+        size_t spaces_max;
+    } rows[] = {
+        {"get k1 k2 \r\n", MC_GET, 2, SPACES_MAX},
+        {"gets k1 k2 \r\n", MC_GETS, 2, SPACES_MAX},
+        {"gat 0 k1 k2 \r\n", MC_GAT, 2, SPACES_MAX},
+        {"gats 0 k1 k2 \r\n", MC_GATS, 2, SPACES_MAX},
+        {"get \r\n", MC_GET, 0, SPACES_MAX},
+        {"gets \n", MC_GETS, 0, SPACES_MAX},
+        {" get k1 k2 \r\n", MC_GET, 2, 100},
+        /* A line that is no get may have MC_LINE_BYTES_MAX bytes in all. */
+        {"set k1 1 2 3 noreply \r\n", MC_SET, 1, 330},
+        {"cas k1 1 2 3 4 \r\n", MC_CAS, 1, 330},
+        {"incr k1 1 \r\n", MC_INCR, 1, 600},
+        {"touch k1 1 \r\n", MC_TOUCH, 1, 600},
+        {"delete k1 \r\n", MC_DELETE, 1, 1000},
+    };
+    struct guarded g = guarded_create(GAPS_MAX * SPACES_MAX + 64);
+    static char room[GAPS_MAX * SPACES_MAX + 64];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        for (size_t count = 1; count <= rows[i].spaces_max; count++) {
+            struct slice line = spread(room, rows[i].text, count);
+            struct mc_request r;
+            enum mc_parse result = parse(guarded_place(&g, line), 0, &r);
+            ck_assert_uint_eq(r.line_bytes, line.len);
+            if (rows[i].key_count == 0) {
+                ck_assert_int_eq(result, MC_PARSE_BAD);
+                ck_assert(slice_is_equal(r.error, SLICE("ERROR\r\n")));
+                continue;
+            }
+            ck_assert_msg(result == MC_PARSE_DONE, "%zu spaces: %s", count, rows[i].text);
+            ck_assert_int_eq(r.command, rows[i].command);
+            ck_assert_uint_eq(r.key_count, rows[i].key_count);
+            struct slice keys = rows[i].key_count == 2 ? r.keys : r.key;
+            ck_assert(slice_is_equal(mc_request_next_key(&keys), SLICE("k1")));
+            if (rows[i].key_count == 2) {
+                ck_assert(slice_is_equal(mc_request_next_key(&keys), SLICE("k2")));
+            }
+        }
+    }
+    guarded_destroy(&g);
+}
+END_TEST
+
 static bool is_inside(struct slice part, struct slice whole)
 {
     return part.len == 0 || (part.ptr >= whole.ptr && part.ptr + part.len <= whole.ptr + whole.len);
@@ -557,6 +622,7 @@ int main(void)
     tcase_add_test(tcase, bounds_lines);
     tcase_add_test(tcase, lets_gets_be_long);
     tcase_add_test(tcase, passes_over_hundreds_of_spaces);
+    tcase_add_test(tcase, s2_every_number_of_spaces_in_each_gap);
     tcase_add_test(tcase, keeps_its_contract_on_noise);
     tcase_add_test(tcase, names_its_commands);
     suite_add_tcase(suite, tcase);
