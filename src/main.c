@@ -19,9 +19,11 @@
 #include "everwarm/shell/user.h"
 #include "everwarm/shell/watchdog.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -32,8 +34,19 @@ enum {
     /* How long the end waits for what is under way, and for the farewell to reach the nodes. */
     DRAIN_MS_MAX = 5000,
     DRAIN_STEP_MS = 20,
+    /* A reload that waits for the pool ends at once then; one that waits for a name may not. */
+    RELOAD_END_S_MAX = 1,
     /* Nothing to do for main but signals. */
     IDLE_MS = 60000,
+};
+
+/* What SIGHUP asks for. */
+struct reload {
+    pthread_mutex_t mutex; /* of these two: */
+    bool is_asked;
+    bool is_running;
+    bool is_started; /* the thread is to be joined */
+    pthread_t thread;
 };
 
 /* All that a run consists of, in the order of its start. */
@@ -46,6 +59,7 @@ struct parts {
     struct proxy *proxy;
     struct admin *admin;
     struct watchdog watchdog;
+    struct reload reload;
 };
 
 _Noreturn void invariant_failed(const char *kind, const char *what, const char *file, int line)
@@ -245,7 +259,7 @@ static int start(struct parts *parts)
 /* --- Run and end --- */
 
 /* What is wrong keeps the old configuration; either way the log says so. */
-static void reload(struct parts *parts)
+static void reload_once(struct parts *parts)
 {
     static const struct config_error NO_MEMORY = {.message = "out of memory"};
     char error[ERROR_BYTES];
@@ -263,6 +277,59 @@ static void reload(struct parts *parts)
     notify_send("READY=1");
 }
 
+static void *reload_while_asked(void *arg)
+{
+    struct parts *parts = arg;
+    struct reload *reload = &parts->reload;
+    for (;;) {
+        (void)pthread_mutex_lock(&reload->mutex);
+        reload->is_running = reload->is_asked;
+        reload->is_asked = false;
+        const bool is_over = !reload->is_running;
+        (void)pthread_mutex_unlock(&reload->mutex);
+        if (is_over) {
+            return NULL;
+        }
+        reload_once(parts);
+    }
+}
+
+/* A thread of its own does it, for it waits: for names, and for a pool to agree. */
+static void ask_for_reload(struct parts *parts)
+{
+    struct reload *reload = &parts->reload;
+    (void)pthread_mutex_lock(&reload->mutex);
+    reload->is_asked = true;
+    const bool is_running = reload->is_running;
+    reload->is_running = true;
+    (void)pthread_mutex_unlock(&reload->mutex);
+    if (is_running) {
+        return; /* it looks again before it ends */
+    }
+    if (reload->is_started) {
+        (void)pthread_join(reload->thread, NULL);
+    }
+    reload->is_started = pthread_create(&reload->thread, NULL, reload_while_asked, parts) == 0;
+    if (!reload->is_started) {
+        reload->is_running = false;
+        log_line(LOG_LEVEL_ERROR, "reload", LOG_TEXT("error", "no thread could be had"));
+    }
+}
+
+/* False: it still waits for something. */
+static bool end_reload(struct parts *parts)
+{
+    struct reload *reload = &parts->reload;
+    struct timespec until;
+    if (!reload->is_started) {
+        return true;
+    }
+    (void)clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += RELOAD_END_S_MAX;
+    reload->is_started = pthread_timedjoin_np(reload->thread, NULL, &until) != 0;
+    return !reload->is_started;
+}
+
 /* Until somebody wants us to end; whether at once or with what is under way. */
 static enum signals_word supervise(struct parts *parts)
 {
@@ -276,7 +343,7 @@ static enum signals_word supervise(struct parts *parts)
         case SIGNALS_NOW:
             return word;
         case SIGNALS_RELOAD:
-            reload(parts);
+            ask_for_reload(parts);
             break;
         case SIGNALS_REOPEN: /* logs go to stderr: whoever reads it rotates */
         case SIGNALS_CHILD:
@@ -313,7 +380,7 @@ static void stop(struct parts *parts)
 
 static int run(const struct options *options)
 {
-    struct parts parts = {.options = options};
+    struct parts parts = {.options = options, .reload.mutex = PTHREAD_MUTEX_INITIALIZER};
     signals_block();
     inherit_init(&parts.inherit);
     int failed = start(&parts);
@@ -330,6 +397,11 @@ static int run(const struct options *options)
         if (word == SIGNALS_DRAIN) {
             drain(&parts);
         }
+    }
+    if (!end_reload(&parts)) {
+        /* In the resolver, which can't be stopped: nothing that it may look at is taken away. */
+        local_stop(&parts.local);
+        _exit(failed);
     }
     stop(&parts);
     return failed;

@@ -193,6 +193,7 @@ void control_port_drain(struct control_port *port)
     (void)pthread_mutex_lock(&port->mutex);
     port->is_draining = true;
     (void)pthread_mutex_unlock(&port->mutex);
+    bell_ring(&port->is_answered); /* nobody waits any more: the pool may not answer */
 }
 
 /* --- Asked by admin --- */
@@ -428,7 +429,7 @@ static enum control_result await(struct control_port *port, const struct wait *w
 {
     const uint64_t until_us = clock_mono_us() + (uint64_t)timeout_ms * CLOCK_US_PER_MS;
     bool is_in_time = true;
-    while (!wait->is_done && is_in_time) {
+    while (!wait->is_done && is_in_time && !port->is_draining) {
         const uint32_t seen = bell_look(&port->is_answered);
         (void)pthread_mutex_unlock(&port->mutex);
         is_in_time = bell_await(&port->is_answered, seen, until_us);

@@ -16,8 +16,7 @@
 enum {
     /* Beyond what control itself waits for: its mailbox, its turn, and ours. */
     COMMAND_GRACE_MS = 1000,
-    /* A reload by signal keeps the main thread, which feeds the watchdog: of a pool that takes
-     * longer to agree nothing more is asked. */
+    /* Of a pool that takes longer to agree nothing more is asked. */
     COMMAND_TIMEOUT_MS_MAX = 5000,
 };
 

@@ -144,6 +144,38 @@ def told(manager, nodes):
         assert manager.lines()[-2:] == ["STOPPING=1", "STATUS=answering what is under way"]
 
 
+def reload_that_waits(manager, nodes):
+    say("a reload that waits for another proxy, which is frozen, keeps nobody else waiting")
+    slow = {"timeouts": {"request": "30s"}, "health": {"lease": "20s"}}
+    service = Service(nodes, manager, WATCHDOG_USEC=str(int(WATCHDOG_S * 1e6)))
+    service.config.update(slow)
+    other = Everwarm(nodes, **slow)
+    extra = Memcached().up()
+    with running(extra, other, service):
+        other.up(60)
+        service.start()
+        wait_until("it is ready", service.is_ready, 60)
+        service.config["nodes"].append({"name": "c", "address": "127.0.0.1:%d" % extra.port})
+        with open(service.file.name, "w", encoding="utf-8") as file:
+            json.dump(service.config, file)
+        other.process.send_signal(signal.SIGSTOP)
+        try:
+            begun = manager.count("RELOADING=1")
+            service.process.send_signal(signal.SIGHUP)
+            wait_until("it reloads", lambda: manager.count("RELOADING=1") == begun + 1)
+            asked = time.monotonic()
+            fed_for(manager, 4)
+            assert time.monotonic() - asked < 3, "it was not fed meanwhile"
+            stopping = manager.count("STOPPING=1")
+            asked = time.monotonic()
+            service.process.send_signal(signal.SIGTERM)
+            wait_until("it stops", lambda: manager.count("STOPPING=1") == stopping + 1, 3)
+            assert service.process.wait(3) == 0
+            say("it took %.1f s" % (time.monotonic() - asked))
+        finally:
+            other.process.send_signal(signal.SIGCONT)
+
+
 def not_meant_for_us(manager, nodes):
     say("a watchdog for another process is not fed; without one the status is told all the same")
     service = Service(nodes, manager, WATCHDOG_USEC="400000", WATCHDOG_PID="1")
@@ -166,6 +198,7 @@ def main():
     manager = Manager()
     with running(*nodes, manager):
         told(manager, nodes)
+        reload_that_waits(manager, nodes)
         not_meant_for_us(manager, nodes)
         the_unit()
 
