@@ -199,11 +199,12 @@ START_TEST(the_ring_keeps_the_latest)
 }
 END_TEST
 
+/* However busy the machine is, the time of these two is never over. */
 static void *await_first(void *has_come)
 {
-    ck_assert_int_eq(event_ring_await(&ring, 1, 20000), PORT_AWAIT_THERE);
+    ck_assert_int_eq(event_ring_await(&ring, 1, UINT32_MAX), PORT_AWAIT_THERE);
     ck_assert_int_eq(sem_post(has_come), 0);
-    ck_assert_int_eq(event_ring_await(&ring, 2, 20000), PORT_AWAIT_CLOSED);
+    ck_assert_int_eq(event_ring_await(&ring, 2, UINT32_MAX), PORT_AWAIT_CLOSED);
     return NULL;
 }
 
