@@ -3,6 +3,8 @@
 
 Each defect was one of a program like this one; the numbers are those of the list of such defects.
 What needs no process of its own is in tests/unit/test_admin_gate.c and test_admin_tokens.c.
+
+WATCHERS_SECONDS: how long watchers come and go, 0 by default; the list says a minute.
 """
 import hashlib
 import json
@@ -26,6 +28,7 @@ SANITIZED_BYTES = 1 << 40  # so much virtual memory has only a sanitizer's shado
 EMPTY_LINES = 10**6
 TOKEN_BYTES = 1 << 30
 WATCHERS = 1000
+WATCHERS_SECONDS = float(os.environ.get("WATCHERS_SECONDS", "0"))  # they go on for so long
 WATCHERS_AT_ONCE = 24
 RSS_GROWTH_BYTES = 24 << 20
 
@@ -102,10 +105,8 @@ class Watcher(threading.Thread):
     def run(self):
         try:
             while True:
-                with self.left:
-                    if self.left.count == 0:
-                        return
-                    self.left.count -= 1
+                if not self.left.take():
+                    return
                 self.watch()
         except Exception as error:
             self.fault = error
@@ -139,27 +140,34 @@ class Watcher(threading.Thread):
 class Left:
     """How many watchers are still to come."""
 
-    def __init__(self, count):
+    def __init__(self, count, seconds):
         self.count = count
+        self.taken = 0
+        self.until = time.monotonic() + seconds
         self.lock = threading.Lock()
 
-    def __enter__(self):
-        self.lock.acquire()
+    def is_over(self):
+        return self.taken >= self.count and time.monotonic() >= self.until
 
-    def __exit__(self, *_):
-        self.lock.release()
+    def take(self):
+        with self.lock:
+            if self.is_over():
+                return False
+            self.taken += 1
+            return True
 
 
 def watchers(proxy):
-    say("S9: %d watchers open, stall and die while clients work and nodes change" % WATCHERS)
+    say("S9: %d watchers and %.0f s at least: they open, stall and die while clients work and nodes "
+        "change" % (WATCHERS, WATCHERS_SECONDS))
     before = resident(proxy)
     load = Load([proxy], connections=4).start()
-    left = Left(WATCHERS)
+    left = Left(WATCHERS, WATCHERS_SECONDS)
     crowd = [Watcher(proxy, i, left) for i in range(WATCHERS_AT_ONCE)]
     for watcher in crowd:
         watcher.start()
     words = 0
-    while left.count > 0 and not any(watcher.fault for watcher in crowd):
+    while not left.is_over() and not any(watcher.fault for watcher in crowd):
         for word in ("drain", "ready"):
             assert proxy.request("POST", "/v1/nodes/a/" + word)[0] == 200
             words += 1
@@ -172,8 +180,8 @@ def watchers(proxy):
         for status, count in watcher.statuses.items():
             statuses[status] = statuses.get(status, 0) + count
     assert set(statuses) <= {b"200", b"503", b""} and statuses[b"200"] > 100, statuses
-    say("   %s; %d events made meanwhile, no client had to wait %.0f ms"
-        % (statuses, words, load.slowest() * 1e3))
+    say("   %d came: %s; %d events made meanwhile, no client had to wait %.0f ms"
+        % (left.taken, statuses, words, load.slowest() * 1e3))
     wait_until("all of them are gone", lambda: watch_once(proxy), 20)
     assert resident(proxy) - before < RSS_GROWTH_BYTES
 
