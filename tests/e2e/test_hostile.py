@@ -158,8 +158,8 @@ class Left:
 
 
 def watchers(proxy):
-    say("S9: %d watchers and %.0f s at least: they open, stall and die while clients work and nodes "
-        "change" % (WATCHERS, WATCHERS_SECONDS))
+    say("S9: %d watchers and %.0f s at least: they open, stall and die while clients work"
+        " and nodes change" % (WATCHERS, WATCHERS_SECONDS))
     before = resident(proxy)
     load = Load([proxy], connections=4).start()
     left = Left(WATCHERS, WATCHERS_SECONDS)
