@@ -24,7 +24,7 @@ FUZZ_SECONDS ?= 60
 # Streams of one run of hostile clients in the tests.
 STREAMS ?= 100000
 # Commands of one run of the differential test.
-COMMANDS ?= 100000
+COMMANDS ?= 200000
 
 Q := $(if $(filter 1,$(V)),,@)
 is_silent := $(findstring s,$(firstword -$(MAKEFLAGS)))
@@ -259,8 +259,8 @@ conformance: build/asan/everwarm ## the protocol table: on two versions of memca
 differential: build/release/everwarm ## random programs to memcached and to us: COMMANDS=n, SEED=s
 	@scripts/differential.sh $< $(COMMANDS) $(SEED)
 
-differential-long: build/release/everwarm ## 4,000,000 commands: about half an hour
-	@scripts/differential.sh $< 4000000 $(SEED)
+differential-long: build/release/everwarm ## the same with ten million: about half an hour
+	@scripts/differential.sh $< 10000000 $(SEED)
 
 hostile: build/asan/hostile build/release/hostile ## hostile clients: STREAMS=n, or SEED=s alone
 	@$(if $(SEED),build/asan/hostile --seed $(SEED),build/asan/hostile --streams \

@@ -3,13 +3,13 @@
 # The differential test, tests/differential: random programs of text and binary commands, to one
 # memcached 1.6.38 and to everwarm in front of one and of three nodes of both versions.
 #
-# usage: scripts/differential.sh EVERWARM [COMMANDS [SEED]]     (default: 100000 in all, any seed)
+# usage: scripts/differential.sh EVERWARM [COMMANDS [SEED]]     (default: 200000 in all, any seed)
 set -eu
 cd "$(dirname "$0")/.."
 
 EVERWARM=$(realpath "$1")
 export EVERWARM
-commands=$((${2:-100000} / 4))
+commands=$((${2:-200000} / 4))
 seed=${3:-}
 logs=build/test/differential
 mkdir -p "$logs"

@@ -150,7 +150,9 @@ static size_t say_line(const struct txn *txn, struct slice words, char *to, size
     struct mc_writer w = mc_writer_of(to, capacity);
     struct mc_binary_reply reply = reply_to(txn);
     reply.status = status_of_words(words);
-    if (txn->command_type == MC_STATS && reply.status == MC_BINARY_UNKNOWN_COMMAND) {
+    bool is_refused =
+        reply.status == MC_BINARY_UNKNOWN_COMMAND || reply.status == MC_BINARY_INVALID;
+    if (txn->command_type == MC_STATS && is_refused) {
         reply.status = MC_BINARY_NOT_FOUND; /* there are no such statistics */
     }
     if (reply.status == MC_BINARY_OK && mc_binary_is_quiet(txn->opcode)) {
