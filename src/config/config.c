@@ -110,6 +110,9 @@ static enum status apply_listen(const struct source *source, const struct option
 {
     struct address_list *list = &config->listen;
     uint16_t port = PORT_DATA;
+    if (options->port != NULL || options->unix_path != NULL || options->listen_count > 0) {
+        config->given.flag |= key_bit(key_find(KEY_SCOPE_ROOT, NULL, "listen"));
+    }
     enum status status = STATUS_OK;
     if (options->port != NULL) {
         status = parse_port(source, options->port, &port);
@@ -158,6 +161,7 @@ static enum status apply_flags(const struct source *source, const struct options
     }
     if (status == STATUS_OK && options->admin != NULL && strcmp(options->admin, "off") == 0) {
         config->admin_listen = (struct address){.kind = ADDRESS_NONE};
+        config->given.flag |= key_bit(key_find(KEY_SCOPE_ROOT, "admin", "listen"));
         return STATUS_OK;
     }
     return status == STATUS_OK

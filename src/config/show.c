@@ -101,6 +101,13 @@ static const char *source_word(const struct walk *walk)
     return (given->file & bit) != 0 ? "file" : "default";
 }
 
+/* Names and addresses of nodes are said to the pool when they change. */
+static bool is_live(const struct key *key)
+{
+    return key->is_live || (key->scope == KEY_SCOPE_NODE &&
+                            (strcmp(key->path, "name") == 0 || strcmp(key->path, "address") == 0));
+}
+
 json_t *show_sources(const struct config *config)
 {
     struct walk walk = walk_begin(config);
@@ -108,7 +115,7 @@ json_t *show_sources(const struct config *config)
     while (walk_next(&walk)) {
         (void)json_object_set_new(
             sources, walk.path,
-            json_pack("{s:s, s:b}", "source", source_word(&walk), "live", walk.key->is_live));
+            json_pack("{s:s, s:b}", "source", source_word(&walk), "live", is_live(walk.key)));
     }
     return sources;
 }

@@ -25,7 +25,13 @@ const json_t *table_at(const json_t *json, const char *path)
         }
         memcpy(segment, path, len);
         segment[len] = '\0';
+        char *bracket = strchr(segment, '[');
+        const size_t index = bracket == NULL ? 0 : strtoul(bracket + 1, NULL, 10);
+        if (bracket != NULL) {
+            *bracket = '\0';
+        }
         json = json_object_get(json, segment);
+        json = bracket == NULL ? json : json_array_get(json, index);
         path += len + (path[len] == '.' ? 1 : 0);
     }
     return json;
@@ -82,6 +88,10 @@ void table_cell_bytes(const json_t *value, const json_t *row, char *out)
 
 void table_cell_value(const json_t *value, const json_t *row, char *out)
 {
+    if (json_is_boolean(value)) { /* as it is written */
+        (void)snprintf(out, TEXT_BYTES_MAX, "%s", json_is_true(value) ? "true" : "false");
+        return;
+    }
     if (!json_is_array(value) && !json_is_object(value)) {
         table_cell_text(value, row, out);
         return;

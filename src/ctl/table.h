@@ -15,7 +15,8 @@ enum table_align { TABLE_LEFT, TABLE_RIGHT };
 
 struct table_column {
     const char *title;
-    const char *path; /* "traffic.p99_s": members from the outside in; "" is the row itself */
+    const char
+        *path; /* "traffic.p99_s", "pools[1].name": from the outside in; "": the row itself */
     table_cell *cell;
     enum table_align align;
 };

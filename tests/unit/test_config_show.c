@@ -2,6 +2,7 @@
 /* A configuration shown, compared and patched: what is shown can be read again, and is the same. */
 #include "config/key.h"
 #include "everwarm/config/diff.h"
+#include "everwarm/config/options.h"
 #include "everwarm/config/show.h"
 
 #include <check.h>
@@ -69,6 +70,25 @@ START_TEST(each_value_has_its_source)
     sources = show_sources(config);
     ck_assert_str_eq(source_of(sources, "pools[1].on_no_replica"), "file");
     ck_assert_str_eq(source_of(sources, "pools[0].on_no_replica"), "default");
+    json_decref(sources);
+    config_destroy(&config);
+}
+END_TEST
+
+START_TEST(flags_are_told_as_flags)
+{
+    char words[][9] = {"everwarm", "-s", "a:1", "-p", "9", "-A", "off"};
+    char *argv[] = {words[0], words[1], words[2], words[3], words[4], words[5], words[6]};
+    struct options options;
+    struct config *config = NULL;
+    struct config_error error;
+    ck_assert_int_eq(options_parse(7, argv, &options, &error), STATUS_OK);
+    ck_assert_int_eq(config_from_options(&options, NULL, &config, &error), STATUS_OK);
+    json_t *sources = show_sources(config);
+    ck_assert_str_eq(source_of(sources, "listen"), "flag");
+    ck_assert_str_eq(source_of(sources, "admin.listen"), "flag");
+    ck_assert_str_eq(source_of(sources, "nodes[0].address"), "flag");
+    ck_assert_str_eq(source_of(sources, "threads"), "default");
     json_decref(sources);
     config_destroy(&config);
 }
@@ -256,6 +276,7 @@ static Suite *show_suite(void)
     TCase *all = tcase_create("all");
     tcase_add_test(all, what_is_shown_can_be_read_again);
     tcase_add_test(all, each_value_has_its_source);
+    tcase_add_test(all, flags_are_told_as_flags);
     tcase_add_test(all, changes_are_told_key_by_key);
     tcase_add_test(all, a_patch_is_merged_and_checked);
     tcase_add_test(all, pools_come_and_go);

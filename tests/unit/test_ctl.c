@@ -165,6 +165,21 @@ START_TEST(aligns)
 }
 END_TEST
 
+START_TEST(finds_places)
+{
+    json_t *json = json_loads("{\"p\":[{\"n\":[{\"a\":1}]},{\"n\":[{\"a\":2},{\"a\":3}]}],"
+                              "\"q\":{\"r\":4}}",
+                              0, NULL);
+    ck_assert_double_eq(table_number(json, "p[0].n[0].a"), 1);
+    ck_assert_double_eq(table_number(json, "p[1].n[1].a"), 3);
+    ck_assert_double_eq(table_number(json, "q.r"), 4);
+    ck_assert_ptr_null(table_at(json, "p[2].n[0].a"));
+    ck_assert_ptr_null(table_at(json, "q[0]"));
+    ck_assert_ptr_null(table_at(json, "q.s"));
+    json_decref(json);
+}
+END_TEST
+
 START_TEST(names_the_proxy_of_each_row)
 {
     json_t *rows = json_loads("[{\"proxy\":\"h:1\",\"name\":\"a\"}]", 0, NULL);
@@ -305,6 +320,7 @@ int main(void)
     suite_add_tcase(suite, text);
     TCase *table = tcase_create("table");
     tcase_add_test(table, aligns);
+    tcase_add_test(table, finds_places);
     tcase_add_test(table, names_the_proxy_of_each_row);
     tcase_add_test(table, takes_rows_of_several_proxies);
     suite_add_tcase(suite, table);
