@@ -78,8 +78,9 @@ export function fillOf(node) {
 /** How another copy comes about, the node that needs the least work first. */
 function wayToCopy(stats) {
     const nodes = Object.values(stats.nodes);
-    const filling = nodes.find(node => node.oper.state === 'up' && node.admin.state === 'ready'
+    const coming = nodes.filter(node => node.oper.state === 'up' && node.admin.state !== 'maint'
         && node.data.state !== 'complete');
+    const filling = coming.find(node => node.data.state === 'filling') ?? coming[0];
     if (filling) {
         const fill = fillOf(filling);
         return fill === null ? `${filling.name} waits to be filled.`
@@ -129,9 +130,12 @@ function nodeFindings(stats, add) {
         if (node.admin.state !== 'ready') {
             const since = between(node.admin.since, stats.time);
             const level = since !== null && since >= FORGOTTEN_S ? 'warning' : 'note';
+            const left = between(stats.time, node.admin.until);
             add(level, `${name} is in ${node.admin.state}`
-                + `${since === null ? '' : ` for ${duration(since)}`}.`,
-            'Take it back with "Ready" when its work is done.');
+                + `${since === null ? '' : ` for ${duration(since)}`}`
+                + `${node.admin.reason ? `: ${node.admin.reason}` : ''}.`,
+            left === null ? 'Take it back with "Ready" when its work is done.'
+                : `It is taken back by itself in ${duration(left)}, or with "Ready".`);
         }
         const {errors, requests} = node.traffic;
         const failed = errors.timeout + errors.protocol;

@@ -85,7 +85,8 @@ class Row {
         this.stats = stats;
         const {reads, writes} = node.serving;
         const {errors} = node.traffic;
-        setText(this.address, node.zone === null ? node.address : `${node.address}, ${node.zone}`);
+        const address = node.address === node.name ? [] : [node.address];
+        setText(this.address, [...address, ...(node.zone === null ? [] : [node.zone])].join(', '));
         setChip(this.facts.admin, node.admin.state, node.admin.since, stats.time);
         setChip(this.facts.oper, node.oper.state, node.oper.since, stats.time);
         setChip(this.facts.data, node.data.state, node.data.since, stats.time);

@@ -261,8 +261,16 @@ static void judge_admin(const struct scene *scene, const char *name, const json_
     (void)text_parse_time(table_text(node, "admin.since"), &then);
     age(scene, table_text(node, "admin.since"), since, sizeof(since));
     const bool is_forgotten = scene->now_s - then >= FORGOTTEN_S;
-    fix(add(scene, is_forgotten ? FINDING_WARNING : FINDING_NOTE, "%s is in %s for %s.", name,
-            table_text(node, "admin.state"), since),
+    const char *reason = table_text(node, "admin.reason");
+    int64_t until = 0;
+    char left[64] = "";
+    if (text_parse_time(table_text(node, "admin.until"), &until) && until > scene->now_s) {
+        char time[32];
+        text_duration((uint64_t)(until - scene->now_s), time, sizeof(time));
+        (void)snprintf(left, sizeof(left), ", and taken back in %s", time);
+    }
+    fix(add(scene, is_forgotten ? FINDING_WARNING : FINDING_NOTE, "%s is in %s for %s%s%s%s.", name,
+            table_text(node, "admin.state"), since, left, reason[0] == '\0' ? "" : ": ", reason),
         "%s ready %s", scene->command, name);
 }
 

@@ -93,6 +93,17 @@ static void print_bars(FILE *out, const json_t *rows)
     }
 }
 
+/* Nodes without a name are called by their addresses: these need not stand there twice. */
+static bool have_names(const json_t *rows)
+{
+    bool has_name = false;
+    for (size_t i = 0; i < json_array_size(rows) && !has_name; i++) {
+        const json_t *node = json_array_get(rows, i);
+        has_name = strcmp(table_text(node, "name"), table_text(node, "address")) != 0;
+    }
+    return has_name;
+}
+
 void show_nodes_table(FILE *out, const json_t *rows, enum show_fill how)
 {
     static const struct table_column columns[] = {
@@ -107,7 +118,14 @@ void show_nodes_table(FILE *out, const json_t *rows, enum show_fill how)
         {"ERRORS", "traffic.errors", cell_errors, TABLE_RIGHT},
         {"P99", "traffic.p99_s", table_cell_latency, TABLE_RIGHT},
     };
-    table_print(out, columns, sizeof(columns) / sizeof(columns[0]), rows);
+    struct table_column shown[sizeof(columns) / sizeof(columns[0])];
+    size_t count = 0;
+    for (size_t c = 0; c < sizeof(columns) / sizeof(columns[0]); c++) {
+        if (strcmp(columns[c].path, "address") != 0 || have_names(rows)) {
+            shown[count++] = columns[c];
+        }
+    }
+    table_print(out, shown, count, rows);
     if (how == SHOW_FILL_BAR) {
         print_bars(out, rows);
     }

@@ -89,6 +89,9 @@ static const struct rule rules[] = {
      "b is in maint for 59m59s", "everwarmctl ready b"},
     {"{'nodes':{'b':{'admin':{'state':'drain','since':'2026-01-01T11:00:00Z'}}}}", "warning",
      "b is in drain for 1h0m", "everwarmctl ready b"},
+    {"{'nodes':{'b':{'admin':{'state':'drain','since':'2026-01-01T11:59:00Z','reason':'new kernel',"
+     "'until':'2026-01-01T12:29:00Z'}}}}",
+     "note", "b is in drain for 1m0s, and taken back in 29m0s: new kernel.", "everwarmctl ready b"},
     {"{'nodes':{'b':{'data':{'state':'filling','fill':{'eta_s':41}}}}}", "note",
      "being filled, about 41s left", "--wait"},
     {"{'nodes':{'b':{'data':{'state':'out'}}}}", "note", "waits to be filled", "--wait"},
