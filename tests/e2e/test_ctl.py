@@ -114,7 +114,7 @@ def configuring(proxy):
     rows = [line.split() for line in ctl(*at(proxy), "config")[0].splitlines()]
     assert rows[0] == ["KEY", "SOURCE", "LIVE", "VALUE"], rows[0]
     assert ["health.fall", "default", "yes", "3"] in rows, rows
-    assert ["listen", "file", "no", '["127.0.0.1:%d"]' % proxy.port] in rows, rows
+    assert ["listen", "file", "yes", '["127.0.0.1:%d"]' % proxy.port] in rows, rows
     assert "health.fall: 3 -> 5" in ctl(*at(proxy), "config", "set", "health.fall=5")[0]
     assert "health.fall: 5 -> 3" in ctl(*at(proxy), "reload")[0]
     _, err = ctl(*at(proxy), "config", "set", "health.fal=5", code=REFUSED)
