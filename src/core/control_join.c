@@ -186,7 +186,7 @@ static bool is_scanned(const struct probe *probe, uint64_t since_us)
 }
 
 /* The same for all heartbeats. */
-static bool have_scans(struct control *control, uint64_t since_us)
+static bool have_scans(struct control *control, uint64_t since_us, enum control_scan scan)
 {
     bool are_all = true;
     for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
@@ -195,7 +195,7 @@ static bool have_scans(struct control *control, uint64_t since_us)
             are_all = false;
         }
         if (probe->scan_full_us < since_us) {
-            control_peers_scan(control, probe, CONTROL_SCAN_ALL);
+            control_peers_scan(control, probe, scan);
         }
     }
     return are_all;
@@ -299,12 +299,13 @@ static void start_step(struct control *control)
     case START_BEAT:
         if (have_beats(control, 1) || !RULE(BEAT_FIRST)) {
             start_move(control, START_READ);
-            (void)have_scans(control, control->now_us);
+            (void)have_scans(control, control->now_us, CONTROL_SCAN_ALL);
         }
         break;
     case START_READ: {
         bool have = have_views(control, control->start_us);
-        if (have_scans(control, control->start_us) && have && control_probe_heard(control) != 0) {
+        if (have_scans(control, control->start_us, CONTROL_SCAN_ALL) && have &&
+            control_probe_heard(control) != 0) {
             start_on_read(control);
         }
         break;
@@ -412,7 +413,7 @@ static void show(struct control *control)
     control->joined_sequence = control->beat.sequence;
     control->poll_us = control->now_us + CONTROL_POLL_US;
     join_move(control, JOIN_POLL);
-    (void)have_scans(control, control->joined_us);
+    (void)have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
 }
 
 static void adopt(struct control *control)
@@ -481,10 +482,8 @@ static void poll(struct control *control)
         return;
     }
     if (control->now_us >= control->poll_us) {
-        control->poll_us = control->now_us + CONTROL_POLL_US;
-        if (have_scans(control, control->joined_us)) {
-            control_peers_scan_all(control, CONTROL_SCAN_LIVE);
-        }
+        (void)have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
+        control_peers_poll(control, &control->target, control->fresh_us);
     }
     node_set heard = control_probe_heard(control);
     for (node_set left = heard; left != 0; left &= left - 1) {
@@ -573,14 +572,14 @@ static void lapse_step(struct control *control)
         return;
     }
     bool have = have_views(control, since_us);
-    if (!have_scans(control, since_us) || !have || control_probe_heard(control) == 0) {
+    if (!have_scans(control, since_us, CONTROL_SCAN_ALL) || !have ||
+        control_probe_heard(control) == 0) {
         return;
     }
     bool is_current = control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
     if (is_current && !control_peers_all_show(control, &control->effective, control->regained_us)) {
         if (control->now_us >= control->poll_us) {
-            control->poll_us = control->now_us + CONTROL_POLL_US;
-            control_peers_scan_all(control, CONTROL_SCAN_LIVE);
+            control_peers_poll(control, &control->effective, control->regained_us);
         }
         return;
     }

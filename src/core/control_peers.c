@@ -356,7 +356,10 @@ void control_peers_scan(struct control *control, struct probe *probe, enum contr
     probe->is_own_seen = false;
     uint32_t count = 0;
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
-        if (scan == CONTROL_SCAN_LIVE && id != control->id && !control_peers_is_live(control, id)) {
+        bool is_wanted = scan == CONTROL_SCAN_ALL || id == control->id ||
+                         (scan == CONTROL_SCAN_UNKNOWN ? !control_peers_is_live(control, id)
+                                                       : has_id(&control->asked, id));
+        if (!is_wanted) {
             continue;
         }
         mc_write(&w, SLICE("mg "));
@@ -370,17 +373,10 @@ void control_peers_scan(struct control *control, struct probe *probe, enum contr
     if (control_probe_send(control, probe, PROBE_FORM_SCAN, slice_of(text, w.len), 0)) {
         probe->is_scan_owed = true;
         probe->requests += count;
-        probe->is_scan_full = scan == CONTROL_SCAN_ALL;
+        probe->is_scan_full = scan != CONTROL_SCAN_LIVE;
         if (probe->is_scan_full) {
             control_probe_ask_stats(control, probe);
         }
-    }
-}
-
-void control_peers_scan_all(struct control *control, enum control_scan scan)
-{
-    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
-        control_peers_scan(control, &control->probes[node_set_first(left)], scan);
     }
 }
 
@@ -590,11 +586,72 @@ bool control_peers_is_effective(const struct control *control, const struct view
     return false;
 }
 
-/* Returns whether some live one has not been seen to grow for longer than between two readings. */
+static void ask_about(struct control *control, uint32_t id)
+{
+    control->asked.bits[id / 64] |= UINT64_C(1) << (id % 64);
+}
+
+/* Of those that show the view already, a few in turn: one may have begun to act on it. */
+static void ask_about_few(struct control *control)
+{
+    for (uint32_t i = 0; i < CONTROL_POLL_SHOWING; i++) {
+        uint32_t id = next_live(control, control->poll_peer + 1);
+        id = id < PROXIES_MAX ? id : next_live(control, 0);
+        control->poll_peer = id;
+        ask_about(control, id);
+    }
+}
+
+void control_peers_poll(struct control *control, const struct view *view, uint64_t since_us)
+{
+    uint32_t lagging = 0;
+    control->asked = (struct probe_id_set){0};
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
+        const struct peer *peer = &control->peers[id];
+        if (peer->growth_us < since_us || !shows(peer, view)) {
+            ask_about(control, id);
+            lagging++;
+        }
+    }
+    uint64_t pause_us = (uint64_t)CONTROL_POLL_A_PROXY_US * lagging;
+    control->poll_us =
+        control->now_us + (pause_us > CONTROL_POLL_US ? pause_us : (uint64_t)CONTROL_POLL_US);
+    node_set heard = control_probe_heard(control);
+    node_set after = heard & ~node_set_all(control->poll_node + 1);
+    if (lagging > 0 && heard != 0) {
+        ask_about_few(control);
+        control->poll_node = node_set_first(after != 0 ? after : heard);
+        control_peers_scan(control, &control->probes[control->poll_node], CONTROL_SCAN_LIVE);
+    }
+}
+
+/* Between two looks at all heartbeats; more proxies look more seldom, so that a node has no more of
+ * them. */
+static uint64_t scan_pause_us(const struct control *control)
+{
+    uint64_t pause_us = CONTROL_SCAN_IDLE_A_PROXY_US * control_peers_live(control);
+    return pause_us > CONTROL_SCAN_IDLE_US ? pause_us : CONTROL_SCAN_IDLE_US;
+}
+
+/* It may be dead: it was not seen to grow for as long as it lives, nor for longer than between two
+ * looks while nobody waits for it. */
+static bool is_doubtful(const struct control *control, const struct peer *peer)
+{
+    uint64_t patience_us = control->options.lease_us;
+    if (control->join == JOIN_IDLE && control->state == CONTROL_SERVING) {
+        uint64_t pause_us = scan_pause_us(control) * 3 / 2;
+        patience_us = pause_us > patience_us ? pause_us : patience_us;
+    }
+    return peer->stale_on != 0 || peer->missing_us != 0 ||
+           control->now_us >= peer->growth_us + patience_us;
+}
+
+/* Returns whether there are doubtful ones, which are to be asked about. */
 static bool bury(struct control *control)
 {
-    bool is_doubtful = false;
+    bool is_any = false;
     node_set heard = control_probe_heard(control);
+    control->asked = (struct probe_id_set){0};
     for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
         struct peer *peer = &control->peers[id];
         if (heard != 0 && (heard & ~peer->stale_on) == 0) {
@@ -602,12 +659,12 @@ static bool bury(struct control *control)
             control->buried_us = control->now_us;
             tell_peer(control, TRACE_PROXY_GONE, id, "lease");
             died(control, peer);
-        } else if (peer->stale_on != 0 || peer->missing_us != 0 ||
-                   control->now_us >= peer->growth_us + control->options.lease_us) {
-            is_doubtful = true;
+        } else if (is_doubtful(control, peer)) {
+            ask_about(control, id);
+            is_any = true;
         }
     }
-    return is_doubtful;
+    return is_any;
 }
 
 /* One node, in turn, is asked who is there. */
@@ -623,20 +680,22 @@ static void scan_in_turn(struct control *control)
         return; /* a smaller one is under way; as soon as it is answered */
     }
     control->scan_node = node;
-    control->scan_next_us =
-        control->now_us + prng_jitter(&control->prng, CONTROL_SCAN_IDLE_US, CONTROL_JITTER_PERCENT);
+    control->scan_next_us = control->now_us + prng_jitter(&control->prng, scan_pause_us(control),
+                                                          CONTROL_JITTER_PERCENT);
     control_peers_scan(control, &control->probes[node], CONTROL_SCAN_ALL);
 }
 
 void control_peers_tick(struct control *control)
 {
-    bool is_doubtful = bury(control);
+    bool is_any_doubtful = bury(control);
+    if (is_any_doubtful && control->now_us >= control->scan_urgent_us) {
+        control->scan_urgent_us = control->now_us + control->options.interval_us / 4;
+        for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
+            control_peers_scan(control, &control->probes[node_set_first(left)], CONTROL_SCAN_LIVE);
+        }
+    }
     if (control_peers_live(control) > 0) {
         control->last_peer_us = control->now_us;
     }
     scan_in_turn(control);
-    if (is_doubtful && control->now_us >= control->scan_urgent_us) {
-        control->scan_urgent_us = control->now_us + control->options.interval_us / 4;
-        control_peers_scan_all(control, CONTROL_SCAN_LIVE);
-    }
 }

@@ -55,13 +55,17 @@ enum {
     CONTROL_SENT_MAX = 64,
     /* Stores of a view on one node in one round: each failure means that another stored one. */
     CONTROL_PUTS_MAX = 8,
+    /* Between two polls of a change; more where many are waited for, as each is read by each. */
     CONTROL_POLL_US = 3000,
+    CONTROL_POLL_A_PROXY_US = 100,
+    CONTROL_POLL_SHOWING = 4,
     /* While there are other proxies, the view's CAS is looked at so many times in an interval, on
      * the node where a proposal comes first: who proposes holds its writes until all have noticed.
      */
     CONTROL_GLANCES = 8,
     CONTROL_FILL_TICK_US = 10000,
     CONTROL_SCAN_IDLE_US = 1000000,
+    CONTROL_SCAN_IDLE_A_PROXY_US = 20000,
     CONTROL_RECONNECT_LAST_US = 1000000,
     CONTROL_JITTER_PERCENT = 10,
     /* Dataplanes repeat MISSED every 50 ms as long as it is so. */
@@ -309,10 +313,18 @@ void control_peers_beat(struct control *control);
 /* Store the latest one on a node that has just been greeted. */
 void control_peers_beat_on(struct control *control, struct probe *probe);
 void control_peers_on_ack(struct control *control, struct probe *probe, uint64_t sequence);
-/* Ask a node, or all, for heartbeats: of live peers, or of all ids. */
-enum control_scan { CONTROL_SCAN_LIVE, CONTROL_SCAN_ALL };
+/*
+ * Ask a node for heartbeats. With 200 proxies each of them a few KiB from each node would be too
+ * much to ask often: who is not known to live has none, and who lives has the same on all nodes.
+ */
+enum control_scan {
+    CONTROL_SCAN_ALL,     /* of all ids */
+    CONTROL_SCAN_UNKNOWN, /* of those that are not live, as far as we know */
+    CONTROL_SCAN_LIVE,    /* of those of LIVE that are asked about */
+};
 void control_peers_scan(struct control *control, struct probe *probe, enum control_scan scan);
-void control_peers_scan_all(struct control *control, enum control_scan scan);
+/* Ask the next node for those that have not shown VIEW since SINCE_US, and put off poll_us. */
+void control_peers_poll(struct control *control, const struct view *view, uint64_t since_us);
 /* Which id a heartbeat's key names; PROXIES_MAX: none. */
 uint32_t control_peers_id_of(const struct control *control, struct slice key);
 void control_peers_on_heartbeat(struct control *control, struct probe *probe, uint32_t id,
@@ -521,8 +533,11 @@ struct control {
     uint64_t lapsed_us;
     uint64_t regained_us; /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
     struct peer peers[PROXIES_MAX];
-    struct probe_id_set live; /* of them */
-    uint64_t last_peer_us;    /* when another proxy was last live */
+    struct probe_id_set live;  /* of them */
+    struct probe_id_set asked; /* of these, about which a node is to be asked */
+    uint32_t poll_node;
+    uint32_t poll_peer;
+    uint64_t last_peer_us; /* when another proxy was last live */
     uint64_t scan_next_us;
     uint32_t scan_node;
     uint64_t scan_urgent_us;
