@@ -319,10 +319,8 @@ static void put_fill_items(FILE *out, const struct proxy_pool *pool)
         const char *word;
         uint64_t value;
     } outcomes[] = {
-        {"copied", items->copied},
-        {"equal", items->equal},
-        {"gone", items->gone},
-        {"skipped", items->skipped},
+        {"copied", items->copied},   {"equal", items->equal},         {"gone", items->gone},
+        {"skipped", items->skipped}, {"forgotten", items->forgotten},
     };
     for (size_t i = 0; i < sizeof(outcomes) / sizeof(outcomes[0]); i++) {
         put_pool_sample(out, FILL_ITEMS, pool, (const char *const[]){"outcome", outcomes[i].word},

@@ -148,10 +148,11 @@ static json_t *fills_begun_json(const struct control_snapshot *control)
 
 static json_t *fill_items_json(const struct control_snapshot *control)
 {
-    return json_pack("{s:o, s:o, s:o, s:o}", "copied", facts_count(control->fill_items.copied),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "copied", facts_count(control->fill_items.copied),
                      "equal", facts_count(control->fill_items.equal), "gone",
                      facts_count(control->fill_items.gone), "skipped",
-                     facts_count(control->fill_items.skipped));
+                     facts_count(control->fill_items.skipped), "forgotten",
+                     facts_count(control->fill_items.forgotten));
 }
 
 static json_t *pool_fill_json(const struct proxy_pool *pool)

@@ -27,6 +27,7 @@ const SENTENCES = {
     'lease-regained': () => 'The lease is regained.',
     serving: () => 'This proxy serves.',
     'first-start': e => `A first start: ${e.nodes} nodes are taken on trust.`,
+    'split-healed': e => `A split has healed; ${e.node} was complete on one side${e.why ? `: ${e.why}` : ''}.`,
     'last-copy-lost': e => `${e.node} was the last copy, and is lost${e.why ? `: ${e.why}` : ''}.`,
     'fill-started': e => `The fill of ${e.node} has begun.`,
     'fill-done': e => `${e.node} is filled: ${count(e.items)} items in `

@@ -52,6 +52,7 @@ static void add_work(const struct control *control, struct control_snapshot *cou
     counts->fill_items.gone += progress.items_gone;
     counts->fill_items.skipped += progress.items_skipped;
     counts->fill_items.equal += progress.items_equal;
+    counts->fill_items.forgotten += progress.items_forgotten;
     counts->fill_bytes_copied += progress.bytes_done;
 }
 
@@ -144,11 +145,17 @@ static void start(struct control *control, uint32_t node)
         .is_diff = is_diff(control, node),
         .proof_us = control->options.request_timeout_us,
     };
+    if (plan.is_diff && control->effective.nodes[node].is_split) {
+        plan.split_of = control->effective.nodes[node].identity;
+    }
     for (uint32_t i = 0; i < control->node_count; i++) {
         plan.clock_s[i] = control->probes[i].clock_s;
     }
     fill_start(control->fill, &plan, control->now_us);
-    control_tell(control, TRACE_FILL_STARTED, node, plan.is_diff ? "compares" : "from empty");
+    control_tell(control, TRACE_FILL_STARTED, node,
+                 identity_is_known(&plan.split_of) ? "forgets what two sides did"
+                 : plan.is_diff                    ? "compares"
+                                                   : "from empty");
 }
 
 static void start_one(struct control *control)

@@ -500,7 +500,14 @@ static void poll(struct control *control)
 static void join_step(struct control *control)
 {
     if (order(&control->top, &control->target) > 0 && control->join != JOIN_ADOPT) {
-        begin(control);
+        if (control_merge_is_due(control)) {
+            if (!control->is_proposing) {
+                control_merge_propose(control);
+            }
+        } else {
+            control->merge_us = 0;
+            begin(control);
+        }
     }
     switch (control->join) {
     case JOIN_IDLE:

@@ -48,6 +48,7 @@ static void set_out(const struct control *control, struct plan *plan, uint32_t n
         because(control, plan, node, reason);
         wanted->data = NODE_DATA_OUT;
         wanted->filler = VIEW_NO_PROXY;
+        wanted->is_split = false;
     }
 }
 
@@ -56,9 +57,11 @@ static void set_filling(const struct control *control, struct plan *plan, uint32
 {
     because(control, plan, node, reason);
     struct view_node *wanted = &plan->next.nodes[node];
+    const struct identity *identity = &control->probes[node].identity;
     wanted->data = NODE_DATA_FILLING;
     wanted->filler = (uint16_t)control->id;
-    wanted->identity = control->probes[node].identity;
+    wanted->is_split = wanted->is_split && identity_is_equal(&wanted->identity, identity);
+    wanted->identity = *identity;
 }
 
 /* --- Nodes that fail --- */
@@ -212,9 +215,13 @@ static void plan_failures(struct control *control, struct plan *plan)
     for (; filling != 0; filling &= filling - 1) {
         uint32_t node = node_set_first(filling);
         /* Writes that it missed when the view in effect had it complete tell nothing of a fill. */
-        bool is_missed = control_plan_is_missed(control, node) &&
-                         control->effective.nodes[node].data == NODE_DATA_FILLING;
-        if (is_missed || is_down(control, node)) {
+        bool is_filling = control->effective.nodes[node].data == NODE_DATA_FILLING;
+        bool is_missed = is_filling && control_plan_is_missed(control, node);
+        /* Who has it filled found it up just now; we may only be later. If we are not, and write,
+         * then writes are missed. */
+        bool is_late = !is_filling || plan->is_urgent ||
+                       control->now_us - control->effective_us < 2 * control->options.lease_us;
+        if (is_missed || (is_down(control, node) && !is_late)) {
             set_out(control, plan, node,
                     is_down(control, node) ? SLICE("down while it was filled")
                                            : SLICE("misses writes"));
@@ -229,6 +236,7 @@ static void complete_as_it_is(struct control *control, struct plan *plan, uint32
     plan->next.nodes[node].data = NODE_DATA_COMPLETE;
     plan->next.nodes[node].identity = identity;
     plan->next.nodes[node].filler = VIEW_NO_PROXY;
+    plan->next.nodes[node].is_split = false;
     plan->next.is_young = true;
     control_tell(control, TRACE_LAST_COPY_LOST, node, told);
 }
@@ -338,6 +346,7 @@ static void plan_entry(struct control *control, struct plan *plan)
     wanted->data = NODE_DATA_COMPLETE;
     wanted->identity = fill_identity(control->fill);
     wanted->filler = VIEW_NO_PROXY;
+    wanted->is_split = false;
 }
 
 /* --- What is due --- */

@@ -4,7 +4,8 @@
  * control_probe.c (wires and replies), control_peers.c (id, heartbeats, lease), control_join.c
  * (start, proposals, joining), control_plan.c (what the next view should be, commands),
  * control_fill.c and control_verify.c (driving fill and verify), control_flush.c (flushes),
- * control_place.c (where nodes stand), control_member.c (who comes and goes).
+ * control_place.c (where nodes stand), control_member.c (who comes and goes), control_merge.c
+ * (splits).
  *
  *   wires ──► probe ──► views, identities, heartbeats ──► join ──► HOLD, ADOPT ──► dataplanes
  *                                    │                     ▲
@@ -383,6 +384,13 @@ struct topology *control_join_topology(struct control *control, const struct vie
 /* The view's nodes of one sort. */
 node_set control_join_nodes(const struct view *view, enum node_data data);
 
+/* --- control_merge.c --- */
+
+/* Is `top` the view of another side of a split? It is not to be joined then. */
+bool control_merge_is_due(const struct control *control);
+/* Propose what both sides can join; `top` is as above, and nothing is being proposed. */
+void control_merge_propose(struct control *control);
+
 /* --- control_plan.c --- */
 
 struct wish {
@@ -563,6 +571,7 @@ struct control {
     uint64_t hold_us;
     uint64_t poll_us;
     uint64_t glance_us;
+    uint64_t merge_us;     /* since when the view of another side of a split is known; 0: none is */
     uint64_t fresh_us;     /* after a lapse: heartbeats seen earlier show nothing */
     uint64_t change_us;    /* first HOLD of the change under way */
     uint64_t effective_us; /* when the view in effect came to be so */

@@ -12,6 +12,7 @@
  *                                        in a diff first of the target, then the donor    |
  *   COPYING      donor, target           each of them that may differ                     | more
  *                                        further classes, further donors  ----------------+
+ *                                        (after a split all of it twice: fill_split.c)    |
  *   CHECKING     target: stats           still the same run, flushed by nobody since
  *   DONE
  *
@@ -169,6 +170,15 @@ static void ask_stats(struct fill *fill)
 
 static void next_donor(struct fill *fill)
 {
+    if (fill->donors_left == 0 && fill->is_forgetting) {
+        /* What is left of what differs was written since: it is copied. */
+        fill->is_forgetting = false;
+        fill->donors_left = fill->plan.topology->leaders;
+        fill->dump =
+            (struct fill_dump){.is_first = true, .has_target_items = fill->dump.has_target_items};
+        fill->progress.items_done = 0;
+        fill->meter_items = 0;
+    }
     if (fill->donors_left == 0) {
         fill_move(fill, FILL_CHECKING);
         ask_stats(fill);
@@ -183,6 +193,7 @@ static void next_donor(struct fill *fill)
 void fill_dump_is_done(struct fill *fill)
 {
     fill_move(fill, FILL_COPYING);
+    fill->forget_us = fill->now_us + fill->plan.proof_us;
     fill_wire_connect(fill, FILL_WIRE_DONOR, fill->donor);
 }
 
@@ -287,6 +298,8 @@ static void take_stats(struct fill *fill)
         stats->poll_us = fill->now_us + FILL_POLL_US;
     } else if (fill->state == FILL_CONNECTING && fill->plan.is_diff) {
         fill->identity = stats->identity;
+        fill->is_forgetting = identity_is_known(&fill->plan.split_of) &&
+                              identity_is_equal(&fill->identity, &fill->plan.split_of);
         next_donor(fill);
     } else if (fill->state == FILL_CONNECTING) {
         fill->before = stats->identity;
@@ -324,6 +337,7 @@ void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us
     REQUIRE(plan->target < plan->topology->node_count);
     REQUIRE((plan->topology->leaders & node_set_of(plan->target)) == 0);
     REQUIRE(!plan->is_diff || (plan->topology->has_tokens && plan->topology->leaders != 0));
+    REQUIRE(plan->is_diff || !identity_is_known(&plan->split_of));
     REQUIRE(fill_given_up(fill) == 0);
     fill->plan = *plan;
     fill->now_us = now_us;
@@ -334,6 +348,7 @@ void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us
     fill->wants_flush = false;
     fill->before = (struct identity){0};
     fill->identity = (struct identity){0};
+    fill->is_forgetting = false;
     fill->donors_left = plan->topology->leaders;
     fill->dump = (struct fill_dump){.is_first = true};
     fill->progress = (struct fill_progress){.started_us = now_us};

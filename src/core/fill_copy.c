@@ -148,8 +148,8 @@ static uint16_t slot_index(const struct fill *fill, const struct fill_slot *slot
 /* What each state may turn to. Whatever ends a slot may first give a win back. */
 enum { SLOT_ENDS = 1u << FILL_SLOT_FREE | 1u << FILL_SLOT_GIVE_BACK };
 
-static const uint16_t slot_moves[] = {
-    [FILL_SLOT_FREE] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_WAIT,
+static const uint32_t slot_moves[] = {
+    [FILL_SLOT_FREE] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_WAIT | 1u << FILL_SLOT_SPLIT_LOOK,
     [FILL_SLOT_WAIT] = 1u << FILL_SLOT_READ | 1u << FILL_SLOT_COMPARE,
     [FILL_SLOT_READ] = 1u << FILL_SLOT_STORE | 1u << FILL_SLOT_CLEAR | 1u << FILL_SLOT_WAIT |
                        1u << FILL_SLOT_DROP | SLOT_ENDS,
@@ -166,12 +166,28 @@ static const uint16_t slot_moves[] = {
     [FILL_SLOT_CLEAR] = 1u << FILL_SLOT_LOOK | 1u << FILL_SLOT_WAIT | SLOT_ENDS,
     [FILL_SLOT_DROP] = SLOT_ENDS,
     [FILL_SLOT_GIVE_BACK] = 1u << FILL_SLOT_FREE,
+    [FILL_SLOT_SPLIT_LOOK] = 1u << FILL_SLOT_SPLIT_PEEK | 1u << FILL_SLOT_FREE,
+    [FILL_SLOT_SPLIT_PEEK] =
+        1u << FILL_SLOT_SPLIT_DROP | 1u << FILL_SLOT_SPLIT_FORGET | 1u << FILL_SLOT_FREE,
+    [FILL_SLOT_SPLIT_DROP] = 1u << FILL_SLOT_SPLIT_FORGET | 1u << FILL_SLOT_FREE,
+    [FILL_SLOT_SPLIT_FORGET] = 1u << FILL_SLOT_FREE,
 };
 
 static void slot_move(struct fill_slot *slot, enum fill_slot_state to)
 {
     INVARIANT((slot_moves[slot->state] & 1u << to) != 0);
     slot->state = to;
+}
+
+void fill_copy_send(struct fill *fill, enum fill_wire wire, struct fill_slot *slot,
+                    enum fill_slot_state state, struct slice line)
+{
+    struct fill_queue *owed =
+        wire == FILL_WIRE_DONOR ? &fill->copy.at_donor : &fill->copy.at_target;
+    slot_move(slot, state);
+    if (fill_wire_send(fill, wire, line)) {
+        queue_put(owed, slot_index(fill, slot));
+    }
 }
 
 static void send_donor(struct fill *fill, struct fill_slot *slot, enum fill_slot_state state)
@@ -192,10 +208,7 @@ static void send_donor(struct fill *fill, struct fill_slot *slot, enum fill_slot
     } else {
         mc_write(&w, state == FILL_SLOT_LOOK ? SLICE(" c t u\r\n") : SLICE(" v f t c u\r\n"));
     }
-    slot_move(slot, state);
-    if (fill_wire_send(fill, FILL_WIRE_DONOR, slice_of(line, w.len))) {
-        queue_put(&fill->copy.at_donor, slot_index(fill, slot));
-    }
+    fill_copy_send(fill, FILL_WIRE_DONOR, slot, state, slice_of(line, w.len));
 }
 
 /* PEEK, UNDO, CLEAR or DROP, as the slot's state says. */
@@ -241,7 +254,7 @@ static void send_held(struct fill *fill)
 
 /* --- Ends of a try --- */
 
-static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome outcome)
+void fill_copy_finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome outcome)
 {
     struct fill_progress *progress = &fill->progress;
     if (slot->won_cas != 0 && slot->state != FILL_SLOT_GIVE_BACK) {
@@ -264,6 +277,11 @@ static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome 
     case FILL_OUTCOME_SKIPPED:
         progress->items_skipped++;
         break;
+    case FILL_OUTCOME_FORGOTTEN:
+        progress->items_forgotten++;
+        break;
+    case FILL_OUTCOME_PASSED:
+        break;
     }
     reserve(fill, slot, 0);
     slot_move(slot, FILL_SLOT_FREE);
@@ -275,7 +293,7 @@ static void finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome 
 static void leave(struct fill *fill, struct fill_slot *slot, enum fill_outcome outcome)
 {
     if (slot->seen_cas == 0) {
-        finish(fill, slot, outcome);
+        fill_copy_finish(fill, slot, outcome);
         return;
     }
     slot->outcome = outcome;
@@ -345,7 +363,8 @@ static bool pump_list(struct fill *fill)
 {
     struct fill_copy *copy = &fill->copy;
     struct fill_key next;
-    if (copy->busy >= copy->pace.window || !fill_list_peek(&fill->list, &next)) {
+    bool is_early = fill->is_forgetting && fill->now_us < fill->forget_us;
+    if (is_early || copy->busy >= copy->pace.window || !fill_list_peek(&fill->list, &next)) {
         return false;
     }
     struct fill_slot *slot = &copy->slots[queue_head(&copy->free)];
@@ -354,9 +373,12 @@ static bool pump_list(struct fill *fill)
     *slot = (struct fill_slot){
         .key = next.key,
         .seen_cas = seen != NULL ? seen->first.cas : 0,
+        .dumped_cas = next.cas,
         .size_bytes = next.size_bytes < most ? next.size_bytes : most,
     };
-    if (!read_slot(fill, slot, FILL_SLOT_READ)) {
+    if (fill->is_forgetting) {
+        fill_split_begin(fill, slot);
+    } else if (!read_slot(fill, slot, FILL_SLOT_READ)) {
         return false;
     }
     (void)queue_take(&copy->free);
@@ -583,7 +605,7 @@ static void looked(struct fill *fill, struct fill_slot *slot, const struct mc_re
 {
     note_win(slot, reply);
     if (!RULE(LOOK_AGAIN)) {
-        finish(fill, slot, slot->outcome);
+        fill_copy_finish(fill, slot, slot->outcome);
         return;
     }
     if (reply->kind == MC_REPLY_HD) {
@@ -593,7 +615,7 @@ static void looked(struct fill *fill, struct fill_slot *slot, const struct mc_re
         }
         struct item now = item_of(reply, fill->now_us);
         if (item_is_unchanged(&slot->donor, &now)) {
-            finish(fill, slot, slot->outcome);
+            fill_copy_finish(fill, slot, slot->outcome);
             return;
         }
     } else if (reply->kind != MC_REPLY_EN && reply->kind != MC_REPLY_SERVER_ERROR) {
@@ -633,7 +655,7 @@ static void stored(struct fill *fill, struct fill_slot *slot, const struct mc_re
         slot->our_cas = reply->cas;
         send_donor(fill, slot, FILL_SLOT_LOOK);
     } else if (reply->kind == MC_REPLY_NS && !RULE(EXISTS_IS_NOT_DONE)) {
-        finish(fill, slot, FILL_OUTCOME_EQUAL);
+        fill_copy_finish(fill, slot, FILL_OUTCOME_EQUAL);
     } else if (reply->kind == MC_REPLY_NS) {
         send_target(fill, slot, FILL_SLOT_PEEK);
     } else if (reply->kind == MC_REPLY_EX || reply->kind == MC_REPLY_NF) {
@@ -677,7 +699,7 @@ static void deleted(struct fill *fill, struct fill_slot *slot, const struct mc_r
     if (!is_over) {
         fill_wire_fail(fill, FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
     } else if (slot->state == FILL_SLOT_DROP) {
-        finish(fill, slot, slot->outcome);
+        fill_copy_finish(fill, slot, slot->outcome);
     } else if (slot->state == FILL_SLOT_CLEAR) {
         send_donor(fill, slot, FILL_SLOT_LOOK);
     } else {
@@ -688,7 +710,7 @@ static void deleted(struct fill *fill, struct fill_slot *slot, const struct mc_r
 static void gave_back(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
     if (reply->kind == MC_REPLY_HD || reply->kind == MC_REPLY_NF || reply->kind == MC_REPLY_EX) {
-        finish(fill, slot, slot->outcome);
+        fill_copy_finish(fill, slot, slot->outcome);
     } else {
         fill_wire_fail(fill, FILL_WIRE_DONOR, WIRE_END_PROTOCOL);
     }
@@ -704,8 +726,10 @@ static void take_donor_reply(struct fill *fill, const struct mc_reply *reply)
     (void)queue_take(&fill->copy.at_donor);
     if (slot->state == FILL_SLOT_LOOK) {
         looked(fill, slot, reply);
-    } else {
+    } else if (slot->state == FILL_SLOT_GIVE_BACK) {
         gave_back(fill, slot, reply);
+    } else {
+        fill_split_reply(fill, slot, reply);
     }
 }
 
@@ -719,6 +743,8 @@ static void take_target_reply(struct fill *fill, const struct mc_reply *reply)
     (void)queue_take(&fill->copy.at_target);
     if (slot->state == FILL_SLOT_STORE) {
         stored(fill, slot, reply);
+    } else if (fill->is_forgetting) {
+        fill_split_reply(fill, slot, reply);
     } else {
         deleted(fill, slot, reply);
     }

@@ -41,7 +41,7 @@ static void begin(struct fill *fill)
 
 void fill_dump_start(struct fill *fill)
 {
-    fill_list_restart(&fill->list);
+    fill_list_restart(&fill->list, fill->is_forgetting);
     fill->dump.tries = 0;
     fill->dump.is_counting = true;
     begin(fill);
@@ -73,9 +73,10 @@ void fill_dump_tick(struct fill *fill)
     }
 }
 
-static void list(struct fill *fill, struct slice key, uint64_t hash, uint64_t size_bytes)
+static void list(struct fill *fill, struct slice key, uint64_t hash, uint64_t size_bytes,
+                 uint64_t cas)
 {
-    if (!fill_list_add(&fill->list, key, hash, size_bytes)) {
+    if (!fill_list_add(&fill->list, key, hash, size_bytes, cas)) {
         fill_fail(fill, FILL_WIRE_DUMP, SLICE("too many keys for the list"));
     }
 }
@@ -120,7 +121,7 @@ static void take_item(struct fill *fill, const struct mc_dump_item *dumped)
             return;
         }
     }
-    list(fill, key, hash, dumped->size_bytes);
+    list(fill, key, hash, dumped->size_bytes, dumped->cas);
 }
 
 /* What only the target has goes on the list; then, when its class is what it will be, what both
@@ -130,8 +131,8 @@ static void compare(struct fill *fill)
     struct dump_table *table = &fill->table;
     const struct dump_entry *entry;
     while (fill->state == FILL_DUMPING && (entry = dump_table_next(table)) != NULL) {
-        if (!is_on(entry, fill->donor) && RULE(DROP_EXTRA)) {
-            list(fill, slice_of(entry->key, entry->key_bytes), entry->hash, entry->size_bytes);
+        if (!is_on(entry, fill->donor) && RULE(DROP_EXTRA) && !fill->is_forgetting) {
+            list(fill, slice_of(entry->key, entry->key_bytes), entry->hash, entry->size_bytes, 0);
         }
     }
     table->next = 0;

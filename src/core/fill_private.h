@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the parts of the fill share: fill.c (states), fill_wire.c (connections), fill_dump.c
- * (reading a dump), fill_list.c (the keys of one pass), fill_copy.c (one key's copy).
+ * (reading a dump), fill_list.c (the keys of one pass), fill_copy.c (one key's copy), fill_split.c
+ * (a key that two sides of a split may have written).
  */
 #ifndef EVERWARM_CORE_FILL_PRIVATE_H
 #define EVERWARM_CORE_FILL_PRIVATE_H
@@ -45,23 +46,26 @@ struct fill_list {
     uint32_t capacity;
     uint32_t used;
     uint32_t next; /* where fill_list_next goes on */
+    bool has_cas;  /* of each key, as its leader's dump had it */
     struct key_class of;
 };
 
 struct fill_key {
     struct slice key;    /* in the list */
     uint64_t size_bytes; /* of the value, at least, as the dump had it; rounded up */
+    uint64_t cas;        /* has_cas */
 };
 
 void fill_list_init(struct fill_list *list, void *memory, uint32_t capacity);
-/* Begin with the class of all keys. */
-void fill_list_restart(struct fill_list *list);
+/* Begin with the class of all keys; the list is to have each key's CAS, or not. */
+void fill_list_restart(struct fill_list *list, bool has_cas);
 /* Forget the keys, keep the class. */
 void fill_list_clear(struct fill_list *list);
 /* Move to the class that comes next; false when all have been. The list is cleared. */
 bool fill_list_next_class(struct fill_list *list);
 /* Add a key, if it is of the class; false when KEY_CLASSES_MAX classes are not enough. */
-bool fill_list_add(struct fill_list *list, struct slice key, uint64_t hash, uint64_t size_bytes);
+bool fill_list_add(struct fill_list *list, struct slice key, uint64_t hash, uint64_t size_bytes,
+                   uint64_t cas);
 /* Look at the next key without moving on; false at the end. */
 bool fill_list_peek(const struct fill_list *list, struct fill_key *out);
 /* Move past the key that peek showed. */
@@ -81,13 +85,20 @@ enum fill_slot_state {
     FILL_SLOT_CLEAR,   /* target: delete whatever is there */
     FILL_SLOT_DROP,    /* target: delete what its dump showed, if it is still that */
     FILL_SLOT_GIVE_BACK, /* donor: the recache win that our reads took */
+    /* fill_split.c */
+    FILL_SLOT_SPLIT_LOOK,   /* donor: is it still what its dump showed? */
+    FILL_SLOT_SPLIT_PEEK,   /* target: does it still differ? */
+    FILL_SLOT_SPLIT_DROP,   /* target: delete what PEEK saw */
+    FILL_SLOT_SPLIT_FORGET, /* donor: delete what LOOK saw */
 };
 
 enum fill_outcome {
     FILL_OUTCOME_COPIED,
     FILL_OUTCOME_EQUAL,
     FILL_OUTCOME_GONE,
-    FILL_OUTCOME_SKIPPED
+    FILL_OUTCOME_SKIPPED,
+    FILL_OUTCOME_FORGOTTEN, /* deleted on both */
+    FILL_OUTCOME_PASSED,    /* a split's: to be looked at again */
 };
 
 struct fill_slot {
@@ -96,6 +107,7 @@ struct fill_slot {
     struct item target;
     uint64_t our_cas;    /* of our copy on the target; 0: there is none */
     uint64_t seen_cas;   /* of what the target's dump showed; 0: nothing */
+    uint64_t dumped_cas; /* SPLIT: of what the donor's dump showed */
     uint64_t won_cas;    /* of the item whose recache win a read of ours took; 0: none */
     uint64_t size_bytes; /* of the value, at most item_bytes_max: room to reserve */
     uint64_t charged;    /* of the rate limit, for the read under way */
@@ -145,6 +157,18 @@ void fill_copy_value_end(struct fill *fill, enum fill_wire wire);
 /* Send reads as far as window, memory and rate allow. Returns false when the list is all copied. */
 bool fill_copy_pump(struct fill *fill);
 bool fill_copy_is_owed(const struct fill *fill, enum fill_wire wire);
+/* Send the one command LINE over WIRE; its answer finds the slot in STATE. */
+void fill_copy_send(struct fill *fill, enum fill_wire wire, struct fill_slot *slot,
+                    enum fill_slot_state state, struct slice line);
+/* The slot is through. */
+void fill_copy_finish(struct fill *fill, struct fill_slot *slot, enum fill_outcome outcome);
+
+/* --- fill_split.c: keys that two sides of a split may have written --- */
+
+/* The slot has its key and what the dumps showed. */
+void fill_split_begin(struct fill *fill, struct fill_slot *slot);
+/* SLOT, in one of the states of a split, is answered. */
+void fill_split_reply(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply);
 
 /* --- fill_dump.c: reading a dump --- */
 
@@ -207,6 +231,8 @@ struct fill {
     uint32_t unproven_node;
     uint64_t unproven_until_us;
 
+    bool is_forgetting; /* first of all, what the sides of a split did is forgotten */
+    uint64_t forget_us; /* not before: what was under way during the dumps is through */
     node_set donors_left;
     uint32_t donor;
     struct fill_list list;

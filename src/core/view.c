@@ -79,6 +79,7 @@ bool view_has_same_names(const struct view *a, const struct view *b)
 static void write_node(struct mc_writer *w, const struct view_node *node)
 {
     REQUIRE(node->data == NODE_DATA_FILLING || node->filler == VIEW_NO_PROXY);
+    REQUIRE(node->data == NODE_DATA_FILLING || !node->is_split);
     const uint64_t identity[] = {node->identity.pid, node->identity.started_s,
                                  node->identity.flushes};
     mc_write(w, SLICE("node "));
@@ -95,7 +96,7 @@ static void write_node(struct mc_writer *w, const struct view_node *node)
     }
     mc_write(w, SLICE(" "));
     text_write_id(w, node->filler);
-    mc_write(w, SLICE("\n"));
+    mc_write(w, node->is_split ? SLICE(" split\n") : SLICE("\n"));
 }
 
 /* All that stands above the hash, and is hashed. */
@@ -192,13 +193,15 @@ static bool read_node(struct slice value, struct view *out)
     view_name_node(node, name, address);
     out->members |= node_set_of(at);
     node->is_told = text_is_word(mc_next_word(&value), "told");
-    return read_data(mc_next_word(&value), &node->data) &&
-           read_admin(mc_next_word(&value), &node->admin) &&
-           mc_read_u64(mc_next_word(&value), &node->identity.pid) &&
-           mc_read_u64(mc_next_word(&value), &node->identity.started_s) &&
-           mc_read_u64(mc_next_word(&value), &node->identity.flushes) &&
-           text_read_id(mc_next_word(&value), &node->filler) &&
-           (node->data == NODE_DATA_FILLING || node->filler == VIEW_NO_PROXY);
+    bool is_read = read_data(mc_next_word(&value), &node->data) &&
+                   read_admin(mc_next_word(&value), &node->admin) &&
+                   mc_read_u64(mc_next_word(&value), &node->identity.pid) &&
+                   mc_read_u64(mc_next_word(&value), &node->identity.started_s) &&
+                   mc_read_u64(mc_next_word(&value), &node->identity.flushes) &&
+                   text_read_id(mc_next_word(&value), &node->filler);
+    node->is_split = text_is_word(mc_next_word(&value), "split");
+    return is_read &&
+           (node->data == NODE_DATA_FILLING || (node->filler == VIEW_NO_PROXY && !node->is_split));
 }
 
 static bool read_flush(struct slice value, struct view *out)

@@ -193,6 +193,71 @@ class Memcached:
             self.process.wait()
 
 
+class Relay:
+    """A way to PORT that can be cut and joined again. A proxy that goes by it looks like one on
+    another network."""
+
+    def __init__(self, port):
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.lock = threading.Lock()
+        self.sockets = set()
+        self.is_cut = False
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near = self.listener.accept()[0]
+                try:
+                    far = socket.create_connection(("127.0.0.1", self.target), 5)
+                except OSError:
+                    near.close()
+                    continue
+                far.settimeout(None)
+                with self.lock:
+                    is_cut = self.is_cut
+                    if not is_cut:
+                        self.sockets |= {near, far}
+                if is_cut:
+                    near.close()
+                    far.close()
+                    continue
+                for a, b in ((near, far), (far, near)):
+                    a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    threading.Thread(target=self.pump, args=(a, b), daemon=True).start()
+
+    def pump(self, source, sink):
+        with contextlib.suppress(OSError):
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        with self.lock:
+            self.sockets -= {source, sink}
+
+    def cut(self):
+        with self.lock:
+            self.is_cut = True
+            for end in self.sockets:
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def join(self):
+        with self.lock:
+            self.is_cut = False
+
+    def end(self):
+        self.cut()
+        self.listener.close()
+
+
 class Everwarm:
     """One proxy in front of NODES (Memcached), named a, b, c, ..."""
 

@@ -83,6 +83,7 @@ static struct world {
     bool is_node_alive[NODES];
     bool is_node_frozen[NODES];
     uint64_t node_since_us[NODES]; /* when it was started or thawed */
+    bool is_cut[PROXIES][NODES];   /* the proxy does not reach the node */
     uint64_t node_commands[NODES];
     struct queue queue;
     uint64_t conns;
@@ -90,7 +91,8 @@ static struct world {
     uint64_t steps;
     uint64_t fill_us;
     bool is_fill_failing;
-    bool knows_tokens; /* nodes started from now on */
+    uint32_t split_fills; /* that forget what two sides did */
+    bool knows_tokens;    /* nodes started from now on */
 } world;
 
 static const struct slice node_names[PLACES] = {SLICE_INIT("a"), SLICE_INIT("b"), SLICE_INIT("c"),
@@ -124,6 +126,7 @@ void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us
     ck_assert_uint_eq(plan->topology->leaders & node_set_of(plan->target), 0);
     ck_assert_uint_ne(plan->topology->chained & node_set_of(plan->target), 0);
     *fill = (struct fill){.state = FILL_COPYING, .plan = *plan, .done_us = now_us + world.fill_us};
+    world.split_fills += plan->split_of.pid == world.model[node_of(fill, plan->target)].pid;
     struct store *store = &world.model[node_of(fill, plan->target)].store;
     store_flush(store, 0);
     fill->identity =
@@ -194,6 +197,23 @@ static inline void node_kill(uint32_t node)
         }
     }
     model_free(&world.model[node]);
+}
+
+/* From now on proxy P and NODE reach each other no more; or again. */
+static inline void cut(uint32_t p, uint32_t node)
+{
+    world.is_cut[p][node] = true;
+    for (uint32_t wire = 0; wire < WIRES; wire++) {
+        struct conn *conn = &world.proxy[p].conns[wire];
+        if (conn->is_used && conn->node == node) {
+            put(EVENT_CLOSED, p, wire, conn->number, HOP_US);
+        }
+    }
+}
+
+static inline void heal(uint32_t p, uint32_t node)
+{
+    world.is_cut[p][node] = false;
 }
 
 static inline void node_freeze(uint32_t node)
@@ -411,12 +431,14 @@ static inline void run_wire_event(const struct queue_event *event)
     struct wire_event out = {.wire = event->b, .end = WIRE_END_RESET};
     switch ((enum event_type)event->type) {
     case EVENT_OPEN:
-        out.type = world.is_node_alive[node] ? WIRE_OPEN : WIRE_CLOSED;
+        out.type =
+            world.is_node_alive[node] && !world.is_cut[event->a][node] ? WIRE_OPEN : WIRE_CLOSED;
         conn->open_us = world.now_us;
         out.end = WIRE_END_REFUSED;
         break;
     case EVENT_TO_NODE:
-        if (world.is_node_alive[node] && !world.is_node_frozen[node]) {
+        if (world.is_node_alive[node] && !world.is_node_frozen[node] &&
+            !world.is_cut[event->a][node]) {
             bytes_put(&conn->peer.in, bytes_slice(&conn->out));
             bytes_clear(&conn->out);
             node_run(node, conn);

@@ -786,7 +786,13 @@ void rig_start(struct rig *rig)
         .target = RIG_TARGET,
         .topology = &rig->topology,
         .is_diff = rig->is_diff,
+        .proof_us = rig->proof_us,
     };
+    if (rig->is_split) {
+        const struct rig_node *target = &rig->nodes[RIG_TARGET];
+        plan.split_of = (struct identity){
+            .pid = target->pid, .started_s = (uint64_t)target->clock_s, .flushes = target->flushes};
+    }
     for (uint32_t node = 0; node < RIG_NODES; node++) {
         plan.clock_s[node] = rig_time_s(rig, node) - (int64_t)(rig->now_us / 1000000);
     }

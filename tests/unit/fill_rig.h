@@ -98,6 +98,8 @@ struct rig {
     uint64_t executed;      /* commands, on all wires */
     uint64_t copied;        /* commands, on TARGET and DONOR while copying */
     bool is_diff;           /* the fill is to be one; topology.has_tokens */
+    bool is_split;          /* of a target that served the other side of a split */
+    uint64_t proof_us;      /* of the fill's plan */
     uint64_t tick_us;       /* so much time passes when there is nothing to do */
     uint64_t answer_us;     /* each command takes so long */
     uint32_t in_flight_max; /* reads at the donor not answered, lately */

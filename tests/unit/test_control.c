@@ -172,6 +172,84 @@ START_TEST(filler_dies_and_the_other_takes_over)
 }
 END_TEST
 
+/* Two proxies, each of which reaches a node that the other does not. */
+static void start_split(bool knows_tokens)
+{
+    world_start(2);
+    world.knows_tokens = knows_tokens;
+    for (uint32_t node = 0; node < 2; node++) {
+        node_kill(node);
+        node_start(node);
+    }
+    for (uint32_t p = 0; p < 2; p++) {
+        proxy_start(p);
+        WAIT(is_serving(p), 3 * SECOND);
+    }
+    pass(SECOND);
+    cut(0, 1);
+    cut(1, 0);
+    WAIT(is_data(0, 1, NODE_DATA_OUT) && is_data(1, 0, NODE_DATA_OUT), 5 * SECOND);
+    pass(SECOND);
+    ck_assert_uint_eq(see(0)->proxies, 1);
+}
+
+/*
+ * The proxy with the lower view meets the other's, and proposes what both join. No write may pass
+ * the node by that is filled: its fill deletes what differs, and so it is filled from the first
+ * view on. Where copies have no tokens it is flushed, and need not be.
+ */
+START_TEST(split_heals)
+{
+    start_split(_i == 0);
+    heal(0, 1);
+    heal(1, 0);
+    WAIT(is_one_view(2, 3), 10 * SECOND);
+    uint32_t healed =
+        world.proxy[0].traced[TRACE_SPLIT_HEALED] + world.proxy[1].traced[TRACE_SPLIT_HEALED];
+    ck_assert_uint_eq(healed, 1);
+    ck_assert_uint_eq(world.split_fills, _i == 0 ? 1 : 0);
+    ck_assert_uint_eq(see(0)->fills_done + see(1)->fills_done, 1);
+    /* And it is no split when a node comes back that way again. */
+    node_kill(0);
+    WAIT(is_one_view(2, 2), 3 * SECOND);
+    node_start(0);
+    WAIT(is_one_view(2, 3), 10 * SECOND);
+    ck_assert_uint_eq(world.split_fills, _i == 0 ? 1 : 0);
+    world_end();
+}
+END_TEST
+
+/* The node that is to be filled is restarted: that it lacks all keys tells nothing any more. */
+START_TEST(split_heals_and_the_node_dies)
+{
+    start_split(true);
+    world.fill_us = 2 * SECOND;
+    heal(0, 1);
+    heal(1, 0);
+    WAIT(world.split_fills == 1, 5 * SECOND);
+    uint32_t node = see(0)->nodes[0].data == NODE_DATA_FILLING ? 0 : 1;
+    node_kill(node);
+    node_start(node);
+    WAIT(is_one_view(2, 3), 15 * SECOND);
+    ck_assert_uint_eq(world.split_fills, 1);
+    ck_assert_uint_eq(see(0)->fills_done + see(1)->fills_done, 1);
+    world_end();
+}
+END_TEST
+
+/* One proxy reaches both nodes again, the other does not: they agree all the same. */
+START_TEST(split_heals_for_one)
+{
+    start_split(true);
+    uint32_t first = (uint32_t)_i;
+    heal(first, 1 - first);
+    WAIT(is_one_view(2, 1) || is_one_view(2, 2), 10 * SECOND);
+    heal(1 - first, first);
+    WAIT(is_one_view(2, 3), 15 * SECOND);
+    world_end();
+}
+END_TEST
+
 START_TEST(fast_restart_is_noticed)
 {
     start_serving(2, 2);
@@ -974,6 +1052,9 @@ int main(void)
     tcase_add_test(stories, node_dies_and_exactly_one_fills);
     tcase_add_test(stories, filler_dies_and_the_other_takes_over);
     tcase_add_test(stories, fast_restart_is_noticed);
+    tcase_add_loop_test(stories, split_heals, 0, 2);
+    tcase_add_test(stories, split_heals_and_the_node_dies);
+    tcase_add_loop_test(stories, split_heals_for_one, 0, 2);
     tcase_add_test(stories, third_party_flush_is_noticed);
     tcase_add_test(stories, missed_write_is_not_waited_for);
     tcase_add_test(stories, operator_commands);

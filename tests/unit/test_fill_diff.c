@@ -10,6 +10,8 @@
 enum {
     KEYS = 300,
     TURNS_MAX = 40, /* more than the diff of one key takes */
+    SPLIT_TURNS_MAX = 75,
+    PROOF_TURNS = 12, /* no write takes so long */
     PAIRS = 60000,
 };
 
@@ -273,9 +275,10 @@ static void set_scene(struct rig *rig, const struct story *story)
 
 static void tell(struct rig *rig, const struct story *story)
 {
+    const uint32_t least = rig->is_split ? SPLIT_TURNS_MAX + PROOF_TURNS : TURNS_MAX;
     set_scene(rig, story);
     rig_start(rig);
-    for (uint32_t turn = 0; turn <= TURNS_MAX || !rig_is_over(rig); turn++) {
+    for (uint32_t turn = 0; turn <= least || !rig_is_over(rig); turn++) {
         for (uint32_t w = 0; w < 2; w++) {
             for (uint32_t side = 0; side < 2; side++) {
                 if (story->writes[w].at[side] == turn) {
@@ -306,6 +309,75 @@ START_TEST(keeps_a_chained_write_at_any_point)
             for (uint32_t target = donor; target <= TURNS_MAX; target++) {
                 story.writes[0] = (struct write){act, {donor, target}, 11};
                 tell(rig, &story);
+            }
+        }
+    }
+    rig_destroy(rig);
+}
+END_TEST
+
+/* --- After a split --- */
+
+static struct rig *create_split(void)
+{
+    struct rig *rig = create();
+    rig->is_split = true;
+    rig->proof_us = PROOF_TURNS * rig->tick_us;
+    return rig;
+}
+
+/* What both have alike stays; all else is gone from both, for either may be the later. */
+START_TEST(forgets_what_two_sides_did)
+{
+    struct rig *rig = create_split();
+    load(rig, KEYS);
+    (void)rig_store(rig, RIG_TARGET, SLICE("_everwarm:1:p:view"), SLICE("not a client's"));
+    run(rig);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        ck_assert_ptr_null(difference_of(rig, key_of(i)));
+        ck_assert((rig_find(rig, RIG_DONOR, key_of(i)) != NULL) == (i % 10 < 6));
+    }
+    struct fill_progress p = fill_progress(rig->fill, rig->now_us);
+    ck_assert_uint_eq(p.items_forgotten, KEYS / 10 * 3);
+    ck_assert_uint_eq(p.items_copied, 0);
+    ck_assert_uint_eq(p.items_total, p.items_done);
+    ck_assert_ptr_nonnull(rig_find(rig, RIG_TARGET, SLICE("_everwarm:1:p:view")));
+    rig_destroy(rig);
+}
+END_TEST
+
+/* Another run of the target: nobody was told anything by what it holds. */
+START_TEST(forgets_nothing_for_another_run)
+{
+    struct rig *rig = create_split();
+    load(rig, KEYS);
+    rig_start(rig);
+    rig->nodes[RIG_TARGET].pid++;
+    rig_run(rig);
+    ck_assert_int_eq(fill_state(rig->fill), FILL_DONE);
+    assert_equal(rig, KEYS);
+    ck_assert_uint_eq(fill_progress(rig->fill, rig->now_us).items_forgotten, 0);
+    ck_assert_uint_eq(rig_count(rig, RIG_DONOR), KEYS / 10 * 9);
+    rig_destroy(rig);
+}
+END_TEST
+
+/* What is written while that goes on is not forgotten, at whatever point it reaches the nodes. */
+START_TEST(keeps_what_is_written_after_a_split)
+{
+    struct rig *rig = create_split();
+    struct story story = {.before = _i % BEFORE_COUNT, .is_on_donor = _i / BEFORE_COUNT != 0};
+    for (enum act act = ACT_NONE; act < ACT_COUNT; act++) {
+        for (uint32_t donor = 0; donor <= SPLIT_TURNS_MAX; donor++) {
+            for (uint32_t late = 0; late < PROOF_TURNS; late++) {
+                story.writes[0] = (struct write){act, {donor, donor + late}, 11};
+                tell(rig, &story);
+                const struct rig_item *item = rig_find(rig, RIG_DONOR, key_of(0));
+                bool is_set = act == ACT_SET || act == ACT_SET_SAME;
+                ck_assert(!is_set || (item != NULL && item->cas == token_of(11)));
+                bool was_equal = story.is_on_donor && story.before == BEFORE_EQUAL;
+                bool is_kept = was_equal && (act == ACT_NONE || act == ACT_TOUCH);
+                ck_assert(is_set || (item != NULL) == is_kept);
             }
         }
     }
@@ -434,6 +506,9 @@ static Suite *diff_suite(void)
     tcase_add_test(tcase, does_not_believe_small_numbers);
     tcase_add_test(tcase, takes_no_other_token_for_a_copy);
     tcase_add_loop_test(tcase, keeps_a_chained_write_at_any_point, 0, 2 * BEFORE_COUNT);
+    tcase_add_loop_test(tcase, keeps_what_is_written_after_a_split, 0, 2 * BEFORE_COUNT);
+    tcase_add_test(tcase, forgets_what_two_sides_did);
+    tcase_add_test(tcase, forgets_nothing_for_another_run);
     tcase_add_test(tcase, keeps_two_chained_writes_at_any_point);
     tcase_add_test(tcase, flushes_what_can_not_be_named);
     tcase_add_loop_test(tcase, flushes_what_gives_no_dump, 0, 2);

@@ -267,9 +267,10 @@ const char *control_fill_trigger_word(enum control_fill_trigger trigger);
 /* What came of the items that fills looked at. */
 struct control_fill_items {
     uint64_t copied;
-    uint64_t equal;   /* a client's write had brought it already */
-    uint64_t gone;    /* missing, expired or marked at the donor by then */
-    uint64_t skipped; /* changed so often that it was left deleted */
+    uint64_t equal;     /* a client's write had brought it already */
+    uint64_t gone;      /* missing, expired or marked at the donor by then */
+    uint64_t skipped;   /* changed so often that it was left deleted */
+    uint64_t forgotten; /* deleted on both sides of a split, which differed */
 };
 
 struct control_snapshot {

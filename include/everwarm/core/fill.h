@@ -47,7 +47,11 @@ struct fill_plan {
     const struct topology *topology; /* borrowed until fill_stop, DONE or FAILED: leaders of keys */
     bool is_diff;                    /* the topology has tokens and leaders */
     int64_t clock_s[NODES_MAX];      /* is_diff: each node's time less ours */
-    /* A node that answers does within this what came over a connection that was reset. */
+    /* is_diff: known if the target, as this very run, served the other side of a split. What
+     * differs is deleted on both sides first, for nobody knows which is the later. */
+    struct identity split_of;
+    /* No write is under way for longer; and a node that answers does within this what came over a
+     * connection that was reset. */
     uint64_t proof_us;
 };
 
@@ -56,13 +60,14 @@ struct fill_progress {
     uint64_t items_done;  /* of items_total: looked at, whatever came of them */
     uint64_t items_total; /* known from dumps so far; 0 before the first */
     uint64_t items_copied;
-    uint64_t items_equal;   /* found on the target as they should be */
-    uint64_t items_undone;  /* look-again found the donor changed */
-    uint64_t items_gone;    /* missing, expired or marked at the donor by now */
-    uint64_t items_skipped; /* left deleted after FILL_TRIES_MAX tries */
-    uint64_t bytes_done;    /* of values copied */
-    uint64_t eta_us;        /* at the present rate; UINT64_MAX unknown */
-    uint64_t rate_items;    /* a second, lately */
+    uint64_t items_equal;     /* found on the target as they should be */
+    uint64_t items_undone;    /* look-again found the donor changed */
+    uint64_t items_gone;      /* missing, expired or marked at the donor by now */
+    uint64_t items_skipped;   /* left deleted after FILL_TRIES_MAX tries */
+    uint64_t items_forgotten; /* deleted on both sides of a split */
+    uint64_t bytes_done;      /* of values copied */
+    uint64_t eta_us;          /* at the present rate; UINT64_MAX unknown */
+    uint64_t rate_items;      /* a second, lately */
 };
 
 struct fill;

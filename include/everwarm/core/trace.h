@@ -33,6 +33,7 @@
     X(SERVING, "serving", NOTICE)               /* a: epoch; the proxy has joined first */         \
     X(FIRST_START, "first-start", NOTICE)       /* a: nodes taken on trust */                      \
     X(LAST_COPY_LOST, "last-copy-lost", ERR)    /* node, detail: what was made of it */            \
+    X(SPLIT_HEALED, "split-healed", ERR)        /* node, detail: what becomes of its data */       \
     X(FILL_STARTED, "fill-started", NOTICE)     /* node */                                         \
     X(FILL_DONE, "fill-done", NOTICE)           /* node, a: items, b: microseconds */              \
     X(FILL_FAILED, "fill-failed", WARNING)      /* node, detail: why */                            \

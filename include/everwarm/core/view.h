@@ -26,6 +26,9 @@ struct view_node {
     char address[VIEW_ADDRESS_BYTES_MAX];
     uint8_t name_bytes;
     uint8_t address_bytes;
+    /* Filling: with this identity it was complete on the other side of a split, and no write has
+     * passed it by since that healed. What differs is forgotten on both sides. */
+    bool is_split;
     /* The address was given by an operator while the pool ran, and counts for all proxies. If not,
      * a proxy whose configuration names the node goes by the address there. */
     bool is_told;

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A split heals (replication.md section 7). Proxies that saw each other through no common node went
+ * on, each side with the nodes that it reached. The proxy that meets a view above its own which
+ * does not come of what it acts on proposes the next one: the side of the higher view stays
+ * complete, and the nodes of its own side are filled anew. What they were told is not thrown away
+ * unseen: where copies carry tokens, the fill deletes on both sides what differs (fill_split.c).
+ *
+ * It joins nothing before, and so the other side, which sees its heartbeat by now, fills none of
+ * its nodes before that view is in effect. From then on no write passes the filling nodes by, so
+ * that what differs was written before: that is why they are out and not filling where they can't
+ * be filled at once, and filled as ever later, from what the other side has.
+ *
+ * I1. A view that comes of another names it as an ancestor, unless more than VIEW_ANCESTORS_MAX
+ *     have come between; and then some node is complete in both, for the sides of a split have none
+ *     in common: they would have seen each other there.
+ */
+#include "control_private.h"
+
+static bool is_ancestor(const struct view *view, uint64_t hash)
+{
+    for (uint32_t i = 0; i < view->ancestor_count; i++) {
+        if (view->ancestors[i] == hash) {
+            return true;
+        }
+    }
+    return view->hash == hash;
+}
+
+bool control_merge_is_due(const struct control *control)
+{
+    const struct view *ours = &control->effective;
+    const struct view *theirs = &control->top;
+    node_set complete = control_join_nodes(ours, NODE_DATA_COMPLETE);
+    bool is_acting = control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING;
+    return is_acting && ours->epoch > 0 && view_compare(theirs, ours) > 0 && complete != 0 &&
+           !is_ancestor(theirs, ours->hash) &&
+           (complete & control_join_nodes(theirs, NODE_DATA_COMPLETE)) == 0 &&
+           control_join_nodes(theirs, NODE_DATA_COMPLETE) != 0;
+}
+
+/* Both lines of descent, as far as there is room for each. */
+static void name_ancestors(struct view *next, const struct view *theirs, const struct view *ours)
+{
+    const struct view *const sides[] = {theirs, ours};
+    next->ancestor_count = 0;
+    for (uint32_t side = 0; side < 2; side++) {
+        uint32_t most = VIEW_ANCESTORS_MAX / 2 - 1;
+        uint32_t kept = sides[side]->ancestor_count < most ? sides[side]->ancestor_count : most;
+        next->ancestors[next->ancestor_count++] = sides[side]->hash;
+        memcpy(next->ancestors + next->ancestor_count, sides[side]->ancestors,
+               kept * sizeof next->ancestors[0]);
+        next->ancestor_count += kept;
+    }
+}
+
+/* May NODE be filled at once, so that no write passes it by from when the split has healed? */
+static bool may_fill(const struct control *control, uint32_t node)
+{
+    return control_probe_is_heard(control, node) &&
+           (control_peers_given_up(control) & node_set_of(node)) == 0;
+}
+
+/*
+ * Nothing is decided before the other side's nodes that answer are heard, and ours are fit to be
+ * filled: writes that were given up there may not be at their end. But not for long, since until
+ * then both sides go on.
+ */
+static bool is_to_be_waited_for(const struct control *control)
+{
+    node_set heard = control_probe_heard(control);
+    node_set theirs = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
+    bool is_ready = true;
+    for (node_set left = (heard & theirs) == 0 ? theirs : 0; left != 0; left &= left - 1) {
+        is_ready = is_ready && control->probes[node_set_first(left)].state != PROBE_OPEN;
+    }
+    node_set ours = heard & control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
+    for (; ours != 0; ours &= ours - 1) {
+        is_ready = is_ready && may_fill(control, node_set_first(ours));
+    }
+    return !is_ready && control->now_us < control->merge_us + control->options.lease_us / 2;
+}
+
+/* The nodes of LOSER, complete there, are to be filled anew. */
+static void give_up(struct control *control, struct view *next, const struct view *loser,
+                    bool has_tokens)
+{
+    node_set nodes = control_join_nodes(loser, NODE_DATA_COMPLETE) & next->members;
+    for (; nodes != 0; nodes &= nodes - 1) {
+        uint32_t node = node_set_first(nodes);
+        struct view_node *wanted = &next->nodes[node];
+        bool is_split = has_tokens && may_fill(control, node);
+        wanted->data = is_split ? NODE_DATA_FILLING : NODE_DATA_OUT;
+        wanted->filler = is_split ? (uint16_t)control->id : (uint16_t)VIEW_NO_PROXY;
+        wanted->identity = loser->nodes[node].identity;
+        wanted->is_split = is_split;
+        control_tell(control, TRACE_SPLIT_HEALED, node,
+                     is_split ? "what differs is forgotten on both sides"
+                              : "filled anew from the other side");
+    }
+}
+
+/* Keep complete what was on our side: nobody here reaches the other side's nodes. */
+static void keep_ours(struct view *next, const struct view *ours)
+{
+    node_set nodes = control_join_nodes(ours, NODE_DATA_COMPLETE) & next->members;
+    for (; nodes != 0; nodes &= nodes - 1) {
+        struct view_node *wanted = &next->nodes[node_set_first(nodes)];
+        wanted->data = NODE_DATA_COMPLETE;
+        wanted->filler = VIEW_NO_PROXY;
+        wanted->identity = ours->nodes[node_set_first(nodes)].identity;
+        wanted->is_split = false;
+    }
+}
+
+void control_merge_propose(struct control *control)
+{
+    const struct view *ours = &control->effective;
+    const struct view *theirs = &control->top;
+    struct view next = *theirs;
+    node_set heard = control_probe_heard(control);
+    bool is_theirs = (heard & control_join_nodes(theirs, NODE_DATA_COMPLETE)) != 0;
+    bool has_tokens = theirs->has_tokens && ours->has_tokens;
+    if (control->merge_us == 0) {
+        control->merge_us = control->now_us;
+    }
+    if (heard == 0 || is_to_be_waited_for(control)) {
+        return;
+    }
+    control->merge_us = 0;
+    if (!is_theirs) {
+        keep_ours(&next, ours);
+    }
+    give_up(control, &next, is_theirs ? ours : theirs, has_tokens);
+    if (node_set_count(control_join_nodes(&next, NODE_DATA_COMPLETE)) > 1) {
+        next.due_by = (uint16_t)control->id;
+    }
+    next.epoch++;
+    next.proposer = (uint16_t)control->id;
+    next.alone = VIEW_NO_PROXY;
+    next.has_tokens = control_plan_has_tokens(control, &next);
+    name_ancestors(&next, theirs, ours);
+    view_seal(&next);
+    (void)control_join_propose(control, &next, SLICE("a split has healed"));
+}
