@@ -157,8 +157,8 @@ def series(page):
 
 
 def collected(proxy):
-    """An exporter that knows nothing of everwarm: it asks the data port as it would a memcached,
-    and shows Prometheus the same numbers."""
+    """An exporter that knows nothing of everwarm: it asks the data port of a PROXY that nobody else
+    uses as it would a memcached, and shows Prometheus what it counts."""
     say("collectd as an exporter for Prometheus, pointed at the data port")
     page = free_port()
     conn = Raw(proxy.port)
@@ -169,14 +169,13 @@ def collected(proxy):
         collectd = subprocess.Popen(["/usr/sbin/collectd", "-f", "-C", path],
                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            more = {name: count for _, _, counters in COLLECTED
-                    for name, count in counters.items()}
-            wait_until("collectd shows the data port", lambda: more.keys() <= series(page).keys())
-            before = series(page)
+            wanted = {name: count for _, _, counters in COLLECTED
+                      for name, count in counters.items()}
+            wait_until("collectd shows that nothing was asked yet",
+                       lambda: dict.fromkeys(wanted, 0).items() <= series(page).items())
             for command, times, _ in COLLECTED:
                 for _ in range(times):
                     conn.ask(command)
-            wanted = {name: before[name] + count for name, count in more.items()}
             wait_until("it shows what was asked",
                        lambda: wanted.items() <= series(page).items())
         finally:
@@ -271,7 +270,9 @@ def main():
             multigets(proxy)
             flushes(proxy, direct)
             exported(proxy)
-            collected(proxy)
+            another = Everwarm(nodes)
+            with running(another):
+                collected(another.up())
             empty_lines(proxy)
             no_datagrams(proxy)
             foreigners(proxy, log)
