@@ -110,8 +110,9 @@ json_t *nodes_json(struct context *context, const struct proxy_snapshot *snapsho
     const struct dataplane_node_stats *traffic = &pool->traffic.nodes[index];
     const node_set self = node_set_of(index);
     return json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:b, s:b}, s:o, s:o, s:{s:o, s:o, s:o}}", "name",
-        facts_text(node->name), "address", facts_text(node->address), "zone",
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:b, s:b}, s:o, s:o, s:{s:o, s:o, s:o}}",
+        "name", facts_text(node->name), "pool", facts_text(pool->name), "address",
+        facts_text(node->address), "zone",
         node->zone[0] == '\0' ? json_null() : facts_text(node->zone), "weight",
         facts_count(node->weight), "admin", admin_json(context, snapshot, pool, index), "oper",
         oper_json(snapshot, state), "data", data_json(snapshot, pool, index), "serving", "reads",

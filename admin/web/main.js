@@ -46,21 +46,27 @@ function showVerdict(stats) {
     document.title = `${MARKS[level]} ${text} – everwarm`;
 }
 
+/** [value, note, tone]: of the pool that has the least; there is room for one. */
 function redundancy(stats) {
-    const pools = Object.entries(stats.replication.pools);
-    const texts = pools.map(([name, pool]) => `${pools.length > 1 ? `${name} ` : ''}`
-        + `${pool.factor} of ${pool.factor_wanted}`);
-    const isWhole = pools.every(([, pool]) => pool.factor >= pool.factor_wanted);
-    const isLast = pools.some(([, pool]) => pool.factor < 2 && pool.factor < pool.factor_wanted);
-    return [texts.join(', '), isWhole ? 'good' : isLast ? 'bad' : 'warning'];
+    const pools = Object.entries(stats.replication.pools).map(([name, pool]) =>
+        ({name, has: pool.factor, wants: pool.factor_wanted}));
+    const toneOf = pool => pool.has >= pool.wants ? 'good' : pool.has < 2 ? 'bad' : 'warning';
+    const missing = pool => Math.max(0, pool.wants - pool.has);
+    const least = pools.reduce((a, b) => toneOf(a) === 'bad' ? a
+        : toneOf(b) === 'bad' || missing(b) > missing(a) || b.has < a.has ? b : a);
+    const where = pools.length === 1 ? 'complete, of those wanted'
+        : toneOf(least) === 'good' ? `in each of ${pools.length} pools, or more`
+            : `in pool ${least.name}`;
+    return [`${least.has} of ${least.wants}`, where, toneOf(least)];
 }
 
 /** [name, value, note, tone] of each tile. */
 function figures(stats, now) {
-    const [copies, tone] = redundancy(stats);
-    const proxies = Math.max(...Object.values(stats.replication.pools).map(pool => pool.proxies));
+    const [copies, where, tone] = redundancy(stats);
+    const pools = Object.values(stats.replication.pools);
+    const proxies = Math.max(...pools.map(pool => pool.proxies));
     return [
-        ['Copies', copies, 'complete, of those wanted', tone],
+        ['Copies', copies, where, tone],
         ['Requests / s', count(now?.requests), `${count(stats.commands.total)} since the start`, ''],
         ['Keys found', now === null || now.hitShare === null ? '–' : percent(now.hitShare),
             'of those read', ''],
@@ -68,7 +74,8 @@ function figures(stats, now) {
         ['p99 read', latency(stats.latency.reads.p99_s), 'since the start', ''],
         ['p99 write', latency(stats.latency.writes.p99_s), 'since the start', ''],
         ['Clients', count(stats.clients.open), `of at most ${count(stats.clients.max)}`, ''],
-        ['Proxies', count(proxies), 'that serve this pool', ''],
+        ['Proxies', count(proxies), pools.length === 1 ? 'that serve this pool'
+            : 'that serve a pool, at most', ''],
     ];
 }
 

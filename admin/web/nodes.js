@@ -85,8 +85,10 @@ class Row {
         this.stats = stats;
         const {reads, writes} = node.serving;
         const {errors} = node.traffic;
-        const address = node.address === node.name ? [] : [node.address];
-        setText(this.address, [...address, ...(node.zone === null ? [] : [node.zone])].join(', '));
+        const hasPools = Object.keys(stats.replication.pools).length > 1;
+        setText(this.address, [
+            node.address === node.name ? null : node.address, node.zone,
+            hasPools ? `pool ${node.pool}` : null].filter(text => text !== null).join(', '));
         setChip(this.facts.admin, node.admin.state, node.admin.since, stats.time);
         setChip(this.facts.oper, node.oper.state, node.oper.since, stats.time);
         setChip(this.facts.data, node.data.state, node.data.since, stats.time);

@@ -142,6 +142,10 @@ enum ctl_exit act_verify(const struct session *session)
     char tail[64];
     if (session->options->word_count == 1) {
         (void)snprintf(path, sizeof(path), "/v1/verify%s", repair);
+        if (session->options->pool != NULL) {
+            session_path("/v1/verify?pool=", session->options->pool,
+                         repair[0] == '\0' ? "" : "&repair=true", path, sizeof(path));
+        }
     } else {
         (void)snprintf(tail, sizeof(tail), "/verify%s", repair);
         session_path("/v1/nodes/", session->options->words[1], tail, path, sizeof(path));
@@ -186,8 +190,8 @@ enum ctl_exit act_add(const struct session *session)
     char path[PATH_BYTES_MAX];
     char what[TEXT_BYTES_MAX];
     char *end = NULL;
-    json_t *body = json_pack("{s:s, s:s, s:s*}", "name", options->words[1], "address",
-                             options->words[2], "zone", options->zone);
+    json_t *body = json_pack("{s:s, s:s, s:s*, s:s*}", "name", options->words[1], "address",
+                             options->words[2], "zone", options->zone, "pool", options->pool);
     if (options->weight != NULL) {
         (void)json_object_set_new(body, "weight", json_integer(strtol(options->weight, &end, 10)));
         if (end == options->weight || *end != '\0') {

@@ -19,15 +19,16 @@ static const struct command COMMANDS[] = {
     {"resync", "NODE", "fill it again from the others", 1, 1, COMMAND_WAIT | COMMAND_FORCE,
      act_resync},
     {"verify", "[NODE]", "compare the copies; --repair mends what differs", 0, 1,
-     COMMAND_WAIT | COMMAND_REPAIR, act_verify},
+     COMMAND_WAIT | COMMAND_REPAIR | COMMAND_POOL, act_verify},
     {"check", "NODE", "one health check now", 1, 1, COMMAND_WAIT, act_check},
     {"add", "NODE ADDRESS", "add a node, or move it there; it is filled before it serves", 2, 2,
-     COMMAND_WAIT | COMMAND_FORCE | COMMAND_PERSIST | COMMAND_NODE, act_add},
+     COMMAND_WAIT | COMMAND_FORCE | COMMAND_PERSIST | COMMAND_NODE | COMMAND_POOL, act_add},
     {"remove", "NODE", "remove a node from the pool", 1, 1,
      COMMAND_WAIT | COMMAND_FORCE | COMMAND_PERSIST, act_remove},
     {"tasks", "[ID | cancel ID]", "fills, verifications and their progress", 0, 2, COMMAND_WAIT,
      show_tasks},
-    {"route", "KEY", "where a key lives, and who is skipped and why", 1, 1, 0, show_route},
+    {"route", "KEY", "where a key lives, and who is skipped and why", 1, 1, COMMAND_POOL,
+     show_route},
     {"clients", "[kill ID]", "who is connected", 0, 2, 0, show_clients},
     {"slowlog", "", "the slowest requests, with node and phase", 0, 0, 0, show_slowlog},
     {"hotkeys", "", "the keys that are asked for most", 0, 0, 0, show_hotkeys},
@@ -86,6 +87,7 @@ const char *command_misfit(const struct command *command, const struct options *
         {COMMAND_SINCE, options->since != NULL, "--since"},
         {COMMAND_NODE, options->weight != NULL, "--weight"},
         {COMMAND_NODE, options->zone != NULL, "--zone"},
+        {COMMAND_POOL, options->pool != NULL, "--pool"},
     };
     for (size_t i = 0; i < sizeof(GIVEN) / sizeof(GIVEN[0]); i++) {
         if (GIVEN[i].is_given && (command->options & GIVEN[i].option) == 0) {
@@ -116,6 +118,7 @@ void command_print_help(FILE *out)
         "  --reason TEXT, --for TIME   of drain and maint: kept with it; and until when\n"
         "  --since ID          of events: what came after this one\n"
         "  --weight N, --zone ZONE     of add\n"
+        "  --pool NAME         of add, verify and route, where there are several\n"
         "  -h, -V              this help; the version\n"
         "\n",
         out);

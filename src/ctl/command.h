@@ -18,6 +18,7 @@ enum command_option {
     COMMAND_SINCE = 1 << 4,
     COMMAND_NODE = 1 << 5, /* --weight and --zone */
     COMMAND_PERSIST = 1 << 6,
+    COMMAND_POOL = 1 << 7,
 };
 
 struct command {

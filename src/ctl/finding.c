@@ -221,7 +221,7 @@ static void judge_pool(const struct scene *scene, const char *name, const json_t
     if (json_is_true(json_object_get(pool, "young"))) {
         fix(add(scene, FINDING_NOTE, "Pool %s: nodes were taken on trust and not compared yet.",
                 name),
-            "%s verify --repair --wait 10m", scene->command);
+            "%s verify --pool %s --repair --wait 10m", scene->command, name);
     }
     if (table_number(pool, "views_damaged") > 0) {
         fix(add(scene, FINDING_NOTE, "Pool %s: %.0f damaged views were found and overwritten.",

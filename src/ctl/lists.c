@@ -182,8 +182,12 @@ enum ctl_exit show_route(const struct session *session)
         {"SKIPPED", "skipped", table_cell_text, TABLE_LEFT},
     };
     struct answers answers;
+    char head[PATH_BYTES_MAX] = "/v1/route?key=";
     char path[PATH_BYTES_MAX];
-    session_path("/v1/route?key=", session->options->words[1], "", path, sizeof(path));
+    if (session->options->pool != NULL) {
+        session_path("/v1/route?pool=", session->options->pool, "&key=", head, sizeof(head));
+    }
+    session_path(head, session->options->words[1], "", path, sizeof(path));
     const enum ctl_exit code = session_get(session, path, &answers);
     json_t *rows = session_rows(&answers, "replicas");
     if (session->options->output == CTL_OUTPUT_TABLE && json_array_size(rows) > 0) {

@@ -20,6 +20,7 @@ enum {
     LONG_SINCE,
     LONG_WEIGHT,
     LONG_ZONE,
+    LONG_POOL,
 };
 
 static const char PORT[] = "11280";
@@ -38,6 +39,7 @@ static const struct option LONG_OPTIONS[] = {
     {"since", required_argument, NULL, LONG_SINCE},
     {"weight", required_argument, NULL, LONG_WEIGHT},
     {"zone", required_argument, NULL, LONG_ZONE},
+    {"pool", required_argument, NULL, LONG_POOL},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {NULL, 0, NULL, 0},
@@ -162,6 +164,9 @@ static bool take(struct options *out, int flag, FILE *error)
         return true;
     case LONG_ZONE:
         out->zone = optarg;
+        return true;
+    case LONG_POOL:
+        out->pool = optarg;
         return true;
     default:
         return false; /* getopt has said why */

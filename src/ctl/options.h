@@ -46,6 +46,7 @@ struct options {
     const char *period; /* of --for; NULL: none */
     const char *since;  /* NULL: none */
     const char *weight; /* NULL: none */
+    const char *pool;   /* NULL: the one that there is, or the first */
     const char *zone;   /* NULL: none */
     bool is_help;
     bool is_version;

@@ -104,10 +104,21 @@ static bool have_names(const json_t *rows)
     return has_name;
 }
 
+static bool have_pools(const json_t *rows)
+{
+    bool has_other = false;
+    for (size_t i = 1; i < json_array_size(rows) && !has_other; i++) {
+        has_other = strcmp(table_text(json_array_get(rows, i), "pool"),
+                           table_text(json_array_get(rows, 0), "pool")) != 0;
+    }
+    return has_other;
+}
+
 void show_nodes_table(FILE *out, const json_t *rows, enum show_fill how)
 {
     static const struct table_column columns[] = {
         {"NODE", "name", table_cell_text, TABLE_LEFT},
+        {"POOL", "pool", table_cell_text, TABLE_LEFT},
         {"ADDRESS", "address", table_cell_text, TABLE_LEFT},
         {"ADMIN", "admin.state", table_cell_text, TABLE_LEFT},
         {"OPER", "oper.state", table_cell_text, TABLE_LEFT},
@@ -121,7 +132,8 @@ void show_nodes_table(FILE *out, const json_t *rows, enum show_fill how)
     struct table_column shown[sizeof(columns) / sizeof(columns[0])];
     size_t count = 0;
     for (size_t c = 0; c < sizeof(columns) / sizeof(columns[0]); c++) {
-        if (strcmp(columns[c].path, "address") != 0 || have_names(rows)) {
+        if ((strcmp(columns[c].path, "address") != 0 || have_names(rows)) &&
+            (strcmp(columns[c].path, "pool") != 0 || have_pools(rows))) {
             shown[count++] = columns[c];
         }
     }

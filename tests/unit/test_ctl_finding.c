@@ -76,7 +76,8 @@ static const struct rule rules[] = {
     {"{'replication':{'pools':{'main':{'factor':1,'factor_wanted':1}}}}", NULL, NULL, NULL},
     {"{'replication':{'pools':{'main':{'state':'lapsed'}}}}", "critical", "lease is over", "dmesg"},
     {"{'replication':{'pools':{'main':{'leases_lapsed':3}}}}", "note", "3 times", "load"},
-    {"{'replication':{'pools':{'main':{'young':true}}}}", "note", "on trust", "verify --repair"},
+    {"{'replication':{'pools':{'main':{'young':true}}}}", "note", "on trust",
+     "verify --pool main --repair"},
     {"{'replication':{'pools':{'main':{'views_damaged':1}}}}", "note", "damaged views",
      "_everwarm:"},
     {"{'nodes':{'b':{'oper':{'state':'down','since':'2026-01-01T11:58:00Z'},"

@@ -132,6 +132,12 @@ START_TEST(knows_what_does_not_fit)
     ck_assert_ptr_null(command_misfit(command_find("status"), &options));
     ck_assert(parse("ready a --reason x"));
     ck_assert_str_eq(command_misfit(command_find("ready"), &options), "--reason");
+    ck_assert(parse("verify --pool sessions"));
+    ck_assert_str_eq(options.pool, "sessions");
+    ck_assert_ptr_null(command_misfit(command_find("verify"), &options));
+    ck_assert_ptr_null(command_misfit(command_find("add"), &options));
+    ck_assert_ptr_null(command_misfit(command_find("route"), &options));
+    ck_assert_str_eq(command_misfit(command_find("drain"), &options), "--pool");
 }
 END_TEST
 
