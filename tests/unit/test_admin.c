@@ -183,7 +183,8 @@ END_TEST
 START_TEST(a_node_has_the_documented_shape)
 {
     static const char WANTED[] =
-        "{\"name\":\"a\",\"address\":\"127.0.0.1:11212\",\"zone\":\"z1\",\"weight\":1,"
+        "{\"name\":\"a\",\"pool\":\"main\",\"address\":\"127.0.0.1:11212\",\"zone\":\"z1\","
+        "\"weight\":1,"
         "\"admin\":{\"state\":\"ready\",\"reason\":null,\"since\":\"2026-01-01T00:00:00Z\","
         "\"until\":null},"
         "\"oper\":{\"state\":\"up\",\"since\":\"2026-01-01T00:00:01Z\",\"transitions_1h\":1,"
