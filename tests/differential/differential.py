@@ -46,6 +46,8 @@ def make_program(maker, prefix):
         maker.pending = 0
         pipelines.append(program.Pipeline(dialect, GENERATORS[dialect](maker).pipeline()))
         maker.shown += maker.pending
+        if maker.is_over:
+            break
     return pipelines
 
 
@@ -239,7 +241,8 @@ def run(pair, options, is_old):
             small = renamed(shrink(pair, pipelines, prefix, fresh), prefix, fresh())
             show(small, pair.difference(small) or difference)
             return done, False
-        wrong = pair.copies(prefix, maker.marked) if maker.chance(20) else []
+        is_looked_at = maker.chance(20) and not maker.is_over
+        wrong = pair.copies(prefix, maker.marked) if is_looked_at else []
         if wrong:
             show(pipelines, (0, [], []))
             for key, seen in wrong:

@@ -54,6 +54,7 @@ class Maker:
         self.pending = 0  # and by this one
         self.stale = set()  # keys that may be marked stale
         self.marked = set()  # keys that may lie on their leader alone
+        self.is_over = False  # what its keys hold from now on depends on time
 
     def chance(self, percent):
         return self.rng.random() * 100 < percent
