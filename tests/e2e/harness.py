@@ -49,11 +49,22 @@ def wait_until(what, condition, seconds=15.0):
         pause.wait(0.01)
 
 
+def enter(host):
+    """What a command begins with that is to run in the network of HOST."""
+    return host.enter if host is not None else []
+
+
+def inside(host):
+    """In the network of HOST (network.py); None: in ours."""
+    return host.inside() if host is not None else contextlib.nullcontext()
+
+
 class Raw:
     """A connection that speaks the protocol byte by byte."""
 
-    def __init__(self, port, timeout=10.0):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, timeout=10.0, host=None):
+        with inside(host):
+            self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb")
 
@@ -99,13 +110,16 @@ class Raw:
 class Memcached:
     """One node. It is always started on the same port, empty."""
 
-    def __init__(self, options=()):
+    def __init__(self, options=(), host=None):
         self.port = free_port()
         self.options = list(options)
+        self.host = host
+        self.address = "%s:%d" % (host.address if host is not None else "127.0.0.1", self.port)
         self.process = None
 
     def start(self):
-        command = [MEMCACHED, "-l", "127.0.0.1", "-p", str(self.port), "-U", "0", "-t", "2",
+        listen = "127.0.0.1" if self.host is None else "127.0.0.1," + self.host.address
+        command = enter(self.host) + [MEMCACHED, "-l", listen, "-p", str(self.port), "-U", "0", "-t", "2",
                    "-m", "256"] + self.options
         if os.geteuid() == 0:
             command += ["-u", "root"]
@@ -113,7 +127,7 @@ class Memcached:
         return self
 
     def is_listening(self):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), inside(self.host):
             socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
             return True
         return False
@@ -145,7 +159,7 @@ class Memcached:
 
     def items(self):
         """{key: (flags, ttl, value)} of all that is not everwarm's own."""
-        conn = Raw(self.port)
+        conn = Raw(self.port, host=self.host)
         conn.send(b"lru_crawler metadump hash\r\n")
         keys = []
         while True:
@@ -162,7 +176,7 @@ class Memcached:
             if not key.startswith(RESERVED):
                 keys.append(key)
         conn.close()
-        conn = Raw(self.port)
+        conn = Raw(self.port, host=self.host)
         found = {}
         for at in range(0, len(keys), 500):
             part = keys[at:at + 500]
@@ -182,7 +196,7 @@ class Memcached:
 
     def spoil(self):
         """Write another value to each item behind everwarm's back: a fill has to copy all."""
-        conn = Raw(self.port)
+        conn = Raw(self.port, host=self.host)
         for key in self.items():
             assert conn.set(key, b"spoilt") == b"STORED"
         conn.close()
@@ -261,14 +275,16 @@ class Relay:
 class Everwarm:
     """One proxy in front of NODES (Memcached), named a, b, c, ..."""
 
-    def __init__(self, nodes, **config):
+    def __init__(self, nodes, host=None, **config):
         self.port = free_port()
         self.admin = free_port()
+        self.host = host
         self.config = {
             "listen": ["127.0.0.1:%d" % self.port],
             "threads": 2,
             "admin": {"listen": "127.0.0.1:%d" % self.admin},
-            "nodes": [{"name": "abcdefgh"[i], "address": "127.0.0.1:%d" % node.port}
+            "nodes": [{"name": "abcdefgh"[i],
+                       "address": getattr(node, "address", "127.0.0.1:%d" % node.port)}
                       for i, node in enumerate(nodes)],
         }
         self.config.update(config)
@@ -278,7 +294,7 @@ class Everwarm:
         self.file = tempfile.NamedTemporaryFile("w", suffix=".json")
         json.dump(self.config, self.file)
         self.file.flush()
-        self.process = subprocess.Popen([EVERWARM, "-c", self.file.name])
+        self.process = subprocess.Popen(enter(self.host) + [EVERWARM, "-c", self.file.name])
         return self
 
     def request(self, method, path):
@@ -286,7 +302,7 @@ class Everwarm:
         request = urllib.request.Request("http://127.0.0.1:%d%s" % (self.admin, path),
                                          method=method)
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with inside(self.host), urllib.request.urlopen(request, timeout=10) as reply:
                 body = reply.read()
                 status = reply.status
         except urllib.error.HTTPError as error:

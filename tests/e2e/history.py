@@ -77,7 +77,7 @@ class Client(threading.Thread):
     def connect(self):
         while self.conn is None and not self.recorder.is_over.is_set():
             try:
-                self.conn = Raw(self.proxy.port, timeout=REQUEST_S + SLACK_S)
+                self.conn = Raw(self.proxy.port, timeout=REQUEST_S + SLACK_S, host=self.proxy.host)
             except OSError:
                 self.recorder.is_over.wait(0.02)
 

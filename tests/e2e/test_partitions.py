@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Histories (test_histories.py) under broken networks: each node is cut off from one proxy or from
+all, for what they send to it, what it sends, or both; and a proxy from all nodes. What is sent then
+is lost without a word. No client of a proxy that reaches another node may notice.
+
+Environment: HISTORY_ROUNDS (8), HISTORY_SEED, SIM. Without the right to make network namespaces the
+test says so and is skipped.
+"""
+import os
+import random
+import threading
+
+import network
+from harness import Everwarm, Memcached, running, say, wait_until
+from history import Client, Recorder, now_us, read_all
+from test_histories import CLIENTS_PER_PROXY, HEAL_S, SEED, TROUBLE_S, is_whole, judge
+
+ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "8"))
+WAYS = ("to it", "from it", "both ways")
+PAUSES_S = (0.15, 0.4, 1.0, 2.5)
+
+
+def pairs(way, proxies, nodes):
+    """(sender, receiver) of what is lost."""
+    for proxy in proxies:
+        for node in nodes:
+            if way != "from it":
+                yield proxy.host, node.host
+            if way != "to it":
+                yield node.host, proxy.host
+
+
+def partition(dice, recorder, lost):
+    pause = threading.Event()
+    recorder.mark("fault", now_us())
+    for sender, receiver in lost:
+        network.cut(sender, receiver)
+    pause.wait(dice.choice(PAUSES_S))
+    for sender, receiver in lost:
+        network.mend(sender, receiver)
+    recorder.mark("fault", now_us())
+
+
+def harm_node(dice, recorder, proxies, node, way):
+    """NODE and some proxies don't hear each other."""
+    some = proxies if dice.random() < 0.5 else [dice.choice(proxies)]
+    say("what goes %s is lost between a node and %d proxies" % (way, len(some)))
+    partition(dice, recorder, list(pairs(way, some, [node])))
+
+
+def harm_proxy(dice, recorder, proxy, nodes, way):
+    """PROXY is cut off from all nodes: the others go on without it."""
+    say("what goes %s is lost between a proxy and all nodes" % way)
+    proxy.is_harmed = True
+    recorder.mark("lapse", now_us())
+    partition(dice, recorder, list(pairs(way, [proxy], nodes)))
+    recorder.mark("lapse", now_us())
+    wait_until("the proxy is ready", proxy.is_ready, HEAL_S)
+    threading.Event().wait(TROUBLE_S)
+    proxy.is_harmed = False
+
+
+def one_round(dice, recorder, number, proxies, nodes):
+    """Each node and each way in turn; every fifth time a proxy."""
+    wait_until("all nodes are complete", lambda: is_whole(proxies), HEAL_S)
+    begin = recorder.operations
+    wait_until("clients have asked", lambda: recorder.operations > begin + 400, HEAL_S)
+    way = WAYS[number % len(WAYS)]
+    if number % 5 == 4:
+        harm_proxy(dice, recorder, dice.choice(proxies), nodes, way)
+    else:
+        harm_node(dice, recorder, proxies, nodes[number // len(WAYS) % len(nodes)], way)
+
+
+def main():
+    if not network.begin():
+        return
+    say("HISTORY_SEED=%s" % SEED)
+    dice = random.Random(SEED)
+    hosts = [network.Host() for _ in range(5)]
+    nodes = [Memcached(host=host) for host in hosts[:3]]
+    proxies = [Everwarm(nodes, host=host, threads=1, health={"hold_down_max": "1s"})
+               for host in hosts[3:]]
+    recorder = Recorder()
+    with running(*nodes, *proxies, *hosts):
+        for node in nodes:
+            node.up()
+        for proxy in proxies:
+            proxy.is_harmed = False
+            proxy.start()
+        for proxy in proxies:
+            wait_until("everwarm is ready", proxy.is_ready)
+        clients = [Client(recorder, i, proxies, i % 2) for i in range(2 * CLIENTS_PER_PROXY)]
+        for client in clients:
+            client.start()
+        for number in range(ROUNDS):
+            one_round(dice, recorder, number, proxies, nodes)
+        wait_until("all nodes are complete", lambda: is_whole(proxies), HEAL_S)
+        recorder.is_over.set()
+        for client in clients:
+            client.join(10)
+        recorder.is_over.clear()
+        read_all(recorder, proxies)
+    assert not recorder.errors, "\n".join(recorder.errors[:20])
+    code, text = judge(recorder.lines)
+    print(text)
+    if code != 0:
+        recorder.write("build/test/e2e/history-%s.txt" % SEED)
+    assert code == 0, "a history has no order; HISTORY_SEED=%s" % SEED
+    say("%d operations in order" % recorder.operations)
+
+
+if __name__ == "__main__":
+    main()
