@@ -219,7 +219,8 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 .DEFAULT_GOAL := all
 .PHONY: all clang run test ci unit unit-tsan conformance differential differential-long hostile
 .PHONY: sim sim-long e2e
-.PHONY: mutants mutants-quick histories bench-quick bench-foreground admin-attack fuzz
+.PHONY: mutants mutants-quick histories soak soak-asan bench-quick bench-foreground
+.PHONY: admin-attack fuzz
 .PHONY: fuzz-coverage
 .PHONY: checks layers purity headers tidy format-check clang-tidy cppcheck
 .PHONY: install deb clean deps help
@@ -298,7 +299,17 @@ e2e: all build/release/sim ## end-to-end tests on real processes, on two version
 
 histories: all build/release/sim ## long histories of real processes under kills, judged
 	@HISTORY_ROUNDS=200 E2E_SECONDS=3600 scripts/e2e.sh build/release/everwarm \
-	    tests/e2e/test_histories.py
+	    tests/e2e/test_histories.py tests/e2e/test_partitions.py
+
+soak: all build/release/sim ## SOAK_SECONDS=n of load, and a random fault every 20 s; judged
+	@$(soak_run) build/release/everwarm tests/e2e/soak.py
+
+soak-asan: build/asan/everwarm build/release/sim ## the same with ASan and UBSan
+	@SOAK_MEMORY=no $(soak_run) $< tests/e2e/soak.py
+
+SOAK_SECONDS ?= 300
+soak_run = SOAK_SECONDS=$(SOAK_SECONDS) E2E_SECONDS=$(shell expr $(SOAK_SECONDS) + 300) \
+    E2E_MEMCACHED="$(CURDIR)/build/trixie/memcached" scripts/e2e.sh
 
 bench-quick: ## CPU per request beside nutcracker and the null proxy (4 minutes)
 	@scripts/deps.sh bench

@@ -82,17 +82,31 @@ bool control_join_propose(struct control *control, const struct view *view, stru
     }
     control->proposal = *view;
     control->is_proposing = true;
+    control->is_withdrawn = false;
     control_copy_text(control->reason, sizeof control->reason, reason);
     return true;
 }
 
-/* A proposal that is under way has another parent: it is withdrawn, also if it is above VIEW. To
- * store it after all would undo what VIEW says, which may be in effect by then. */
+/* Is our proposal in a store that the anchor has not answered yet? */
+static bool is_in_store(const struct control *control)
+{
+    const struct probe *anchor = &control->probes[control->anchor];
+    return control->is_proposing && anchor->is_put_owed &&
+           anchor->put_hash == control->proposal.hash;
+}
+
+/*
+ * A proposal that is under way has another parent: it is withdrawn, also if it is above VIEW. To
+ * store it after all would undo what VIEW says, which may be in effect by then. If it is being
+ * stored just now and above VIEW, nobody knows which it will be: VIEW is not joined, and so can't
+ * take effect, before the anchor has answered.
+ */
 static void rise(struct control *control, const struct view *view)
 {
     control->top = *view;
-    control->is_proposing =
-        control->is_proposing && !RULE(WITHDRAW) && order(&control->top, &control->proposal) < 0;
+    bool is_above = control->is_proposing && order(&control->top, &control->proposal) < 0;
+    control->is_withdrawn = is_above && is_in_store(control) && RULE(WITHDRAW);
+    control->is_proposing = is_above && (control->is_withdrawn || !RULE(WITHDRAW));
 }
 
 static void accepted(struct control *control)
@@ -133,7 +147,10 @@ void control_join_on_put(struct control *control, struct probe *probe,
         }
         return;
     }
-    if (is_proposal && (reply->kind == MC_REPLY_SERVER_ERROR || probe->puts >= CONTROL_PUTS_MAX)) {
+    if (is_proposal && control->is_withdrawn) {
+        control->is_proposing = false;
+    } else if (is_proposal &&
+               (reply->kind == MC_REPLY_SERVER_ERROR || probe->puts >= CONTROL_PUTS_MAX)) {
         control->anchors_tried |= node_set_of(probe->node);
     }
     probe->is_looked = false;
@@ -144,11 +161,11 @@ void control_join_offer(struct control *control)
 {
     if (control->is_proposing && (!control_probe_is_heard(control, control->anchor) ||
                                   (control->anchors_tried & node_set_of(control->anchor)) != 0)) {
-        control->is_proposing = choose_anchor(control);
+        control->is_proposing = !control->is_withdrawn && choose_anchor(control);
     }
     for (uint32_t node = 0; node < control->node_count; node++) {
         struct probe *probe = &control->probes[node];
-        bool is_anchor = control->is_proposing && node == control->anchor;
+        bool is_anchor = control->is_proposing && !control->is_withdrawn && node == control->anchor;
         const struct view *view = is_anchor ? &control->proposal : &control->top;
         if (control_place_takes_views(control, node) && probe->is_greeted && probe->is_looked &&
             !probe->is_put_owed && probe->puts < CONTROL_PUTS_MAX && view->epoch > 0 &&
@@ -513,7 +530,7 @@ static void join_step(struct control *control)
     case JOIN_IDLE:
         break;
     case JOIN_HOLD:
-        if (is_drained(control)) {
+        if (is_drained(control) && !(control->is_proposing && control->is_withdrawn)) {
             show(control);
         }
         break;

@@ -480,6 +480,10 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
     if (id == control->id) {
         follow_ceiling(control, &beat);
     }
+    if (beat.epoch > control->top.epoch &&
+        !control_probe_is_asked(probe, PROBE_FORM_LOOK, asked_us)) {
+        control_probe_look(control, probe); /* it has joined a view that we have not seen yet */
+    }
     struct peer *peer = &control->peers[id];
     bool is_leftover = beat.nonce != peer->nonce && beat.nonce == peer->nonce_before;
     if (!is_leftover && (beat.nonce != peer->nonce || beat.sequence > peer->sequence)) {
@@ -638,7 +642,9 @@ static uint64_t scan_pause_us(const struct control *control)
 static bool is_doubtful(const struct control *control, const struct peer *peer)
 {
     uint64_t patience_us = control->options.lease_us;
-    if (control->join == JOIN_IDLE && control->state == CONTROL_SERVING) {
+    bool is_waited_for = control->join != JOIN_IDLE || control->state != CONTROL_SERVING ||
+                         control_join_nodes(&control->effective, NODE_DATA_FILLING) != 0;
+    if (!is_waited_for) {
         uint64_t pause_us = scan_pause_us(control) * 3 / 2;
         patience_us = pause_us > patience_us ? pause_us : patience_us;
     }

@@ -560,6 +560,7 @@ struct control {
     struct view effective;
     struct view proposal;
     bool is_proposing;
+    bool is_withdrawn; /* and the anchor has not told yet whether it was stored */
     uint32_t anchor;
     node_set anchors_tried; /* that would not take it */
     char reason[TRACE_DETAIL_BYTES];

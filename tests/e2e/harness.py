@@ -119,8 +119,8 @@ class Memcached:
 
     def start(self):
         listen = "127.0.0.1" if self.host is None else "127.0.0.1," + self.host.address
-        command = enter(self.host) + [MEMCACHED, "-l", listen, "-p", str(self.port), "-U", "0", "-t", "2",
-                   "-m", "256"] + self.options
+        command = enter(self.host) + [MEMCACHED, "-l", listen, "-p", str(self.port), "-U", "0"]
+        command += ["-t", "2", "-m", "256"] + self.options
         if os.geteuid() == 0:
             command += ["-u", "root"]
         self.process = subprocess.Popen(command)

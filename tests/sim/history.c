@@ -165,3 +165,15 @@ void history_print(const struct history *history, uint32_t key)
                op->is_near_fault ? " (near fault)" : "");
     }
 }
+
+bool history_forgive_miss(struct history_op *op)
+{
+    if (op->kind == HISTORY_ADD && op->result != HISTORY_NO) {
+        op->kind = HISTORY_SET;
+    } else if (op->kind == HISTORY_DELETE && op->result == HISTORY_NO) {
+        op->result = HISTORY_UNKNOWN;
+    } else if (op->result == HISTORY_NO) {
+        return op->kind == HISTORY_ADD;
+    }
+    return true;
+}

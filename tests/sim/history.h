@@ -95,4 +95,8 @@ const char *history_result_word(enum history_result result);
 /* One line a operation of KEY on stdout. */
 void history_print(const struct history *history, uint32_t key);
 
+/* Make OP say no more than it does when it may have missed a key that was there. False: it says
+ * nothing then. */
+bool history_forgive_miss(struct history_op *op);
+
 #endif

@@ -36,11 +36,14 @@ struct judge {
     uint32_t key_count;
     struct judge_marks faults;
     struct judge_marks lapses;
+    struct judge_marks flushes;
 };
 
 struct judge_case {
     struct history_op extra[HISTORY_OPS_MAX];
     uint32_t extra_count;
+    struct history_op forgiven[HISTORY_OPS_MAX];
+    uint32_t forgiven_count;
     const struct history_op *ops[HISTORY_OPS_MAX];
     uint32_t count;
     bool is_full;
@@ -129,10 +132,11 @@ static bool judge_line(struct judge *j, const char *line)
         j->is_split[judge_key(j, word)] = true;
         return true;
     }
-    struct judge_marks *marks = line[0] == 'f' ? &j->faults : &j->lapses;
-    if ((sscanf(line, "fault %" SCNu64, &at_us) == 1 ||
-         sscanf(line, "lapse %" SCNu64, &at_us) == 1) &&
-        marks->count < JUDGE_MARKS_MAX) {
+    struct judge_marks *marks = NULL;
+    marks = sscanf(line, "fault %" SCNu64, &at_us) == 1 ? &j->faults : marks;
+    marks = sscanf(line, "lapse %" SCNu64, &at_us) == 1 ? &j->lapses : marks;
+    marks = sscanf(line, "flush %" SCNu64, &at_us) == 1 ? &j->flushes : marks;
+    if (marks != NULL && marks->count < JUDGE_MARKS_MAX) {
         marks->at_us[marks->count++] = at_us;
         return true;
     }
@@ -273,12 +277,20 @@ static enum linear_verdict judge_key_once(struct judge *j, uint32_t key, bool is
     static struct judge_case c;
     c.count = 0;
     c.extra_count = 0;
+    c.forgiven_count = 0;
     c.is_full = false;
     for (uint32_t i = 0; i < j->history.count; i++) {
         const struct history_op *op = &j->history.ops[i];
         if (op->key != key || (op->kind == HISTORY_GET && op->result == HISTORY_UNKNOWN) ||
             (is_excused && judge_is_early_read(j, op))) {
             continue;
+        }
+        if (judge_is_near(&j->flushes, op) && c.forgiven_count < HISTORY_OPS_MAX) {
+            c.forgiven[c.forgiven_count] = *op;
+            op = &c.forgiven[c.forgiven_count++];
+            if (!history_forgive_miss(&c.forgiven[c.forgiven_count - 1])) {
+                continue;
+            }
         }
         judge_add(&c, op);
         if (is_excused) {

@@ -5,6 +5,7 @@
  *   op KEY CLIENT ASKED TOLD KIND RESULT VALUE SEEN NUMBER   "-" for what an operation has not
  *   fault AT    something was harmed: replies that nodes sent may be lost
  *   lapse AT    a proxy was stopped or killed: what it had under way may be deleted afterwards
+ *   flush AT    somebody else emptied a node: a miss says nothing until that has been noticed
  *   split KEY   not judged: its proxy died in the middle of a write (docs/limits.md)
  *
  * KIND and RESULT are history.h's words; SEEN is what a get read, or what a cas had read before;

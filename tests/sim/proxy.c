@@ -117,8 +117,17 @@ void proxy_crash(struct world *world, uint32_t proxy)
 {
     struct proxy *p = &world->proxies[proxy];
     for (uint32_t i = 0; i < world->conn_count; i++) {
-        if (world->conns[i]->proxy == proxy && world->conns[i]->side != CONN_DEAD) {
-            net_close(world, world->conns[i]);
+        struct conn *conn = world->conns[i];
+        if (conn->proxy != proxy) {
+            continue;
+        }
+        /* A thread of a node that hangs for longer than the lease of a proxy that has died: see
+         * docs/limits.md. */
+        if (conn->is_node_open && conn->stalled_us > world->now_us + WORLD_LEASE_US / 2) {
+            net_stall(world, conn, world_below(world, WORLD_LEASE_US / 2));
+        }
+        if (conn->side != CONN_DEAD) {
+            net_close(world, conn);
         }
     }
     for (uint32_t i = 0; i < world->client_count; i++) {

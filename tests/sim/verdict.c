@@ -79,19 +79,6 @@ static bool verdict_is_near_flush(const struct world *world, const struct histor
     return false;
 }
 
-/* What OP says when it may have missed a key that was there: returns false: nothing. */
-static bool verdict_forgive_miss(struct history_op *op)
-{
-    if (op->kind == HISTORY_ADD && op->result != HISTORY_NO) {
-        op->kind = HISTORY_SET;
-    } else if (op->kind == HISTORY_DELETE && op->result == HISTORY_NO) {
-        op->result = HISTORY_UNKNOWN;
-    } else if (op->result == HISTORY_NO) {
-        return op->kind == HISTORY_ADD;
-    }
-    return true;
-}
-
 /* Losses that are known to have happened, or that C3 does not speak of. */
 static void verdict_add_losses(const struct world *world, struct verdict_case *c, uint32_t key)
 {
@@ -117,13 +104,16 @@ static bool verdict_is_write(const struct history_op *op)
     return op->kind != HISTORY_GET && op->kind != HISTORY_TOUCH;
 }
 
+enum verdict_writes { VERDICT_ALL, VERDICT_CONTENDED };
+
 static bool verdict_is_overlapped(const struct world *world, const struct history_op *read,
-                                  uint64_t before_us)
+                                  uint64_t before_us, enum verdict_writes writes)
 {
     for (uint32_t i = 0; i < world->history.count; i++) {
         const struct history_op *op = &world->history.ops[i];
         if (op->key == read->key && verdict_is_write(op) && op->asked_us < read->told_us &&
-            op->told_us + before_us > read->asked_us && op->result != HISTORY_NO) {
+            op->told_us + before_us > read->asked_us && op->result != HISTORY_NO &&
+            (writes == VERDICT_ALL || op->is_contended)) {
             return true;
         }
     }
@@ -132,7 +122,8 @@ static bool verdict_is_overlapped(const struct world *world, const struct histor
 
 /*
  * A read that was sent on to another replica may have seen a write that the leader has not done
- * yet, and be newer than the next read: it says nothing while that write was under way. Where a
+ * yet, and be newer than the next read: it says nothing while that write was under way, nor, near a
+ * fault, of what two wrote at once, before that is settled. Where a
  * miss asks other replicas, nor does it while copies may still differ that were written at once.
  */
 static bool verdict_is_early_read(const struct world *world, const struct history_op *read)
@@ -140,8 +131,10 @@ static bool verdict_is_early_read(const struct world *world, const struct histor
     if (read->kind != HISTORY_GET) {
         return false;
     }
-    return (read->is_near_fault && verdict_is_overlapped(world, read, 0)) ||
-           (read->is_young && verdict_is_overlapped(world, read, VERDICT_SETTLED_US));
+    return (read->is_near_fault && verdict_is_overlapped(world, read, 0, VERDICT_ALL)) ||
+           (read->is_near_fault &&
+            verdict_is_overlapped(world, read, VERDICT_SETTLED_US, VERDICT_CONTENDED)) ||
+           (read->is_young && verdict_is_overlapped(world, read, VERDICT_SETTLED_US, VERDICT_ALL));
 }
 
 /* What a new leader had of a key that two had written at once is there from then on. */
@@ -197,7 +190,7 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
         if (verdict_is_near_flush(world, op)) {
             c->altered[c->altered_count] = *op;
             op = &c->altered[c->altered_count++];
-            if (!verdict_forgive_miss(&c->altered[c->altered_count - 1])) {
+            if (!history_forgive_miss(&c->altered[c->altered_count - 1])) {
                 continue;
             }
         }

@@ -574,6 +574,30 @@ START_TEST(node_dies_during_a_change)
 }
 END_TEST
 
+/* Who waits for the others of one view finds the next by their heartbeats, not in its next round.
+ */
+START_TEST(next_view_is_seen_while_one_is_joined)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND + (uint64_t)_i * 23000);
+    world.proxy[1].is_draining_slowly = true;
+    struct control_command drain = {.type = CONTROL_COMMAND_DRAIN, .ticket = 9, .node = 0};
+    control_command(world.proxy[0].control, &drain, world.now_us);
+    take_actions(0);
+    WAIT(world.proxy[1].held_serial > 0, SECOND);
+    uint64_t held = world.proxy[1].held_serial;
+    struct control_report missed = {.type = CONTROL_REPORT_MISSED, .node = 2};
+    control_report(world.proxy[1].control, &missed, world.now_us);
+    take_actions(1);
+    WAIT(world.proxy[1].held_serial > held, SECOND);
+    world.proxy[1].is_draining_slowly = false;
+    report(1, CONTROL_REPORT_DRAINED, 0, world.proxy[1].held_serial);
+    report(1, CONTROL_REPORT_DRAINED, 1, world.proxy[1].held_serial);
+    WAIT(is_data(0, 2, NODE_DATA_OUT) && is_data(1, 2, NODE_DATA_OUT), 30000);
+    world_end();
+}
+END_TEST
+
 START_TEST(given_up_connection_holds_up_joining)
 {
     start_serving(2, 1);
@@ -1071,6 +1095,7 @@ int main(void)
     tcase_add_test(stories, proxy_dies_during_a_change);
     tcase_add_test(stories, newcomer_acts_on_what_others_act_on);
     tcase_add_test(stories, node_dies_during_a_change);
+    tcase_add_loop_test(stories, next_view_is_seen_while_one_is_joined, 0, 8);
     tcase_add_test(stories, given_up_connection_holds_up_joining);
     tcase_add_test(stories, failing_fill_is_tried_again);
     tcase_add_test(stories, hostile_views);
