@@ -97,10 +97,11 @@ static json_t *pool_replication_json(const struct proxy_pool *pool)
 {
     const struct control_snapshot *control = &pool->control;
     json_t *json = json_pack(
-        "{s:s, s:b, s:o, s:i, s:i, s:b, s:o, s:o}", "state", control_state_word(control->state),
-        "readable", pool->is_readable, "epoch", facts_count(control->epoch), "factor",
-        (int)node_set_count(facts_complete(pool)), "factor_wanted", (int)facts_node_count(pool),
-        "young", control->is_young, "proxies", facts_count(control->proxies), "proxy_id",
+        "{s:s, s:b, s:o, s:i, s:i, s:b, s:b, s:o, s:o}", "state",
+        control_state_word(control->state), "readable", pool->is_readable, "epoch",
+        facts_count(control->epoch), "factor", (int)node_set_count(facts_complete(pool)),
+        "factor_wanted", (int)facts_node_count(pool), "young", control->is_young, "writes_stopped",
+        control->is_stopped, "proxies", facts_count(control->proxies), "proxy_id",
         control->proxy_id == VIEW_NO_PROXY ? json_null() : facts_count(control->proxy_id));
     json_t *changes = json_pack(
         "{s:{s:o, s:o, s:o, s:o}, s:o, s:o}", "view_changes", "count",

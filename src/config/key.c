@@ -132,7 +132,7 @@ static const struct key KEYS[] = {
     {"health.hold_down_max", AT_POOL(hold_down_max_us), DURATION(US_S, 24 * US_H),
      .fallback = "60s", .is_live = true,
      .help = "longest pause before a flapping node is filled again"},
-    {"split", UNUSED_POOL, CHOICE(1, "serve", "stop"), .fallback = "serve",
+    {"split", AT_POOL(split), CHOICE(2, "serve", "stop"), .fallback = "serve", .is_live = true,
      .help = "what a proxy does that reaches no majority of the nodes"},
     {"last_copy", AT_POOL(last_copy), CHOICE(2, "flush", "keep"), .fallback = "flush",
      .is_live = true, .help = "old data on a node that must stand in for a lost last copy"},

@@ -442,6 +442,7 @@ void control_set_limits(struct control *control, const struct control_limits *li
     control->options.timeout_us = limits->timeout_us;
     control->options.hold_down_max_us = limits->hold_down_max_us;
     control->options.request_timeout_us = limits->request_timeout_us;
+    control->options.stops_in_split = limits->stops_in_split;
     control->options.keeps_last_copy = limits->keeps_last_copy;
     for (uint32_t node = 0; node < control->node_count; node++) {
         control->probes[node].health.fall = limits->fall;
@@ -519,6 +520,7 @@ void control_snapshot(const struct control *control, struct control_snapshot *ou
     out->epoch = control->effective.epoch;
     out->view_hash = control->effective.hash;
     out->is_young = control->effective.is_young;
+    out->is_stopped = control->is_stopped;
     out->verify_due_by = control->effective.due_by;
     out->verify = control->verify_run;
     out->verify_asked = control->verify_asked;

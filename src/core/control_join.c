@@ -369,6 +369,7 @@ struct topology *control_join_topology(struct control *control, const struct vie
     bool is_alone = view->alone == control->id && control->options.worker_count == 1;
     topology->is_settling = !is_alone;
     topology->is_read_only = view->alone != VIEW_NO_PROXY && !is_alone;
+    topology->is_stopped = control_merge_stops(control, view);
     topology->proxy_id = (uint16_t)control->id;
     topology->token_base_ms = control->token_base_ms;
     return topology;
@@ -433,12 +434,28 @@ static void show(struct control *control)
     (void)have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
 }
 
+static void tell_stopped(struct control *control)
+{
+    const struct topology *topology =
+        &control->topologies[control->serial % CONTROL_TOPOLOGIES_MAX];
+    if (topology->is_stopped == control->is_stopped) {
+        return;
+    }
+    control->is_stopped = topology->is_stopped;
+    struct trace_event event =
+        control_event(control, control->is_stopped ? TRACE_WRITES_STOPPED : TRACE_WRITES_ALLOWED);
+    event.a = node_set_count(control_probe_up(control) & control->effective.members);
+    event.b = node_set_count(control->effective.members);
+    control_trace(control, &event);
+}
+
 static void adopt(struct control *control)
 {
     struct view before = control->effective;
     control->effective = control->target;
     control->effective_us = control->now_us;
     control->effective_serial = control->serial;
+    tell_stopped(control);
     control->wants_hold = false;
     control->wants_adopt = true;
     join_move(control, JOIN_ADOPT);
@@ -516,7 +533,11 @@ static void poll(struct control *control)
 
 static void join_step(struct control *control)
 {
-    if (order(&control->top, &control->target) > 0 && control->join != JOIN_ADOPT) {
+    bool is_other = control->join == JOIN_IDLE && control->state == CONTROL_SERVING &&
+                    control->is_stopped != control_merge_stops(control, &control->effective);
+    if (is_other && order(&control->top, &control->target) == 0) {
+        begin(control); /* the same view, and another topology */
+    } else if (order(&control->top, &control->target) > 0 && control->join != JOIN_ADOPT) {
         if (control_merge_is_due(control)) {
             if (!control->is_proposing) {
                 control_merge_propose(control);

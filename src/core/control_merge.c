@@ -27,6 +27,19 @@ static bool is_ancestor(const struct view *view, uint64_t hash)
     return view->hash == hash;
 }
 
+bool control_merge_has_majority(const struct view *view)
+{
+    return 2 * node_set_count(control_join_nodes(view, NODE_DATA_COMPLETE)) >
+           node_set_count(view->members);
+}
+
+bool control_merge_stops(const struct control *control, const struct view *view)
+{
+    node_set up = control_probe_up(control) & view->members;
+    return control->options.stops_in_split && !control->is_lone &&
+           2 * node_set_count(up) <= node_set_count(view->members);
+}
+
 bool control_merge_is_due(const struct control *control)
 {
     const struct view *ours = &control->effective;
@@ -83,13 +96,13 @@ static bool is_to_be_waited_for(const struct control *control)
 
 /* The nodes of LOSER, complete there, are to be filled anew. */
 static void give_up(struct control *control, struct view *next, const struct view *loser,
-                    bool has_tokens)
+                    bool is_forgetting)
 {
     node_set nodes = control_join_nodes(loser, NODE_DATA_COMPLETE) & next->members;
     for (; nodes != 0; nodes &= nodes - 1) {
         uint32_t node = node_set_first(nodes);
         struct view_node *wanted = &next->nodes[node];
-        bool is_split = has_tokens && may_fill(control, node);
+        bool is_split = is_forgetting && may_fill(control, node);
         wanted->data = is_split ? NODE_DATA_FILLING : NODE_DATA_OUT;
         wanted->filler = is_split ? (uint16_t)control->id : (uint16_t)VIEW_NO_PROXY;
         wanted->identity = loser->nodes[node].identity;
@@ -120,7 +133,12 @@ void control_merge_propose(struct control *control)
     struct view next = *theirs;
     node_set heard = control_probe_heard(control);
     bool is_theirs = (heard & control_join_nodes(theirs, NODE_DATA_COMPLETE)) != 0;
-    bool has_tokens = theirs->has_tokens && ours->has_tokens;
+    /* With split: stop the side without a majority was told nothing. */
+    bool is_forgetting = theirs->has_tokens && ours->has_tokens && !control->options.stops_in_split;
+    is_theirs = control->options.stops_in_split &&
+                        control_merge_has_majority(theirs) != control_merge_has_majority(ours)
+                    ? control_merge_has_majority(theirs)
+                    : is_theirs;
     if (control->merge_us == 0) {
         control->merge_us = control->now_us;
     }
@@ -131,7 +149,7 @@ void control_merge_propose(struct control *control)
     if (!is_theirs) {
         keep_ours(&next, ours);
     }
-    give_up(control, &next, is_theirs ? ours : theirs, has_tokens);
+    give_up(control, &next, is_theirs ? ours : theirs, is_forgetting);
     if (node_set_count(control_join_nodes(&next, NODE_DATA_COMPLETE)) > 1) {
         next.due_by = (uint16_t)control->id;
     }

@@ -88,6 +88,20 @@ static bool is_down(const struct control *control, uint32_t node)
     return control->probes[node].health.oper == NODE_OPER_DOWN && !answers;
 }
 
+/*
+ * Is it down as what VIEW has it as? Who proposed that found it up just now; where it is down here
+ * since before, we may only be later. If we are not, and write, then writes are missed.
+ */
+static bool has_failed(const struct control *control, const struct view *view, uint32_t node)
+{
+    uint64_t data_since_us = control->nodes[node].data_since_us;
+    bool is_effective = control->effective.nodes[node].data == view->nodes[node].data;
+    bool is_early = !is_effective || control->probes[node].oper_since_us <= data_since_us;
+    uint64_t grace_us = 2 * control->options.lease_us;
+    return is_down(control, node) &&
+           (!is_early || (is_effective && control->now_us - data_since_us >= grace_us));
+}
+
 static bool is_long_down(const struct control *control, uint32_t node)
 {
     return is_down(control, node) &&
@@ -104,7 +118,7 @@ static struct slice failure_of(const struct control *control, const struct plan 
 
 static bool is_bad(const struct control *control, const struct plan *plan, uint32_t node)
 {
-    return control_plan_is_missed(control, node) || is_down(control, node) ||
+    return control_plan_is_missed(control, node) || has_failed(control, &plan->next, node) ||
            has_changed(control, plan, node);
 }
 
@@ -215,16 +229,12 @@ static void plan_failures(struct control *control, struct plan *plan)
     for (; filling != 0; filling &= filling - 1) {
         uint32_t node = node_set_first(filling);
         /* Writes that it missed when the view in effect had it complete tell nothing of a fill. */
-        bool is_filling = control->effective.nodes[node].data == NODE_DATA_FILLING;
-        bool is_missed = is_filling && control_plan_is_missed(control, node);
-        /* Who has it filled found it up just now; we may only be later. If we are not, and write,
-         * then writes are missed. */
-        bool is_late = !is_filling || plan->is_urgent ||
-                       control->now_us - control->effective_us < 2 * control->options.lease_us;
-        if (is_missed || (is_down(control, node) && !is_late)) {
+        bool is_missed = control_plan_is_missed(control, node) &&
+                         control->effective.nodes[node].data == NODE_DATA_FILLING;
+        bool is_lost = has_failed(control, &plan->next, node);
+        if (is_missed || is_lost) {
             set_out(control, plan, node,
-                    is_down(control, node) ? SLICE("down while it was filled")
-                                           : SLICE("misses writes"));
+                    is_lost ? SLICE("down while it was filled") : SLICE("misses writes"));
         }
     }
 }

@@ -386,6 +386,10 @@ node_set control_join_nodes(const struct view *view, enum node_data data);
 
 /* --- control_merge.c --- */
 
+/* Does VIEW leave a majority of its nodes complete? */
+bool control_merge_has_majority(const struct view *view);
+/* Are writes to be refused now (split: stop)? */
+bool control_merge_stops(const struct control *control, const struct view *view);
 /* Is `top` the view of another side of a split? It is not to be joined then. */
 bool control_merge_is_due(const struct control *control);
 /* Propose what both sides can join; `top` is as above, and nothing is being proposed. */
@@ -572,6 +576,7 @@ struct control {
     uint64_t hold_us;
     uint64_t poll_us;
     uint64_t glance_us;
+    bool is_stopped;       /* the topology in effect stops writes */
     uint64_t merge_us;     /* since when the view of another side of a split is known; 0: none is */
     uint64_t fresh_us;     /* after a lapse: heartbeats seen earlier show nothing */
     uint64_t change_us;    /* first HOLD of the change under way */

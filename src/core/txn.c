@@ -464,11 +464,16 @@ static bool is_too_old(const struct dataplane *dp, const struct txn *txn, uint32
 static bool write_begin(struct dataplane *dp, struct txn *txn)
 {
     enum mc_command command = (enum mc_command)txn->command_type;
+    bool is_client_s = !txn->is_internal && !txn->is_begun;
+    if (is_client_s && dp->topology != NULL && dp->topology->is_stopped) {
+        answer_error(dp, txn, SLICE("SERVER_ERROR no majority of the nodes is reachable\r\n"));
+        return true;
+    }
     if (!is_open_for_writes(dp, txn)) {
         return false;
     }
     const struct topology *t = dp->topology;
-    if (!txn->is_internal && !txn->is_begun && is_last_copy_gone(dp, txn)) {
+    if (is_client_s && is_last_copy_gone(dp, txn)) {
         answer_error(dp, txn, SLICE("SERVER_ERROR no complete replica is reachable\r\n"));
         return true;
     }

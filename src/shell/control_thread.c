@@ -510,6 +510,7 @@ static enum status init_control(struct control_pool *pool)
                 .timeout_us = limits.verify.timeout_us,
                 .settle_us = limits.verify.settle_us,
             },
+        .stops_in_split = limits.stops_in_split,
         .keeps_last_copy = limits.keeps_last_copy,
         .is_verify_background = limits.is_verify_background,
         .verify_rate_bytes = limits.verify_rate_bytes,

@@ -43,6 +43,7 @@ struct control_limits pool_limits_control(const struct config_pool *pool)
         .timeout_us = pool->health_timeout_us,
         .hold_down_max_us = pool->hold_down_max_us,
         .request_timeout_us = pool->request_timeout_us,
+        .stops_in_split = pool->split == CONFIG_SPLIT_STOP,
         .keeps_last_copy = pool->last_copy == CONFIG_LAST_COPY_KEEP,
         .is_verify_background = pool->is_verify_background,
         .verify_rate_bytes = pool->verify_rate_bytes,

@@ -124,5 +124,37 @@ def main():
                                              if is_forgetting else "as one side had them"))
 
 
+def stop():
+    """split: stop, three nodes: who reaches one of them refuses writes, and serves reads."""
+    nodes = [Memcached().up() for _ in range(3)]
+    relays = [[Relay(node.port) for node in nodes] for _ in range(2)]
+    proxies = [Everwarm(relays[p], split="stop", health={"hold_down_max": "1s"}) for p in range(2)]
+    with running(*nodes, *relays[0], *relays[1], *proxies):
+        for proxy in proxies:
+            proxy.up()
+        few, most = (Raw(proxy.port) for proxy in proxies)
+        assert few.set(b"k", b"before") == b"STORED"
+        relays[0][1].cut()
+        relays[0][2].cut()
+        relays[1][0].cut()
+        wait_until("the smaller side stops",
+                   lambda: proxies[0].stats()["replication"]["pools"]["main"]["writes_stopped"], 15)
+        assert few.set(b"k", b"lost") == b"SERVER_ERROR no majority of the nodes is reachable"
+        assert few.get(b"k") == {b"k": (0, b"before")}
+        wait_until("the larger goes on", lambda: proxies[1].data_of("a") == "out", 15)
+        assert most.set(b"k", b"kept") == b"STORED"
+        for relay in relays[0] + relays[1]:
+            relay.join()
+        wait_until("all is whole", lambda: is_whole(proxies) and
+                   all(p.data_of("c") == "complete" for p in proxies), 60)
+        for conn in few, most:
+            assert conn.get(b"k") == {b"k": (0, b"kept")}
+            assert conn.set(b"again", b"1") == b"STORED"
+        for one in nodes:
+            assert one.items()[b"k"][2] == b"kept"
+        say("   the side with the majority had its way")
+
+
 if __name__ == "__main__":
     main()
+    stop()

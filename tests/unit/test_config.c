@@ -104,7 +104,7 @@ static const struct sample SAMPLES[] = {
     {KEY_SCOPE_POOL, "health.fall", "5", "\"5\"", "0"},
     {KEY_SCOPE_POOL, "health.rise", "1", "{}", "101"},
     {KEY_SCOPE_POOL, "health.hold_down_max", "\"2m\"", "2", "\"25h\""},
-    {KEY_SCOPE_POOL, "split", "\"serve\"", "1", "\"stop\""},
+    {KEY_SCOPE_POOL, "split", "\"stop\"", "1", "\"go\""},
     {KEY_SCOPE_POOL, "last_copy", "\"keep\"", "1", "\"lose\""},
     {KEY_SCOPE_POOL, "fill.rate", "\"10mb\"", "0", "\"1025tb\""},
     {KEY_SCOPE_POOL, "fill.window", "64", "\"64\"", "1025"},
@@ -322,7 +322,6 @@ START_TEST(what_is_not_built_is_said)
     assert_bad(WITH_NODES(",\n\"distribution\": \"ketama\""), 2, 17,
                "distribution: \"ketama\" is not built yet in this release; use \"rendezvous\"");
     assert_bad(WITH_NODES(",\n\"replicas\": 2"), 2, 13, "shards are not built yet");
-    assert_bad(WITH_NODES(",\n\"split\": \"stop\""), 2, 10, "not built yet in this release");
     assert_bad(WITH_NODES(",\n\"hash_tag\": \"{}\""), 2, 13, "hash tags are not built yet");
     assert_bad("{\"nodes\": [{\"address\": \"a\",\n \"weight\": 3}]}", 2, 12,
                "nodes[0].weight: weights are not built yet");

@@ -250,6 +250,45 @@ START_TEST(split_heals_for_one)
 }
 END_TEST
 
+/* split: stop. The side without a majority takes no writes, and so its copies give way. */
+START_TEST(split_stops_the_smaller_side)
+{
+    world_start(3);
+    for (uint32_t p = 0; p < 2; p++) {
+        struct control_options options = options_of(p);
+        options.stops_in_split = true;
+        proxy_start_with(p, &options);
+        WAIT(is_serving(p), 3 * SECOND);
+    }
+    pass(SECOND);
+    node_kill(2); /* two of three are enough */
+    WAIT(is_one_view(2, 3), 3 * SECOND);
+    node_start(2);
+    WAIT(is_one_view(2, 7), 10 * SECOND);
+    ck_assert_uint_eq(world.proxy[0].traced[TRACE_WRITES_STOPPED], 0);
+    uint32_t small = (uint32_t)_i;
+    for (uint32_t node = 0; node < 3; node++) {
+        cut(node == 0 ? 1 - small : small, node); /* the small side has node 0 */
+    }
+    WAIT(is_data(small, 1, NODE_DATA_OUT) && is_data(small, 2, NODE_DATA_OUT), 5 * SECOND);
+    WAIT(world.proxy[small].adopted.is_stopped, 2 * SECOND);
+    WAIT(is_data(1 - small, 0, NODE_DATA_OUT), 5 * SECOND);
+    pass(SECOND);
+    ck_assert(!world.proxy[1 - small].adopted.is_stopped);
+    ck_assert(see(small)->is_stopped);
+    ck_assert_uint_eq(world.proxy[1 - small].traced[TRACE_WRITES_STOPPED], 0);
+    uint64_t fills = see(0)->fills_done + see(1)->fills_done;
+    for (uint32_t node = 0; node < 3; node++) {
+        heal(node == 0 ? 1 - small : small, node);
+    }
+    WAIT(is_one_view(2, 7), 15 * SECOND);
+    WAIT(!world.proxy[small].adopted.is_stopped, 2 * SECOND);
+    ck_assert_uint_eq(see(0)->fills_done + see(1)->fills_done, fills + 1); /* of node 0 */
+    ck_assert_uint_eq(world.split_fills, 0);
+    world_end();
+}
+END_TEST
+
 START_TEST(fast_restart_is_noticed)
 {
     start_serving(2, 2);
@@ -1079,6 +1118,7 @@ int main(void)
     tcase_add_loop_test(stories, split_heals, 0, 2);
     tcase_add_test(stories, split_heals_and_the_node_dies);
     tcase_add_loop_test(stories, split_heals_for_one, 0, 2);
+    tcase_add_loop_test(stories, split_stops_the_smaller_side, 0, 2);
     tcase_add_test(stories, third_party_flush_is_noticed);
     tcase_add_test(stories, missed_write_is_not_waited_for);
     tcase_add_test(stories, operator_commands);

@@ -37,6 +37,7 @@ enum config_no_replica {
     CONFIG_NO_REPLICA_ERROR,
 };
 
+enum config_split { CONFIG_SPLIT_SERVE, CONFIG_SPLIT_STOP };
 enum config_last_copy { CONFIG_LAST_COPY_FLUSH, CONFIG_LAST_COPY_KEEP };
 
 enum config_log_format {
@@ -76,6 +77,7 @@ struct config_pool {
     enum config_ack ack;
     enum config_fallback miss_fallback;
     enum config_no_replica on_no_replica;
+    enum config_split split;
     enum config_last_copy last_copy;
     uint64_t connect_timeout_us;
     uint64_t request_timeout_us; /* above lease_us + 2 x health_interval_us */

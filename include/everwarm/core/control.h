@@ -39,6 +39,7 @@ struct control_options {
     uint32_t rise; /* good rounds in a row until it is up */
     struct fill_options fill;
     struct verify_options verify;
+    bool stops_in_split;  /* no write begins while no majority of the nodes is up */
     bool keeps_last_copy; /* old data stands in for a lost last copy, and is not flushed */
     bool is_verify_background;
     uint64_t verify_rate_bytes; /* of the one in the background, a second; 0: no fixed limit */
@@ -158,6 +159,7 @@ struct control_limits {
     uint64_t timeout_us; /* at most half the interval */
     uint64_t hold_down_max_us;
     uint64_t request_timeout_us; /* of the dataplanes, which hear of it too */
+    bool stops_in_split;
     bool keeps_last_copy;
     bool is_verify_background;
     uint64_t verify_rate_bytes;
@@ -280,6 +282,7 @@ struct control_snapshot {
     uint64_t epoch;    /* in effect */
     uint64_t view_hash;
     bool is_young;
+    bool is_stopped;         /* stops_in_split, and it is so: writes are refused */
     uint64_t view_changes;   /* that took effect */
     uint64_t change_last_us; /* how long the last one held writes here */
     uint64_t change_max_us;

@@ -82,6 +82,7 @@ struct topology {
     bool is_lone;        /* a pool of one node: complete with whatever identity it has */
     bool is_holding;     /* a flush is due in this view: nothing begins */
     bool is_read_only;   /* another proxy is alone in this view: no write begins */
+    bool is_stopped;     /* no majority of the nodes is up, and so (split: stop) no write begins */
     bool is_young;       /* first-start trust or a lost last copy: a miss asks the next replica */
     bool is_settling;    /* copies are compared after writes; not while one worker writes alone */
     bool has_tokens;     /* writes give all copies the same CAS (core/token.h) */

@@ -33,6 +33,8 @@
     X(SERVING, "serving", NOTICE)               /* a: epoch; the proxy has joined first */         \
     X(FIRST_START, "first-start", NOTICE)       /* a: nodes taken on trust */                      \
     X(LAST_COPY_LOST, "last-copy-lost", ERR)    /* node, detail: what was made of it */            \
+    X(WRITES_STOPPED, "writes-stopped", ERR)    /* a: nodes up, b: nodes (split: stop) */          \
+    X(WRITES_ALLOWED, "writes-allowed", NOTICE) /* likewise */                                     \
     X(SPLIT_HEALED, "split-healed", ERR)        /* node, detail: what becomes of its data */       \
     X(FILL_STARTED, "fill-started", NOTICE)     /* node */                                         \
     X(FILL_DONE, "fill-done", NOTICE)           /* node, a: items, b: microseconds */              \
