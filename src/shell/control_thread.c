@@ -366,7 +366,7 @@ static void on_pool_quiet(struct control_pool *pool, const struct inbox_message 
         return;
     }
     pool->leaving = LEAVING_SAID;
-    pool->leave_until_us = pool->thread->now_us + POOL_LEAVE_MS_MAX * CLOCK_US_PER_MS;
+    pool->leave_until_us = pool->thread->now_us + (uint64_t)POOL_LEAVE_MS_MAX * CLOCK_US_PER_MS;
     if (!pool->is_late) {
         leave(pool);
     }

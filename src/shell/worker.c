@@ -397,7 +397,7 @@ static void fini_pool(struct worker_pool *pool)
 static void leave(struct worker_pool *pool)
 {
     pool->is_leaving = true;
-    pool->leave_until_us = pool->worker->now_us + POOL_LEAVE_MS_MAX * CLOCK_US_PER_MS;
+    pool->leave_until_us = pool->worker->now_us + (uint64_t)POOL_LEAVE_MS_MAX * CLOCK_US_PER_MS;
     close_listeners(pool);
     watch_clients(pool);
 }
