@@ -27,7 +27,7 @@ import program
 import text
 
 PIPELINES_MAX = 6
-ANSWER_SECONDS_MAX = 20.0
+ANSWER_SECONDS_MAX = 40.0
 SHRINK_SECONDS_MAX = 60.0
 
 # CAS values up to this one a node may have counted by itself: another key may have the same.
@@ -277,7 +277,8 @@ def main():
         harness.MEMCACHED = options.memcached
         for node in nodes:
             node.up()
-        proxy = harness.Everwarm(nodes, timeouts={"request": "8s"}, health={"lease": "4s"})
+        # On a busy machine no lease may end: what was written then is deleted (docs/limits.md).
+        proxy = harness.Everwarm(nodes, timeouts={"request": "15s"}, health={"lease": "6s"})
         with harness.running(proxy):
             proxy.up(30)
             if options.nodes > 1:
