@@ -14,6 +14,7 @@
 #include "everwarm/shell/log.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,16 +241,12 @@ static void describe_node(const struct config_pool *config,
     }
 }
 
-/* After what is published was copied. Under the mutex: the place may be another's afterwards. */
-static void describe_pool(struct pool *from, struct proxy_pool *out)
+/* From what was copied: the place may be another's by now, and nobody waits for this. */
+static void describe_pool(struct proxy_pool *out)
 {
-    out->id = from->id;
-    out->own = from->config;
     out->name = out->own.name;
     out->config = &out->own;
-    out->node_count = from->node_count;
-    out->request_timeout_us = atomic_load(&from->request_timeout_us);
-    for (uint32_t i = 0; i < from->node_count; i++) {
+    for (uint32_t i = 0; i < out->node_count; i++) {
         describe_node(out->config, &out->control.nodes[i], &out->nodes[i]);
     }
 }
@@ -292,6 +289,12 @@ static uint32_t count_pools(struct control_port *port)
 /* ROOM is for as many pools as there were just now. */
 static void copy_published(struct control_port *port, struct proxy_snapshot *out, uint32_t room)
 {
+    /* The control thread waits while we hold the mutex, and we have the lowest priority: the kernel
+     * is to give the pages before. */
+    for (uint32_t i = 0; i < room; i++) {
+        memset(&out->pools[i], 0, offsetof(struct proxy_pool, traffic));
+        memset(out->pools[i].traces, 0, sizeof(out->pools[i].traces));
+    }
     (void)pthread_mutex_lock(&port->mutex);
     out->state = state_of(port);
     out->config_epoch = port->config_epoch;
@@ -311,9 +314,16 @@ static void copy_published(struct control_port *port, struct proxy_snapshot *out
             pool->nodes[j].went_up = from->went_up[j];
             pool->nodes[j].went_down = from->went_down[j];
         }
-        describe_pool(&port->parts.pools->places[port->places[i]], pool);
+        struct pool *shared = &port->parts.pools->places[port->places[i]];
+        pool->id = shared->id;
+        pool->own = shared->config;
+        pool->node_count = shared->node_count;
+        pool->request_timeout_us = atomic_load(&shared->request_timeout_us);
     }
     (void)pthread_mutex_unlock(&port->mutex);
+    for (uint32_t i = 0; i < out->pool_count; i++) {
+        describe_pool(&out->pools[i]);
+    }
 }
 
 enum status control_port_snapshot(struct control_port *port, struct proxy_snapshot **out)

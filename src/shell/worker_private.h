@@ -154,6 +154,7 @@ struct worker {
     bool is_started;
     pthread_mutex_t publish;
     struct worker_figures published; /* under publish */
+    uint32_t published_places;       /* likewise: a bit for each pool that has published */
     struct dataplane_stats gone;     /* likewise: what pools that are gone have counted */
     struct worker_pool pools[POOLS_MAX];
 };

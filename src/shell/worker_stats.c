@@ -63,6 +63,7 @@ void worker_stats_publish(struct worker_pool *pool)
     for (uint32_t i = 0; i < nodes; i++) {
         pool->published_zombies[i] = pool->nodes[i].zombie_count;
     }
+    worker->published_places |= 1u << pool->shared->place;
     worker->published.loop_lag_us = worker->lag_us;
     memcpy(worker->published.closes, worker->closes, sizeof(worker->closes));
     (void)pthread_mutex_unlock(&worker->publish);
@@ -135,6 +136,7 @@ void worker_stats_let_go(struct worker_pool *pool)
     struct worker *worker = pool->worker;
     (void)pthread_mutex_lock(&worker->publish);
     add_stats(&worker->gone, dataplane_stats(pool->dataplane));
+    worker->published_places &= ~(1u << pool->shared->place);
     worker->gone.clients = 0;
     worker->gone.settle_queue = 0;
     worker->gone.held = 0;
@@ -148,10 +150,8 @@ void worker_stats_add_others(struct worker *worker, uint32_t places, struct data
 {
     (void)pthread_mutex_lock(&worker->publish);
     add_stats(sum, &worker->gone);
-    for (uint32_t place = 0; place < POOLS_MAX; place++) {
-        if ((places >> place & 1u) == 0) {
-            add_stats(sum, &worker->pools[place].published);
-        }
+    for (uint32_t left = worker->published_places & ~places; left != 0; left &= left - 1) {
+        add_stats(sum, &worker->pools[node_set_first(left)].published);
     }
     (void)pthread_mutex_unlock(&worker->publish);
 }
