@@ -14,7 +14,9 @@ enum dump_line dump_line_read(struct slice line, struct mc_dump_item *out)
     if (slice_is_equal(line, SLICE("OK"))) {
         return DUMP_LINE_PASS;
     }
-    if (slice_has_prefix(line, SLICE("CLIENT_ERROR"))) {
+    /* -o no_lru_crawler; -X. */
+    if (slice_has_prefix(line, SLICE("CLIENT_ERROR")) ||
+        slice_has_prefix(line, SLICE("ERROR metadump not allowed"))) {
         return DUMP_LINE_REFUSED;
     }
     if (!slice_has_prefix(line, SLICE("key=")) || !mc_dump_parse(line, out) ||

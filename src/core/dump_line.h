@@ -12,6 +12,9 @@
 
 #define DUMP_LINE_COMMAND "lru_crawler metadump hash\r\n"
 
+/* Of a node that refuses. */
+#define DUMP_LINE_REFUSAL "refused (memcached's option -X, or no_lru_crawler)"
+
 enum {
     /* memcached crawls by itself too, for up to half a minute on a full cache; BUSY until then. */
     DUMP_LINE_TRIES_MAX = 240,
@@ -26,7 +29,7 @@ enum dump_line {
     DUMP_LINE_PASS,    /* nothing to look at */
     DUMP_LINE_END,     /* the dump was whole */
     DUMP_LINE_AGAIN,   /* it comes to nothing: BUSY, ERROR locked, nonsense */
-    DUMP_LINE_REFUSED, /* likewise, and asking again is of no use (option -X) */
+    DUMP_LINE_REFUSED, /* likewise, and asking again is of no use */
 };
 
 enum dump_line dump_line_read(struct slice line, struct mc_dump_item *out);

@@ -213,9 +213,9 @@ void fill_dump_line(struct fill *fill, struct slice line)
     case DUMP_LINE_REFUSED:
         if (fill->dump.is_of_target) {
             flush_instead(fill, SLICE("the target gives none"));
-            break;
+        } else {
+            fill_fail(fill, FILL_WIRE_DUMP, SLICE(DUMP_LINE_REFUSAL));
         }
-        fill_dump_retry(fill);
         break;
     case DUMP_LINE_AGAIN:
         fill_dump_retry(fill);

@@ -256,8 +256,10 @@ static void take_dump_line(struct verify *verify, struct slice line)
         dump_is_whole(verify);
         break;
     case DUMP_LINE_AGAIN:
-    case DUMP_LINE_REFUSED:
         retry_dump(verify);
+        break;
+    case DUMP_LINE_REFUSED:
+        verify_fail(verify, VERIFY_WIRE_DUMP(verify->options.node_count), SLICE(DUMP_LINE_REFUSAL));
         break;
     }
 }

@@ -716,6 +716,27 @@ START_TEST(fails_when_dumps_never_come)
 }
 END_TEST
 
+/* Asking again is of no use, and the operator is told why. */
+START_TEST(says_that_the_donor_gives_no_dump)
+{
+    static const struct slice refusals[] = {
+        SLICE_INIT("ERROR metadump not allowed\r\n"),
+        SLICE_INIT("CLIENT_ERROR lru crawler disabled\r\n"),
+    };
+    struct fill_options options = rig_options();
+    struct rig *rig = loaded(&options, 10);
+    rig->nodes[RIG_DONOR].dump_instead = refusals[_i];
+    rig->nodes[RIG_DONOR].dump_instead_count = UINT32_MAX;
+    rig_start(rig);
+    rig_run(rig);
+    ck_assert_int_eq(fill_state(rig->fill), FILL_FAILED);
+    ck_assert_str_eq(fill_failure(rig->fill),
+                     "dump: refused (memcached's option -X, or no_lru_crawler)");
+    ck_assert_uint_eq(rig->nodes[RIG_DONOR].dumps, 1);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(refuses_endless_dump_lines)
 {
     struct fill_options options = rig_options();
@@ -1164,6 +1185,7 @@ static void add_tests(TCase *tcase)
     tcase_add_loop_test(tcase, ends_equal_among_random_clients, 0, SEEDS);
     tcase_add_loop_test(tcase, dumps_again_what_is_no_dump, 0, 6);
     tcase_add_test(tcase, fails_when_dumps_never_come);
+    tcase_add_loop_test(tcase, says_that_the_donor_gives_no_dump, 0, 2);
     tcase_add_loop_test(tcase, refuses_endless_dump_lines, 1, 3);
     tcase_add_test(tcase, goes_over_long_dumps_in_passes);
     tcase_add_loop_test(tcase, survives_nonsense, 0, sizeof nonsense / sizeof nonsense[0]);
