@@ -288,6 +288,9 @@ def main():
             pair = Pair(reference, proxy, nodes)
             version = harness.Raw(nodes[0].port).ask(b"version\r\n").split(b" ")[1].decode()
             print("seed %d, %d x memcached %s" % (options.seed, options.nodes, version), flush=True)
+            # A CAS of 1 is used as one that is older than any item's: no item may have it.
+            first = text.Command(b"set first 0 0 1\r\nx\r\n")
+            assert pair.difference([program.Pipeline(text, [first] * 10)]) is None
             done, is_same = run(pair, options, version == "1.6.18")
             pair.end()
     print("%d commands of text and %d binary ones in %.0f s: %s" % (
