@@ -663,7 +663,9 @@ static bool bury(struct control *control)
         if (heard != 0 && (heard & ~peer->stale_on) == 0) {
             peer_move(control, id, PEER_GONE);
             control->buried_us = control->now_us;
-            tell_peer(control, TRACE_PROXY_GONE, id, "lease");
+            /* Who restarts meets what the last run left, for a lease: no reason to be alarmed. */
+            tell_peer(control, TRACE_PROXY_GONE, id,
+                      peer->epoch > 0 ? "lease" : "it had left, or never joined");
             died(control, peer);
         } else if (is_doubtful(control, peer)) {
             ask_about(control, id);
