@@ -211,7 +211,7 @@ def check_memory(proxy):
 def is_empty(proxy):
     """Nobody is connected, nothing is under way or waits to be compared."""
     stats = proxy.stats()
-    waits = stats["settle"]["queue"] + stats["clients"]["open"]
+    waits = stats["replication"]["settle"]["queue"] + stats["clients"]["open"]
     return waits == 0 and not any(in_flights(stats["nodes"]))
 
 

@@ -97,6 +97,33 @@ void copies_on_leaders(struct world *world, const struct topology *topology)
     }
 }
 
+/* Does nobody take what NODE was before it was emptied for complete any more? */
+static bool copies_is_noticed(const struct world *world, uint32_t node)
+{
+    uint64_t flushes = world->nodes[node].model.store.flushes;
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        for (uint32_t w = 0; w < world->options.workers; w++) {
+            const struct topology *t = world->proxies[i].topology[w];
+            if (t != NULL && (t->complete & node_set_of(node)) != 0 &&
+                t->identity[node].pid == world->nodes[node].model.pid &&
+                t->identity[node].flushes < flushes) {
+                return false;
+            }
+        }
+    }
+    return world->options.nodes > 1;
+}
+
+void copies_on_view(struct world *world)
+{
+    for (uint32_t i = 0; i < world->flush_count; i++) {
+        struct flush *flush = &world->flushes[i];
+        if (flush->noticed_us == 0 && copies_is_noticed(world, flush->node)) {
+            flush->noticed_us = world->now_us;
+        }
+    }
+}
+
 /* The newest view that some worker acts on; NULL: none, or not all is as usual: a proxy is in
  * trouble, deletes in doubt are on their way, a verify puts its copies on trial. */
 static const struct topology *copies_topology(const struct world *world)

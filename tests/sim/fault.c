@@ -295,7 +295,7 @@ static void fault_flush(struct world *world, uint32_t number)
     world_trace(world, "FAULT somebody flushes node %u", number);
     net_node_time(world, number);
     store_flush(&node->model.store, 0);
-    world->flushes_us[world->flush_count++] = world->now_us;
+    world->flushes[world->flush_count++] = (struct flush){.node = number, .at_us = world->now_us};
 }
 
 /* A node forgets some of what proxies keep there. */

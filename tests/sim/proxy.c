@@ -216,6 +216,7 @@ static void proxy_note_view(struct world *world, uint32_t proxy, const struct to
         }
         copies_check(world);
     }
+    copies_on_view(world);
     aim_at_view(world);
 }
 

@@ -71,8 +71,9 @@ static bool verdict_is_near_flush(const struct world *world, const struct histor
         return true; /* some node has it, some not, until it is written again */
     }
     for (uint32_t i = 0; i < world->flush_count; i++) {
-        if (op->asked_us < world->flushes_us[i] + 2 * WORLD_REQUEST_US &&
-            op->told_us >= world->flushes_us[i]) {
+        const struct flush *flush = &world->flushes[i];
+        bool is_before = flush->noticed_us == 0 || op->asked_us <= flush->noticed_us;
+        if (is_before && op->told_us >= flush->at_us) {
             return true;
         }
     }

@@ -208,6 +208,13 @@ struct key {
     bool was_split;
 };
 
+/* Somebody else has emptied a node. */
+struct flush {
+    uint32_t node;
+    uint64_t at_us;
+    uint64_t noticed_us; /* from then on nobody asks it for what it has lost; 0: not yet */
+};
+
 /* A key that two wrote at once has another leader, whose copy is not the old one's. */
 struct survivor {
     uint32_t key;
@@ -305,7 +312,7 @@ struct world {
     uint64_t leaders_epoch;
     struct lineage *lineages[WORLD_LINEAGES]; /* of views, by hash: the last ones seen */
     uint64_t acted_hash;                      /* of the view that some proxy has acted on last */
-    uint64_t flushes_us[8];                   /* third parties' */
+    struct flush flushes[8];
     uint32_t flush_count;
     uint64_t calm_us;     /* the last fault no longer shows then */
     struct conn *running; /* whose command a node executes now */
@@ -371,6 +378,8 @@ void lineage_look(struct world *world, uint32_t node);
 /* PROXY acts on TOPOLOGY from now on: what took effect before is among its ancestors. */
 void lineage_check(struct world *world, uint32_t proxy, const struct topology *topology);
 void lineage_fini(struct world *world);
+/* Some worker acts on another view: who was emptied has perhaps left it. */
+void copies_on_view(struct world *world);
 /* Keys have other leaders from now on. */
 void copies_on_leaders(struct world *world, const struct topology *topology);
 /* The copies of what nobody writes are equal on the nodes that count as complete. */
