@@ -194,18 +194,12 @@ static void send_donor(struct fill *fill, struct fill_slot *slot, enum fill_slot
 {
     char line[FILL_LINE_BYTES];
     struct mc_writer w = mc_writer_of(line, sizeof line);
-    mc_write(&w, state == FILL_SLOT_GIVE_BACK ? SLICE("md ") : SLICE("mg "));
-    mc_write_key(&w, slot->key);
-    mc_write_key_flag(&w, slot->key);
     if (state == FILL_SLOT_GIVE_BACK) {
-        mc_write(&w, SLICE(" I C"));
-        mc_write_u64(&w, slot->won_cas);
-        if (fill->plan.topology->has_tokens) {
-            mc_write(&w, SLICE(" E"));
-            mc_write_u64(&w, slot->won_cas);
-        }
-        mc_write(&w, SLICE("\r\n"));
+        item_write_give_back(&w, slot->key, slot->won_cas, fill->plan.topology->has_tokens);
     } else {
+        mc_write(&w, SLICE("mg "));
+        mc_write_key(&w, slot->key);
+        mc_write_key_flag(&w, slot->key);
         mc_write(&w, state == FILL_SLOT_LOOK ? SLICE(" c t u\r\n") : SLICE(" v f t c u\r\n"));
     }
     fill_copy_send(fill, FILL_WIRE_DONOR, slot, state, slice_of(line, w.len));

@@ -68,3 +68,17 @@ int64_t item_exptime(int64_t ttl_s, int64_t node_time_s)
     int64_t absolute = node_time_s + ttl_s;
     return absolute < INT32_MAX ? absolute : INT32_MAX;
 }
+
+void item_write_give_back(struct mc_writer *w, struct slice key, uint64_t cas, bool keeps_cas)
+{
+    mc_write(w, SLICE("md "));
+    mc_write_key(w, key);
+    mc_write_key_flag(w, key);
+    mc_write(w, SLICE(" I C"));
+    mc_write_u64(w, cas);
+    if (keeps_cas) {
+        mc_write(w, SLICE(" E"));
+        mc_write_u64(w, cas);
+    }
+    mc_write(w, SLICE("\r\n"));
+}

@@ -3,6 +3,7 @@
 #ifndef EVERWARM_CORE_ITEM_H
 #define EVERWARM_CORE_ITEM_H
 
+#include "everwarm/mc/encode.h"
 #include "everwarm/mc/reply.h"
 
 #include <stdbool.h>
@@ -33,5 +34,13 @@ bool item_is_copy_equal(const struct item *leader, const struct item *copy);
 
 /* What T is to be given on a node whose time is NODE_TIME_S, for an item with so long to live. */
 int64_t item_exptime(int64_t ttl_s, int64_t node_time_s);
+
+/*
+ * The command that gives back an item's recache win, which a read of ours took: its next reader has
+ * it, if the item still has CAS.
+ *
+ *   keeps_cas  the node knows `E`; otherwise the item has another CAS then
+ */
+void item_write_give_back(struct mc_writer *w, struct slice key, uint64_t cas, bool keeps_cas);
 
 #endif

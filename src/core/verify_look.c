@@ -115,16 +115,7 @@ static void give_back(struct verify *verify, struct verify_slot *slot)
 {
     char line[VERIFY_LINE_BYTES];
     struct mc_writer w = mc_writer_of(line, sizeof line);
-    mc_write(&w, SLICE("md "));
-    mc_write_key(&w, verify_key(slot));
-    mc_write_key_flag(&w, verify_key(slot));
-    mc_write(&w, SLICE(" I C"));
-    mc_write_u64(&w, slot->won_cas);
-    if (verify->plan.has_tokens) {
-        mc_write(&w, SLICE(" E"));
-        mc_write_u64(&w, slot->won_cas);
-    }
-    mc_write(&w, SLICE("\r\n"));
+    item_write_give_back(&w, verify_key(slot), slot->won_cas, verify->plan.has_tokens);
     slot_move(verify, slot, VERIFY_SLOT_GIVE_BACK);
     if (verify_send(verify, slot->leader, slice_of(line, w.len))) {
         verify_queue_put(&verify->asked[slot->leader], index_of(verify, slot));
