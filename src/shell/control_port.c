@@ -54,6 +54,7 @@ void control_port_begin_pool(struct control_port *port, uint32_t place)
     const struct pool *pool = &port->parts.pools->places[place];
     struct port_pool *own = &port->pools[place];
     *own = (struct port_pool){.was_readable = !port->is_started};
+    port->counting[place] = (struct port_counts){0};
     own->control.proxy_id = VIEW_NO_PROXY;
     own->control.node_count = pool->node_count;
     for (uint32_t i = 0; i < pool->config.node_count; i++) { /* until control says who is there */
@@ -133,12 +134,17 @@ static bool is_readable(const struct control_snapshot *control)
     return false;
 }
 
-void control_port_publish(struct control_port *port, uint32_t pool, const struct control *control,
+bool control_port_publish(struct control_port *port, uint32_t pool, const struct control *control,
                           uint64_t now_us)
 {
-    (void)pthread_mutex_lock(&port->mutex);
+    /* Who holds it may have the lowest priority of all, and be stopped for as long as others want
+     * the processor; and the lease does not wait. */
+    if (pthread_mutex_trylock(&port->mutex) != 0) {
+        return false;
+    }
     struct control_snapshot *own = &port->pools[pool].control;
     control_snapshot(control, own, now_us);
+    port->pools[pool].counts = port->counting[pool];
     port->pools[pool].was_readable = port->pools[pool].was_readable || is_readable(own);
     bool has_served = true;
     for (uint32_t i = 0; i < port->pool_count; i++) {
@@ -148,6 +154,7 @@ void control_port_publish(struct control_port *port, uint32_t pool, const struct
     (void)pthread_mutex_unlock(&port->mutex);
     /* Nobody else writes it. */
     task_table_follow(&port->tasks, port->parts.pools->places[pool].id, own, now_us);
+    return true;
 }
 
 void control_port_trace(struct control_port *port, uint32_t pool, const struct trace_event *event)
@@ -157,8 +164,7 @@ void control_port_trace(struct control_port *port, uint32_t pool, const struct t
         const struct pool *shared = &port->parts.pools->places[pool];
         kept.pool = shared->id;
         (void)snprintf(kept.pool_name, sizeof(kept.pool_name), "%s", shared->config.name);
-        (void)pthread_mutex_lock(&port->mutex);
-        struct port_pool *own = &port->pools[pool];
+        struct port_counts *own = &port->counting[pool];
         own->traces[event->type]++;
         if (event->node < NODES_MAX) {
             own->went_up[event->node] += event->type == TRACE_NODE_UP;
@@ -168,7 +174,6 @@ void control_port_trace(struct control_port *port, uint32_t pool, const struct t
                 own->went_down[event->node] = 0;
             }
         }
-        (void)pthread_mutex_unlock(&port->mutex);
     }
     event_ring_put(&port->events, &kept);
     if (event->type == TRACE_FILL_FAILED) {
@@ -309,10 +314,10 @@ static void copy_published(struct control_port *port, struct proxy_snapshot *out
         pool->control = from->control;
         pool->is_readable = is_readable(&from->control);
         pool->is_coming = !from->was_readable;
-        memcpy(pool->traces, from->traces, sizeof(pool->traces));
+        memcpy(pool->traces, from->counts.traces, sizeof(pool->traces));
         for (uint32_t j = 0; j < NODES_MAX; j++) {
-            pool->nodes[j].went_up = from->went_up[j];
-            pool->nodes[j].went_down = from->went_down[j];
+            pool->nodes[j].went_up = from->counts.went_up[j];
+            pool->nodes[j].went_down = from->counts.went_down[j];
         }
         struct pool *shared = &port->parts.pools->places[port->places[i]];
         pool->id = shared->id;

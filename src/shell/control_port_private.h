@@ -20,19 +20,25 @@ struct wait {
     enum control_result result;
 };
 
-struct port_pool {
-    bool was_readable; /* or was there at the start */
-    struct control_snapshot control;
+/* Events since the pool was there. */
+struct port_counts {
     uint64_t traces[TRACE_TYPE_COUNT];
     uint64_t went_up[NODES_MAX];
     uint64_t went_down[NODES_MAX];
+};
+
+struct port_pool {
+    bool was_readable; /* or was there at the start */
+    struct control_snapshot control;
+    struct port_counts counts;
 };
 
 struct control_port {
     struct control_port_parts parts;
     uint64_t started_wall_us;
     uint64_t started_mono_us;
-    pthread_mutex_t mutex; /* of all below */
+    struct port_counts counting[POOLS_MAX]; /* by place: the control thread's own */
+    pthread_mutex_t mutex;                  /* of all below */
     struct bell is_answered;
     bool is_started; /* its first pools are there */
     bool is_draining;

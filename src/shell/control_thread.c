@@ -165,10 +165,12 @@ static void act_on_wire(struct control_pool *pool, const struct wire_action *act
 static void publish(struct control_pool *pool)
 {
     struct control_thread *thread = pool->thread;
-    pool->is_changed = false;
-    pool->is_current = true;
-    pool->published_at_us = thread->now_us;
-    control_port_publish(thread->options.port, pool->shared->place, pool->control, thread->now_us);
+    if (control_port_publish(thread->options.port, pool->shared->place, pool->control,
+                             thread->now_us)) {
+        pool->is_changed = false;
+        pool->is_current = true;
+        pool->published_at_us = thread->now_us;
+    }
 }
 
 /* Who hears of something looks at once whether it is so. */

@@ -22,10 +22,11 @@ MUST_CHECK enum status control_port_create(const struct control_port_parts *part
                                            struct control_port **out);
 void control_port_destroy(struct control_port **port);
 
-/* The control thread publishes how a pool is; POOL is its place, here and below. */
-void control_port_publish(struct control_port *port, uint32_t pool, const struct control *control,
-                          uint64_t now_us);
-/* The control thread saw something happen. */
+/* The control thread publishes how a pool is; POOL is its place, here and below. False: not now,
+ * somebody looks at what was published before. */
+MUST_CHECK bool control_port_publish(struct control_port *port, uint32_t pool,
+                                     const struct control *control, uint64_t now_us);
+/* The control thread saw something happen; it counts when the pool is published next. */
 void control_port_trace(struct control_port *port, uint32_t pool, const struct trace_event *event);
 /* A command that was asked for has been answered. */
 void control_port_done(struct control_port *port, uint64_t ticket, enum control_result result);
