@@ -153,7 +153,11 @@ class Faults:
     def part_proxy(self):
         proxy = self.dice.choice(self.proxies)
         lost = list(pairs(self.dice.choice(WAYS), [proxy], self.nodes))
+        for each in self.proxies:  # docs/limits.md
+            each.is_harmed = True
         self.harm(proxy, lambda: partition(self.dice, self.recorder, lost))
+        for each in self.proxies:
+            each.is_harmed = False
 
 
 def judge_old(recorder, proxies, before_s):
