@@ -202,8 +202,7 @@ static bool is_scanned(const struct probe *probe, uint64_t since_us)
     return probe->scan_full_us >= since_us && probe->identity_us >= probe->scan_full_us;
 }
 
-/* The same for all heartbeats. */
-static bool have_scans(struct control *control, uint64_t since_us, enum control_scan scan)
+bool control_join_have_scans(struct control *control, uint64_t since_us, enum control_scan scan)
 {
     bool are_all = true;
     for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
@@ -316,12 +315,12 @@ static void start_step(struct control *control)
     case START_BEAT:
         if (have_beats(control, 1) || !RULE(BEAT_FIRST)) {
             start_move(control, START_READ);
-            (void)have_scans(control, control->now_us, CONTROL_SCAN_ALL);
+            (void)control_join_have_scans(control, control->now_us, CONTROL_SCAN_ALL);
         }
         break;
     case START_READ: {
         bool have = have_views(control, control->start_us);
-        if (have_scans(control, control->start_us, CONTROL_SCAN_ALL) && have &&
+        if (control_join_have_scans(control, control->start_us, CONTROL_SCAN_ALL) && have &&
             control_probe_heard(control) != 0) {
             start_on_read(control);
         }
@@ -431,7 +430,7 @@ static void show(struct control *control)
     control->joined_sequence = control->beat.sequence;
     control->poll_us = control->now_us + CONTROL_POLL_US;
     join_move(control, JOIN_POLL);
-    (void)have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
+    (void)control_join_have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
 }
 
 static void tell_stopped(struct control *control)
@@ -516,7 +515,7 @@ static void poll(struct control *control)
         return;
     }
     if (control->now_us >= control->poll_us) {
-        (void)have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
+        (void)control_join_have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
         control_peers_poll(control, &control->target, control->fresh_us);
     }
     node_set heard = control_probe_heard(control);
@@ -617,7 +616,7 @@ static void lapse_step(struct control *control)
         return;
     }
     bool have = have_views(control, since_us);
-    if (!have_scans(control, since_us, CONTROL_SCAN_ALL) || !have ||
+    if (!control_join_have_scans(control, since_us, CONTROL_SCAN_ALL) || !have ||
         control_probe_heard(control) == 0) {
         return;
     }

@@ -11,6 +11,9 @@
  * that what differs was written before: that is why they are out and not filling where they can't
  * be filled at once, and filled as ever later, from what the other side has.
  *
+ * A view that nobody acts on is no side: a node may bring it back long after its proxies died, with
+ * what it held then. Ours is proposed above it, and the node is out as it was.
+ *
  * I1. A view that comes of another names it as an ancestor, unless more than VIEW_ANCESTORS_MAX
  *     have come between; and then some node is complete in both, for the sides of a split have none
  *     in common: they would have seen each other there.
@@ -113,6 +116,33 @@ static void give_up(struct control *control, struct view *next, const struct vie
     }
 }
 
+enum side {
+    SIDE_UNKNOWN,
+    SIDE_LIVE,
+    SIDE_DEAD,
+};
+
+/*
+ * Acts anybody on a view of which OURS does not come? A heartbeat tells, for as long as it outlives
+ * its proxy, and one that is not there tells where we hear a node that is complete there.
+ */
+static enum side side_of(struct control *control, const struct view *ours)
+{
+    node_set theirs = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
+    bool is_told = control_join_have_scans(control, control->merge_us, CONTROL_SCAN_ALL);
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        uint64_t hash = control->peers[id].effective_hash;
+        if (control_peers_is_live(control, id) && hash != 0 && !is_ancestor(ours, hash)) {
+            return SIDE_LIVE;
+        }
+    }
+    if (is_told && (control_probe_heard(control) & theirs) != 0) {
+        return SIDE_DEAD;
+    }
+    bool is_over = control->now_us >= control->merge_us + control->options.lease_us / 2;
+    return is_over ? SIDE_LIVE : SIDE_UNKNOWN;
+}
+
 /* Keep complete what was on our side: nobody here reaches the other side's nodes. */
 static void keep_ours(struct view *next, const struct view *ours)
 {
@@ -126,38 +156,54 @@ static void keep_ours(struct view *next, const struct view *ours)
     }
 }
 
-void control_merge_propose(struct control *control)
+/* What THEIRS and OURS, two sides that are both alive, are to agree on. */
+static void unite(struct control *control, struct view *next, const struct view *theirs,
+                  const struct view *ours, bool is_theirs)
 {
-    const struct view *ours = &control->effective;
-    const struct view *theirs = &control->top;
-    struct view next = *theirs;
-    node_set heard = control_probe_heard(control);
-    bool is_theirs = (heard & control_join_nodes(theirs, NODE_DATA_COMPLETE)) != 0;
     /* With split: stop the side without a majority was told nothing. */
     bool is_forgetting = theirs->has_tokens && ours->has_tokens && !control->options.stops_in_split;
-    is_theirs = control->options.stops_in_split &&
-                        control_merge_has_majority(theirs) != control_merge_has_majority(ours)
-                    ? control_merge_has_majority(theirs)
-                    : is_theirs;
+    *next = *theirs;
+    if (!is_theirs) {
+        keep_ours(next, ours);
+    }
+    give_up(control, next, is_theirs ? ours : theirs, is_forgetting);
+    if (node_set_count(control_join_nodes(next, NODE_DATA_COMPLETE)) > 1) {
+        next->due_by = (uint16_t)control->id;
+    }
+}
+
+void control_merge_propose(struct control *control)
+{
+    /* What we have joined others may act on already. */
+    bool is_joined =
+        control->join == JOIN_POLL && control_join_nodes(&control->target, NODE_DATA_COMPLETE) != 0;
+    const struct view *ours = is_joined ? &control->target : &control->effective;
+    const struct view *theirs = &control->top;
+    node_set heard = control_probe_heard(control);
+    bool is_theirs = (heard & control_join_nodes(theirs, NODE_DATA_COMPLETE)) != 0;
+    bool is_by_majority = control->options.stops_in_split &&
+                          control_merge_has_majority(theirs) != control_merge_has_majority(ours);
+    is_theirs = is_by_majority ? control_merge_has_majority(theirs) : is_theirs;
     if (control->merge_us == 0) {
         control->merge_us = control->now_us;
     }
-    if (heard == 0 || is_to_be_waited_for(control)) {
+    /* Where a majority decides, it alone was told anything, whether it is still there or not. */
+    enum side side = is_by_majority && is_theirs ? SIDE_LIVE : side_of(control, ours);
+    if (heard == 0 || side == SIDE_UNKNOWN || (side == SIDE_LIVE && is_to_be_waited_for(control))) {
         return;
     }
     control->merge_us = 0;
-    if (!is_theirs) {
-        keep_ours(&next, ours);
+    struct view next = *ours;
+    if (side == SIDE_LIVE) {
+        unite(control, &next, theirs, ours, is_theirs);
     }
-    give_up(control, &next, is_theirs ? ours : theirs, is_forgetting);
-    if (node_set_count(control_join_nodes(&next, NODE_DATA_COMPLETE)) > 1) {
-        next.due_by = (uint16_t)control->id;
-    }
-    next.epoch++;
+    next.epoch = theirs->epoch + 1;
     next.proposer = (uint16_t)control->id;
     next.alone = VIEW_NO_PROXY;
     next.has_tokens = control_plan_has_tokens(control, &next);
     name_ancestors(&next, theirs, ours);
     view_seal(&next);
-    (void)control_join_propose(control, &next, SLICE("a split has healed"));
+    (void)control_join_propose(control, &next,
+                               side == SIDE_LIVE ? SLICE("a split has healed")
+                                                 : SLICE("a view came back that nobody acts on"));
 }

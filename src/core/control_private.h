@@ -367,6 +367,9 @@ enum join_step {
     JOIN_ADOPT, /* workers take it */
 };
 
+/* Have all nodes that we hear told all heartbeats, asked at SINCE_US or later? Asks those that were
+ * not. */
+bool control_join_have_scans(struct control *control, uint64_t since_us, enum control_scan scan);
 /* A view was read from the node at FROM. False: there is no place for its nodes yet. */
 bool control_join_see(struct control *control, struct view *view, uint32_t from);
 void control_join_on_put(struct control *control, struct probe *probe,

@@ -250,6 +250,23 @@ START_TEST(split_heals_for_one)
 }
 END_TEST
 
+/* Nobody is left on the other side, whose view is the higher one: a node that comes back with it is
+ * just out, and what was acknowledged here since then stays. */
+START_TEST(no_side_is_left_of_a_split)
+{
+    start_split(true);
+    ck_assert(!is_data(0, 0, NODE_DATA_OUT));
+    proxy_kill(1);
+    pass(30 * SECOND); /* its heartbeat is there no more */
+    heal(0, 1);
+    WAIT(is_data(0, 0, NODE_DATA_FILLING) || is_data(0, 1, NODE_DATA_FILLING), 10 * SECOND);
+    ck_assert(is_data(0, 0, NODE_DATA_COMPLETE));
+    WAIT(is_one_view(1, 3), 10 * SECOND);
+    ck_assert_uint_eq(world.split_fills, 0);
+    world_end();
+}
+END_TEST
+
 /* split: stop. The side without a majority takes no writes, and so its copies give way. */
 START_TEST(split_stops_the_smaller_side)
 {
@@ -1118,6 +1135,7 @@ int main(void)
     tcase_add_loop_test(stories, split_heals, 0, 2);
     tcase_add_test(stories, split_heals_and_the_node_dies);
     tcase_add_loop_test(stories, split_heals_for_one, 0, 2);
+    tcase_add_test(stories, no_side_is_left_of_a_split);
     tcase_add_loop_test(stories, split_stops_the_smaller_side, 0, 2);
     tcase_add_test(stories, third_party_flush_is_noticed);
     tcase_add_test(stories, missed_write_is_not_waited_for);
