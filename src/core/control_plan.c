@@ -90,16 +90,21 @@ static bool is_down(const struct control *control, uint32_t node)
 
 /*
  * Is it down as what VIEW has it as? Who proposed that found it up just now; where it is down here
- * since before, we may only be later. If we are not, and write, then writes are missed.
+ * since before, we may only be later. So we may when we were cut off, and have just found the first
+ * of the nodes again. If we are not, and write, then writes are missed.
  */
 static bool has_failed(const struct control *control, const struct view *view, uint32_t node)
 {
-    uint64_t data_since_us = control->nodes[node].data_since_us;
+    uint64_t since_us = control->nodes[node].data_since_us;
+    node_set complete = control_join_nodes(view, NODE_DATA_COMPLETE);
+    if (control->fresh_us > since_us && (control_probe_heard(control) & complete) != 0) {
+        since_us = control->fresh_us;
+    }
     bool is_effective = control->effective.nodes[node].data == view->nodes[node].data;
-    bool is_early = !is_effective || control->probes[node].oper_since_us <= data_since_us;
+    bool is_early = !is_effective || control->probes[node].oper_since_us <= since_us;
     uint64_t grace_us = 2 * control->options.lease_us;
     return is_down(control, node) &&
-           (!is_early || (is_effective && control->now_us - data_since_us >= grace_us));
+           (!is_early || (is_effective && control->now_us - since_us >= grace_us));
 }
 
 static bool is_long_down(const struct control *control, uint32_t node)

@@ -306,6 +306,30 @@ START_TEST(split_stops_the_smaller_side)
 }
 END_TEST
 
+/* Cut off from all nodes for so long that its lease is over, a proxy finds them again one after the
+ * other: none is to leave for that. */
+START_TEST(proxy_that_was_cut_off_takes_nobody_out)
+{
+    start_serving(3, 2);
+    pass(SECOND);
+    for (uint32_t node = 0; node < 3; node++) {
+        cut(0, node);
+    }
+    WAIT(see(1)->proxies == 1, 5 * SECOND);
+    pass(SECOND);
+    uint32_t changes = world.proxy[1].traced[TRACE_NODE_DATA];
+    for (uint32_t i = 0; i < 3; i++) {
+        heal(0, (i + (uint32_t)_i) % 3);
+        pass(300000);
+    }
+    WAIT(is_one_view(2, 7), 5 * SECOND);
+    pass(3 * SECOND);
+    ck_assert(is_one_view(2, 7));
+    ck_assert_uint_eq(world.proxy[1].traced[TRACE_NODE_DATA], changes);
+    world_end();
+}
+END_TEST
+
 START_TEST(fast_restart_is_noticed)
 {
     start_serving(2, 2);
@@ -1132,6 +1156,7 @@ int main(void)
     tcase_add_test(stories, node_dies_and_exactly_one_fills);
     tcase_add_test(stories, filler_dies_and_the_other_takes_over);
     tcase_add_test(stories, fast_restart_is_noticed);
+    tcase_add_loop_test(stories, proxy_that_was_cut_off_takes_nobody_out, 0, 3);
     tcase_add_loop_test(stories, split_heals, 0, 2);
     tcase_add_test(stories, split_heals_and_the_node_dies);
     tcase_add_loop_test(stories, split_heals_for_one, 0, 2);
