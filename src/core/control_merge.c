@@ -143,29 +143,13 @@ static enum side side_of(struct control *control, const struct view *ours)
     return is_over ? SIDE_LIVE : SIDE_UNKNOWN;
 }
 
-/* Keep complete what was on our side: nobody here reaches the other side's nodes. */
-static void keep_ours(struct view *next, const struct view *ours)
-{
-    node_set nodes = control_join_nodes(ours, NODE_DATA_COMPLETE) & next->members;
-    for (; nodes != 0; nodes &= nodes - 1) {
-        struct view_node *wanted = &next->nodes[node_set_first(nodes)];
-        wanted->data = NODE_DATA_COMPLETE;
-        wanted->filler = VIEW_NO_PROXY;
-        wanted->identity = ours->nodes[node_set_first(nodes)].identity;
-        wanted->is_split = false;
-    }
-}
-
 /* What THEIRS and OURS, two sides that are both alive, are to agree on. */
 static void unite(struct control *control, struct view *next, const struct view *theirs,
                   const struct view *ours, bool is_theirs)
 {
     /* With split: stop the side without a majority was told nothing. */
     bool is_forgetting = theirs->has_tokens && ours->has_tokens && !control->options.stops_in_split;
-    *next = *theirs;
-    if (!is_theirs) {
-        keep_ours(next, ours);
-    }
+    *next = is_theirs ? *theirs : *ours;
     give_up(control, next, is_theirs ? ours : theirs, is_forgetting);
     if (node_set_count(control_join_nodes(next, NODE_DATA_COMPLETE)) > 1) {
         next->due_by = (uint16_t)control->id;

@@ -193,7 +193,9 @@ static void next_donor(struct fill *fill)
 void fill_dump_is_done(struct fill *fill)
 {
     fill_move(fill, FILL_COPYING);
-    fill->forget_us = fill->now_us + fill->plan.proof_us;
+    /* A write of a large value may be under way for longer by what its bytes take. */
+    uint64_t largest_us = fill->options.item_bytes_max * 1000000 / LINK_BYTES_A_SECOND_MIN;
+    fill->forget_us = fill->now_us + fill->plan.proof_us + largest_us;
     fill_wire_connect(fill, FILL_WIRE_DONOR, fill->donor);
 }
 

@@ -57,6 +57,7 @@ void fill_split_begin(struct fill *fill, struct fill_slot *slot)
 static void looked(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
     slot->donor = item_of(reply, fill->now_us);
+    slot->won_cas = reply->is_won ? reply->cas : 0;
     if (slot->donor.cas == slot->dumped_cas && slot->donor.cas != 0) {
         send(fill, FILL_WIRE_TARGET, slot, FILL_SLOT_SPLIT_PEEK, 0);
     } else {

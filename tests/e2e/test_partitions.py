@@ -49,19 +49,16 @@ def harm_node(dice, recorder, proxies, node, way):
 
 
 def harm_proxy(dice, recorder, proxies, nodes, way):
-    """A proxy is cut off from all nodes. When it is back it may take out nodes that it does not
-    hear yet, and hold up the others' writes by that (docs/limits.md)."""
+    """A proxy is cut off from all nodes."""
     say("what goes %s is lost between a proxy and all nodes" % way)
     proxy = dice.choice(proxies)
-    for each in proxies:
-        each.is_harmed = True
+    proxy.is_harmed = True
     recorder.mark("lapse", now_us())
     partition(dice, recorder, list(pairs(way, [proxy], nodes)))
     recorder.mark("lapse", now_us())
     wait_until("the proxy is ready", proxy.is_ready, HEAL_S)
     threading.Event().wait(TROUBLE_S)
-    for each in proxies:
-        each.is_harmed = False
+    proxy.is_harmed = False
 
 
 def one_round(dice, recorder, number, proxies, nodes):

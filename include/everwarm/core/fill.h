@@ -50,8 +50,8 @@ struct fill_plan {
     /* is_diff: known if the target, as this very run, served the other side of a split. What
      * differs is deleted on both sides first, for nobody knows which is the later. */
     struct identity split_of;
-    /* No write is under way for longer; and a node that answers does within this what came over a
-     * connection that was reset. */
+    /* No write is under way for longer, but for what a large value takes; and a node that answers
+     * does within this what came over a connection that was reset. */
     uint64_t proof_us;
 };
 
