@@ -78,21 +78,19 @@ static bool may_fill(const struct control *control, uint32_t node)
 }
 
 /*
- * Nothing is decided before the other side's nodes that answer are heard, and ours are fit to be
- * filled: writes that were given up there may not be at their end. But not for long, since until
- * then both sides go on.
+ * Nothing is decided before some node of the other side is heard, and ours are fit to be filled:
+ * writes that were given up there may not be at their end. But not for long, since until then both
+ * sides go on.
  */
 static bool is_to_be_waited_for(const struct control *control)
 {
-    node_set heard = control_probe_heard(control);
     node_set theirs = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
-    bool is_ready = true;
-    for (node_set left = (heard & theirs) == 0 ? theirs : 0; left != 0; left &= left - 1) {
-        is_ready = is_ready && control->probes[node_set_first(left)].state != PROBE_OPEN;
-    }
-    node_set ours = heard & control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
+    node_set ours = control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
+    bool is_ready = (control_probe_heard(control) & theirs) != 0;
     for (; ours != 0; ours &= ours - 1) {
-        is_ready = is_ready && may_fill(control, node_set_first(ours));
+        uint32_t node = node_set_first(ours);
+        is_ready =
+            is_ready && (may_fill(control, node) || control->probes[node].state != PROBE_OPEN);
     }
     return !is_ready && control->now_us < control->merge_us + control->options.lease_us / 2;
 }
@@ -113,6 +111,14 @@ static void give_up(struct control *control, struct view *next, const struct vie
         control_tell(control, TRACE_SPLIT_HEALED, node,
                      is_split ? "what differs is forgotten on both sides"
                               : "filled anew from the other side");
+    }
+}
+
+/* The pause before a node is connected to again may be longer than we wait for it. */
+static void hurry(struct control *control, node_set nodes)
+{
+    for (; nodes != 0; nodes &= nodes - 1) {
+        control_probe_hurry(control, &control->probes[node_set_first(nodes)]);
     }
 }
 
@@ -170,6 +176,7 @@ void control_merge_propose(struct control *control)
     is_theirs = is_by_majority ? control_merge_has_majority(theirs) : is_theirs;
     if (control->merge_us == 0) {
         control->merge_us = control->now_us;
+        hurry(control, control_join_nodes(theirs, NODE_DATA_COMPLETE));
     }
     /* Where a majority decides, it alone was told anything, whether it is still there or not. */
     enum side side = is_by_majority && is_theirs ? SIDE_LIVE : side_of(control, ours);
