@@ -633,7 +633,7 @@ void control_peers_poll(struct control *control, const struct view *view, uint64
  * them. */
 static uint64_t scan_pause_us(const struct control *control)
 {
-    uint64_t pause_us = CONTROL_SCAN_IDLE_A_PROXY_US * control_peers_live(control);
+    uint64_t pause_us = (uint64_t)CONTROL_SCAN_IDLE_A_PROXY_US * control_peers_live(control);
     return pause_us > CONTROL_SCAN_IDLE_US ? pause_us : CONTROL_SCAN_IDLE_US;
 }
 

@@ -80,33 +80,45 @@ static void forget(struct fill *fill, struct fill_slot *slot)
     send(fill, FILL_WIRE_DONOR, slot, FILL_SLOT_SPLIT_FORGET, slot->donor.cas);
 }
 
-/* Is REPLY, to a deletion on a condition, one that says whether the item is gone? */
-static bool is_told(const struct mc_reply *reply)
+/* The answer to a look. */
+static void seen(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
-    return reply->kind == MC_REPLY_HD || reply->kind == MC_REPLY_NF || reply->kind == MC_REPLY_EX;
+    bool is_item = reply->kind == MC_REPLY_HD && reply->has_cas && reply->has_ttl;
+    bool is_of_donor = slot->state == FILL_SLOT_SPLIT_LOOK;
+    if (!is_item && reply->kind != MC_REPLY_EN) {
+        fill_wire_fail(fill, is_of_donor ? FILL_WIRE_DONOR : FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
+    } else if (is_item && is_of_donor) {
+        looked(fill, slot, reply);
+    } else if (is_item) {
+        peeked(fill, slot, reply);
+    } else if (is_of_donor) {
+        pass(fill, slot);
+    } else {
+        forget(fill, slot);
+    }
+}
+
+/* The answer to a deletion; another item than the one that was seen: somebody writes it. */
+static void dropped(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
+{
+    bool is_gone = reply->kind == MC_REPLY_HD || reply->kind == MC_REPLY_NF;
+    bool is_of_donor = slot->state == FILL_SLOT_SPLIT_FORGET;
+    if (!is_gone && reply->kind != MC_REPLY_EX) {
+        fill_wire_fail(fill, is_of_donor ? FILL_WIRE_DONOR : FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
+    } else if (!is_gone) {
+        pass(fill, slot);
+    } else if (is_of_donor) {
+        fill_copy_finish(fill, slot, FILL_OUTCOME_FORGOTTEN);
+    } else {
+        forget(fill, slot);
+    }
 }
 
 void fill_split_reply(struct fill *fill, struct fill_slot *slot, const struct mc_reply *reply)
 {
-    bool is_of_donor = slot->state == FILL_SLOT_SPLIT_LOOK || slot->state == FILL_SLOT_SPLIT_FORGET;
-    bool is_look = slot->state == FILL_SLOT_SPLIT_LOOK || slot->state == FILL_SLOT_SPLIT_PEEK;
-    bool is_item = reply->kind == MC_REPLY_HD && reply->has_cas && reply->has_ttl;
-    if (is_look ? !is_item && reply->kind != MC_REPLY_EN : !is_told(reply)) {
-        fill_wire_fail(fill, is_of_donor ? FILL_WIRE_DONOR : FILL_WIRE_TARGET, WIRE_END_PROTOCOL);
-    } else if (slot->state == FILL_SLOT_SPLIT_LOOK && is_item) {
-        looked(fill, slot, reply);
-    } else if (slot->state == FILL_SLOT_SPLIT_LOOK) {
-        pass(fill, slot);
-    } else if (slot->state == FILL_SLOT_SPLIT_PEEK && is_item) {
-        peeked(fill, slot, reply);
-    } else if (slot->state == FILL_SLOT_SPLIT_PEEK) {
-        forget(fill, slot);
-    } else if (slot->state == FILL_SLOT_SPLIT_DROP && reply->kind == MC_REPLY_EX) {
-        pass(fill, slot); /* somebody writes it */
-    } else if (slot->state == FILL_SLOT_SPLIT_DROP) {
-        forget(fill, slot);
+    if (slot->state == FILL_SLOT_SPLIT_LOOK || slot->state == FILL_SLOT_SPLIT_PEEK) {
+        seen(fill, slot, reply);
     } else {
-        fill_copy_finish(fill, slot,
-                         reply->kind == MC_REPLY_EX ? FILL_OUTCOME_PASSED : FILL_OUTCOME_FORGOTTEN);
+        dropped(fill, slot, reply);
     }
 }

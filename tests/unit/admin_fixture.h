@@ -168,7 +168,9 @@ enum status control_port_snapshot(struct control_port *from, struct proxy_snapsh
 {
     *out = malloc(from->snapshot_bytes);
     ck_assert_ptr_nonnull(*out);
+    ck_assert_int_eq(pthread_mutex_lock(&from->lock), 0);
     memcpy(*out, from->snapshot, from->snapshot_bytes);
+    ck_assert_int_eq(pthread_mutex_unlock(&from->lock), 0);
     return STATUS_OK;
 }
 

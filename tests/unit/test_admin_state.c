@@ -158,14 +158,24 @@ static void expect_reason(const char *wanted)
     json_decref(json);
 }
 
+/* The view says so from now on. */
+static void show_drain(void)
+{
+    ck_assert_int_eq(pthread_mutex_lock(&port.lock), 0);
+    the_pool()->control.nodes[0].admin = NODE_ADMIN_DRAIN;
+    ck_assert_int_eq(pthread_mutex_unlock(&port.lock), 0);
+}
+
 START_TEST(a_lost_view_gets_its_words_back)
 {
+    ck_assert_int_eq(pthread_mutex_lock(&port.lock), 0);
     the_pool()->traces[TRACE_FIRST_START] = 1;
+    ck_assert_int_eq(pthread_mutex_unlock(&port.lock), 0);
     happen(&(struct trace_event){.type = TRACE_SERVING});
     await_commands(1);
     ck_assert_int_eq(port.last.type, CONTROL_COMMAND_DRAIN);
     ck_assert(!port.last.is_forced);
-    the_pool()->control.nodes[0].admin = NODE_ADMIN_DRAIN;
+    show_drain();
     await_keeper();
     ck_assert_uint_eq(port.commands, 1); /* the other node is gone */
     expect_reason("disk");
@@ -177,14 +187,14 @@ START_TEST(a_view_that_is_there_is_right)
     happen(&(struct trace_event){.type = TRACE_SERVING});
     await_keeper();
     ck_assert_uint_eq(port.commands, 0); /* it is ready by the view, so it stays */
-    the_pool()->control.nodes[0].admin = NODE_ADMIN_DRAIN;
+    show_drain();
     expect_reason("none");
 }
 END_TEST
 
 START_TEST(a_reason_outlives_a_restart)
 {
-    the_pool()->control.nodes[0].admin = NODE_ADMIN_DRAIN;
+    show_drain();
     happen(&(struct trace_event){.type = TRACE_SERVING});
     await_keeper();
     ck_assert_uint_eq(port.commands, 0);
