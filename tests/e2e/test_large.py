@@ -183,6 +183,9 @@ def over(proxy, number):
 
 def repair(proxy, nodes):
     say("a verify finds the copy that differs in its last byte, and mends it")
+    # The proxy's own comparison after a write would find it first.
+    wait_until("no written key waits to be compared",
+               lambda: proxy.stats()["replication"]["settle"]["queue"] == 0)
     key = b"fill%d" % (len(SIZES) - 1)
     conn = Raw(nodes[1].port, timeout=ANSWER_SECONDS_MAX)
     value = conn.get(key)[key][1]
