@@ -908,6 +908,7 @@ bool session_next_action(struct dataplane *dp, struct session *session,
     }
     out->client = session->slot;
     if (session->is_overdue) {
+        out->is_cut = session->output_bytes > 0;
         session_free(dp, session);
         out->type = DATAPLANE_CLIENT_CLOSE;
         return true;
@@ -919,6 +920,7 @@ bool session_next_action(struct dataplane *dp, struct session *session,
     }
     bool is_done = session->state == SESSION_CLOSING || (session->is_eof && !has_more(session));
     if (is_done && session->head == NULL) {
+        out->is_cut = false;
         session_free(dp, session);
         out->type = DATAPLANE_CLIENT_CLOSE;
         return true;

@@ -92,9 +92,9 @@ static bool report(struct worker_pool *pool, const struct control_report *what)
 }
 
 /* Why the dataplane ends a client: all is answered, or it can't be. */
-static enum worker_close reason_of(const struct client_conn *client)
+static enum worker_close reason_of(const struct client_conn *client, bool is_cut)
 {
-    if (client->is_blocked) {
+    if (is_cut && client->is_blocked) {
         return WORKER_CLOSE_SLOW; /* memory is out, and it holds most of it */
     }
     return client->is_eof ? WORKER_CLOSE_CLIENT : WORKER_CLOSE_PROXY;
@@ -108,7 +108,7 @@ static void act(struct worker_pool *pool, const struct dataplane_action *action)
         break;
     case DATAPLANE_CLIENT_CLOSE:
         worker_client_close(&pool->clients[action->client],
-                            reason_of(&pool->clients[action->client]));
+                            reason_of(&pool->clients[action->client], action->is_cut));
         break;
     case DATAPLANE_CLIENT_PAUSE:
         pool->clients[action->client].is_paused = true;

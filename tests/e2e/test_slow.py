@@ -14,6 +14,7 @@ from harness import Everwarm, Memcached, Raw, running, say, wait_until
 
 READERS = 40
 WRITERS = 1000
+LEAVERS = 100
 ITEM = 1 << 20
 MEMORY = 64 << 20
 STALL_S = 0.8
@@ -169,6 +170,26 @@ def reader_that_is_slow_but_reads(proxy):
     assert closed_as_slow(proxy) == before
 
 
+def clients_that_leave(proxy):
+    say("clients that say quit, or nothing more, behind their request get all of its answer first")
+    before = closed_as_slow(proxy)
+    ask = b"get big\r\n" * 4
+    answer = (b"VALUE big 0 %d\r\n" % ITEM + b"b" * ITEM + b"\r\nEND\r\n") * 4
+    for number in range(LEAVERS):
+        conn = connect(proxy)
+        if number % 2 == 0:
+            conn.sendall(ask + b"quit\r\n")
+        else:
+            conn.sendall(ask)
+            conn.shutdown(socket.SHUT_WR)
+        got = bytearray()
+        while piece := conn.recv(1 << 20):
+            got += piece
+        conn.close()
+        assert got == answer, "%d bytes of %d" % (len(got), len(answer))
+    assert closed_as_slow(proxy) == before
+
+
 DRIPS = [
     b"get aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     b"set k 0 0 1000000\r\nvvvv",
@@ -275,6 +296,7 @@ def main():
         few_that_never_read(proxy)
         many_that_never_read(proxy)
         reader_that_is_slow_but_reads(proxy)
+        clients_that_leave(proxy)
         writers_that_drip(proxy)
         clients_that_are_none_of_it(proxy)
         stall_is_live(proxy)

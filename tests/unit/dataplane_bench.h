@@ -34,6 +34,7 @@ struct bench {
     bool is_given_up[NODES];
     uint32_t given_up[NODES]; /* not yet ended */
     bool is_closed[CLIENTS];
+    bool is_cut[CLIENTS];
     bool is_stuck[CLIENTS]; /* its socket takes nothing */
     struct control_report reports[64];
     size_t report_count;
@@ -78,6 +79,7 @@ static inline void run(void)
         }
         case DATAPLANE_CLIENT_CLOSE:
             b.is_closed[action.client] = true;
+            b.is_cut[action.client] = action.is_cut;
             break;
         case DATAPLANE_NODE_CONNECT:
             b.is_connecting[action.node] = true;

@@ -98,6 +98,7 @@ struct dataplane_action {
     enum dataplane_action_type type;
     uint32_t client;
     uint32_t node;
+    bool is_cut; /* CLIENT_CLOSE: not all that it was answered has been taken */
     struct control_report report;
 };
 
