@@ -137,9 +137,22 @@ static void write_meta(const struct dataplane *dp, const struct txn *txn,
     }
 }
 
+/* As memcached: it counts neither a number that is created nor a mark, and of deletes with another
+ * CAS only those by text. */
+static bool is_passed_over(const struct txn *txn, const struct answer *answer,
+                           enum dataplane_outcome outcome)
+{
+    bool is_delete = txn->command_type == MC_DELETE;
+    bool is_marked = is_delete && txn->is_mark && outcome == DATAPLANE_OUTCOME_STORED;
+    bool is_refused =
+        is_delete && txn->dialect == MC_DIALECT_BINARY && outcome == DATAPLANE_OUTCOME_REFUSED;
+    return answer->is_created || is_marked || is_refused;
+}
+
 void answer_write(struct dataplane *dp, struct txn *txn, const struct answer *answer)
 {
     enum dataplane_outcome outcome = outcome_of(answer->kind);
+    txn->is_passed_over = is_passed_over(txn, answer, outcome);
     bool is_meta = txn->dialect == MC_DIALECT_META;
     bool is_silent = txn->is_quiet && outcome == DATAPLANE_OUTCOME_STORED && !answer->is_created;
     bool is_number = answer->kind == MC_REPLY_VA;

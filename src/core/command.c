@@ -185,6 +185,7 @@ static void write_arithmetic(const struct dataplane *dp, struct mc_writer *w,
     write_cas(w, request, places);
     if (request->is_vivify) {
         mc_write(w, SLICE(" J"));
+        places->initial_off = (uint16_t)w->len;
         mc_write_u64(w, request->initial);
     }
     write_flags(w, request, "tc");

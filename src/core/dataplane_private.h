@@ -90,8 +90,9 @@ enum txn_step { STEP_WRITE, STEP_DECIDE, STEP_SPREAD, STEP_CHAIN };
 /* Where things lie in a command's text. */
 struct command_places {
     uint16_t key_off;
-    uint16_t token_off; /* of TOKEN_DIGITS digits; 0: it has no token */
-    uint16_t cas_off;   /* of COMMAND_CAS_DIGITS digits: its condition; 0: it has none */
+    uint16_t token_off;   /* of TOKEN_DIGITS digits; 0: it has no token */
+    uint16_t cas_off;     /* of COMMAND_CAS_DIGITS digits: its condition; 0: it has none */
+    uint16_t initial_off; /* of the number that it may create, to a space; 0: it creates none */
 };
 
 struct txn {
@@ -133,12 +134,13 @@ struct txn {
     uint8_t late;         /* 1 + a node that it was stranded by; 0: none so far */
     uint8_t outcome;      /* enum dataplane_outcome */
     bool is_noreply;
-    bool is_answered;  /* its reply may be written */
-    bool is_stalling;  /* counted in its session's stalled */
-    bool is_part;      /* of a longer multiget: its END is not its own */
-    bool is_inflight;  /* it is in the in-flight table */
-    bool is_uncounted; /* the answer to a command that was none */
-    bool is_internal;  /* an invalidation: no client, no deadline */
+    bool is_answered;    /* its reply may be written */
+    bool is_stalling;    /* counted in its session's stalled */
+    bool is_part;        /* of a longer multiget: its END is not its own */
+    bool is_inflight;    /* it is in the in-flight table */
+    bool is_uncounted;   /* the answer to a command that was none */
+    bool is_passed_over; /* memcached's own statistics don't count what it did */
+    bool is_internal;    /* an invalidation: no client, no deadline */
     bool is_doubtful;  /* answered by an error, or the lease ended: its key is deleted at the end */
     bool is_leader_in; /* the leader has answered; reply and outcome are its */
     bool is_leader_error; /* with an error, to a plain write: the key is deleted everywhere */

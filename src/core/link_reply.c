@@ -391,6 +391,21 @@ static size_t take_line(struct dataplane *dp, struct link *link, const struct mc
     return reply->line_bytes;
 }
 
+/*
+ * Was the number created? Of a quiet command the node says it. Otherwise the number is the initial
+ * one then, and nearly never so when it was counted: only `stats` depends on it.
+ */
+static bool is_created(const struct txn *txn, struct slice digits)
+{
+    if (!txn->is_vivify || txn->is_quiet) {
+        return txn->is_vivify;
+    }
+    const struct chain *command = &txn->command;
+    size_t at = txn->places.initial_off;
+    struct slice rest = slice_of(command->head->data + command->off + at, command->len - at);
+    return slice_is_equal(mc_next_word(&rest), digits);
+}
+
 /* The digits of a number have come in whole: they are the answer. False: they are none. */
 static bool take_number(struct dataplane *dp, struct leg *leg)
 {
@@ -412,7 +427,7 @@ static bool take_number(struct dataplane *dp, struct leg *leg)
                                   .node = leg->node,
                                   .cas = leg->cas,
                                   .ttl_s = leg->ttl_s,
-                                  .is_created = leg->txn->is_quiet && leg->txn->is_vivify,
+                                  .is_created = is_created(leg->txn, slice_of(text, digits)),
                                   .number = slice_of(text, digits)});
     return true;
 }

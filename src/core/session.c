@@ -458,6 +458,7 @@ static void gathered(struct dataplane *dp, struct session *session)
         if (session->is_out_of_memory) {
             refuse_store(dp, session, &store.chain);
         } else {
+            dp->stats.bad_blocks++;
             answer_error(dp, session,
                          request->is_noreply ? SLICE("")
                                              : SLICE("CLIENT_ERROR bad data chunk\r\n"));

@@ -20,7 +20,7 @@ static uint64_t asked(const struct dataplane_stats *stats, enum mc_command comma
 static uint64_t ended(const struct dataplane_stats *stats, enum mc_command command,
                       enum dataplane_outcome outcome)
 {
-    return stats->commands[command][outcome];
+    return stats->commands[command][outcome] - stats->passed_over[command][outcome];
 }
 
 static void add_conditions(struct dataplane_totals *totals, const struct dataplane_stats *stats)
@@ -49,6 +49,7 @@ void dataplane_add_totals(struct dataplane_totals *totals, const struct dataplan
     for (uint32_t command = MC_SET; command <= MC_CAS; command++) {
         totals->writes += asked(stats, (enum mc_command)command);
     }
+    totals->writes += stats->bad_blocks;
     totals->flushes += asked(stats, MC_FLUSH_ALL);
     totals->debugs += asked(stats, MC_META_DEBUG);
     add_conditions(totals, stats);

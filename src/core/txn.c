@@ -169,6 +169,7 @@ static void count_answer(struct dataplane *dp, struct txn *txn)
         return;
     }
     dp->stats.commands[txn->command_type][txn->outcome]++;
+    dp->stats.passed_over[txn->command_type][txn->outcome] += txn->is_passed_over;
     uint64_t took_us = dp->now_us - txn->started_us;
     histogram_record(&dp->stats.latency[txn->command_type], took_us);
     observe_answer(dp, txn, took_us);

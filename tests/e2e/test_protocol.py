@@ -136,6 +136,8 @@ COLLECTED = [
     (b"delete e\r\n", 9, {("memcached_ops_total", "delete_hits"): 1}),
     (b"delete no\r\n", 10, {("memcached_ops_total", "delete_misses"): 8 + 10}),
     (b"me no\r\n", 11, {("memcached_command_total", "meta"): 11}),
+    # The first one creates it, which memcached does not count.
+    (b"ma made N0\r\n", 12, {("memcached_ops_total", "incr_hits"): 2 + 11}),
     (b"flush_all\r\n", 1, {("memcached_command_total", "flush"): 1}),
 ]
 SERIES = re.compile(r'collectd_memcached_(\w+)\{memcached="everwarm",type="(\w+)",.*\} (\S+)')

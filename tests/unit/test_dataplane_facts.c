@@ -198,6 +198,79 @@ START_TEST(test_flush_keeps_its_place)
 }
 END_TEST
 
+/* Only a client that has not taken its answers may lose them with its connection. */
+START_TEST(test_close_says_whether_it_cuts)
+{
+    client(0, "version\r\nquit\r\n");
+    ck_assert(b.is_closed[0] && !b.is_cut[0]);
+    b.is_stuck[1] = true;
+    client(1, "version\r\nquit\r\n");
+    ck_assert(!b.is_closed[1]);
+    b.lease_until_us = b.now_us;
+    for (int i = 0; i < 80; i++) {
+        pass(20 * 1000);
+    }
+    ck_assert(b.is_closed[1] && b.is_cut[1]);
+}
+END_TEST
+
+static bool are_counted(const char *what)
+{
+    b.to_client_bytes[0] = 0;
+    client(0, "stats\r\n");
+    b.to_client[0][b.to_client_bytes[0]] = '\0';
+    return strstr(b.to_client[0], what) != NULL;
+}
+
+/* ASKED, of a key led by node 0, to which that says ANSWER; the other one obeys. */
+static void decided(const char *asked, const char *answer)
+{
+    client(0, asked);
+    node(0, answer);
+    b.to_node_bytes[0] = 0;
+    obey(1);
+    ck_assert_uint_eq(b.dp->pending, 0);
+}
+
+/* "stats" counts what memcached counts, and passes over what that passes over. */
+START_TEST(test_numbers_created_are_not_counted)
+{
+    const char *k = key_of(0);
+    decided(FORMAT("ma %s N60 J5 D2\r\n", k), "VA 1\r\n5\r\nVA 1 f0 t60 c1\r\n5\r\n");
+    ck_assert(are_counted("STAT incr_misses 0\r\nSTAT incr_hits 0\r\n"));
+    decided(FORMAT("ma %s N60 J5 D2\r\n", k), "VA 1\r\n7\r\nVA 1 f0 t60 c2\r\n7\r\n");
+    ck_assert(are_counted("STAT incr_misses 0\r\nSTAT incr_hits 1\r\n"));
+    decided(FORMAT("ma %s N60 J5 MD D2\r\n", k), "VA 1\r\n5\r\nVA 1 f0 t60 c3\r\n5\r\n");
+    ck_assert(are_counted("STAT decr_misses 0\r\nSTAT decr_hits 0\r\n"));
+    /* Without N the same number is one that grew; with q the node says whether it was created. */
+    decided(FORMAT("ma %s D2\r\n", k), "VA 1\r\n0\r\nVA 1 f0 t60 c4\r\n0\r\n");
+    decided(FORMAT("ma %s N60 J5 q\r\n", k), "VA 1 f0 t60 c5\r\n5\r\n");
+    ck_assert(are_counted("STAT incr_misses 0\r\nSTAT incr_hits 3\r\n"));
+    decided(FORMAT("ma %s N60 J5 q\r\n", k), "VA 1\r\n5\r\nVA 1 f0 t60 c6\r\n5\r\n");
+    decided(FORMAT("ma %s\r\n", k), "NF\r\nEN\r\n");
+    ck_assert(are_counted("STAT incr_misses 1\r\nSTAT incr_hits 3\r\n"));
+}
+END_TEST
+
+START_TEST(test_marks_are_no_deletes)
+{
+    const char *k = key_of(0);
+    decided(FORMAT("md %s I\r\n", k), "HD\r\n");
+    ck_assert(are_counted("STAT delete_misses 0\r\nSTAT delete_hits 0\r\n"));
+    decided(FORMAT("md %s I\r\n", k), "NF\r\n");
+    decided(FORMAT("md %s C1\r\n", k), "EX\r\n");
+    decided(FORMAT("md %s\r\n", k), "HD\r\n");
+    ck_assert(are_counted("STAT delete_misses 2\r\nSTAT delete_hits 1\r\n"));
+}
+END_TEST
+
+START_TEST(test_bad_blocks_are_sets)
+{
+    client(0, "set k 0 0 1\r\nxyz\r\nms k 1\r\nxyz\r\n");
+    ck_assert(are_counted("STAT cmd_set 2\r\n"));
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("facts");
@@ -209,6 +282,10 @@ int main(void)
     tcase_add_test(tcase, test_deadline_is_moved);
     tcase_add_test(tcase, test_ack_and_read_may_change);
     tcase_add_test(tcase, test_flush_keeps_its_place);
+    tcase_add_test(tcase, test_close_says_whether_it_cuts);
+    tcase_add_test(tcase, test_numbers_created_are_not_counted);
+    tcase_add_test(tcase, test_marks_are_no_deletes);
+    tcase_add_test(tcase, test_bad_blocks_are_sets);
     Suite *suite = suite_create("dataplane facts");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

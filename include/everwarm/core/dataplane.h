@@ -184,7 +184,11 @@ struct dataplane_node_stats {
 
 struct dataplane_stats {
     uint64_t commands[MC_COMMAND_COUNT][DATAPLANE_OUTCOME_COUNT];
-    uint64_t keys_hit; /* of get, gets and mg, each key */
+    /* Those of them that memcached's "stats" does not tell: numbers created, items marked stale,
+     * binary deletes with another CAS. */
+    uint64_t passed_over[MC_COMMAND_COUNT][DATAPLANE_OUTCOME_COUNT];
+    uint64_t bad_blocks; /* stores whose data did not end with CRLF: no command, but a cmd_set */
+    uint64_t keys_hit;   /* of get, gets and mg, each key */
     uint64_t keys_missed;
     uint64_t touches_hit; /* of gat, gats and mg T, which memcached counts as touches */
     uint64_t touches_missed;
