@@ -6,7 +6,6 @@ from program import PAST, renamed_text
 
 REQUEST, REPLY = 0x80, 0x81
 HEADER = struct.Struct(">BBHBBHIIQ")
-COMMANDS_MAX = 40
 # Above all opaques that commands have.
 SYNC_OPAQUE = 0xFF000000
 
@@ -199,13 +198,7 @@ class Generator:
                  (self.delete, 600), (self.count, 1200), (self.noop, 300), (self.version, 50),
                  (self.stat, 30), (self.unknown, 80), (self.sasl, 30), (self.many, 15),
                  (self.flush, 5), (self.quit, 20), (self.bad_lengths, 30))
-        makers, weights = zip(*kinds)
-        commands = []
-        for make in self.rng.choices(makers, weights, k=self.rng.randrange(1, COMMANDS_MAX)):
-            commands.append(make())
-            if commands[-1].is_last:
-                break
-        return commands
+        return self.maker.commands(kinds)
 
 
 # -- answers -------------------------------------------------------------------

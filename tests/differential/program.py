@@ -2,6 +2,7 @@
 """What all dialects share: keys, values, what a program has done to them, one side's answers."""
 import base64
 
+COMMANDS_MAX = 40
 KEYS = 5
 # memcached counts in place, unless an answer on its way still holds the item. Only in place it
 # leaves spaces behind a number that becomes shorter, and the item as stale as it was: all that
@@ -58,6 +59,16 @@ class Maker:
 
     def chance(self, percent):
         return self.rng.random() * 100 < percent
+
+    def commands(self, kinds):
+        """Those of one pipeline. KINDS: what makes one, and how often it is to."""
+        makers, weights = zip(*kinds)
+        made = []
+        for make in self.rng.choices(makers, weights, k=self.rng.randrange(1, COMMANDS_MAX)):
+            made.append(make())
+            if made[-1].is_last:
+                break
+        return made
 
     def keys(self):
         return key_names(self.prefix)

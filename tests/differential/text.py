@@ -5,7 +5,6 @@ import re
 
 from program import EXPIRIES, KEYS, renamed_text
 
-COMMANDS_MAX = 40
 TTL_SLACK_S = 60
 CAS_NAME = re.compile(rb"\{(\d+)\}")
 
@@ -214,13 +213,7 @@ class Generator:
                  (self.touch, 400), (self.mg, 1600), (self.ms, 1400), (self.md, 600),
                  (self.ma, 800), (self.me, 100), (self.mistake, 300), (self.bad_data, 100),
                  (self.many, 15), (self.quit, 20))
-        makers, weights = zip(*kinds)
-        commands = []
-        for make in self.rng.choices(makers, weights, k=self.rng.randrange(1, COMMANDS_MAX)):
-            commands.append(make())
-            if commands[-1].is_last:
-                break
-        return commands
+        return self.maker.commands(kinds)
 
 
 # -- answers -------------------------------------------------------------------
