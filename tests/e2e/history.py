@@ -5,12 +5,20 @@ A key belongs to one proxy: its clients write it, several at once, and clients o
 it. Keys are used for a while, then others are, so that what the judge looks at stays short; at the
 end every key is read once more, through every proxy.
 """
+import os
 import random
 import subprocess
+import tempfile
 import threading
 import time
 
-from harness import MEMCACHED, Raw
+from harness import MEMCACHED, Raw, wait_until
+
+SEED = os.environ.get("HISTORY_SEED") or str(random.SystemRandom().randrange(10 ** 6))
+SIM = os.environ.get("SIM", "build/release/sim")
+CLIENTS_PER_PROXY = 4
+HEAL_S = 30
+TROUBLE_S = 4.0  # after it is up again, a proxy's clients may still have been told errors before
 
 REQUEST_S = 1.5
 SLACK_S = 0.5
@@ -52,10 +60,6 @@ class Recorder:
     def mark(self, word, what):
         with self.lock:
             self.lines.append("%s %s" % (word, what))
-
-    def write(self, path):
-        with open(path, "w", encoding="ascii") as out:
-            out.write("\n".join(self.lines) + "\n")
 
 
 class Client(threading.Thread):
@@ -202,3 +206,72 @@ def read_all(recorder, proxies):
         for key in sorted(recorder.keys):
             reader.get(key)
         reader.conn.close()
+
+
+# -- a run, and its judgement --------------------------------------------------
+
+
+def is_whole(proxies):
+    for proxy in proxies:
+        if not proxy.is_ready():
+            return False
+        nodes = proxy.request("GET", "/v1/nodes")[1]["nodes"]
+        if any(n["data"]["state"] != "complete" or n["oper"]["state"] != "up" for n in nodes):
+            return False
+    return True
+
+
+def start(nodes, proxies):
+    for node in nodes:
+        node.up()
+    for proxy in proxies:
+        proxy.is_harmed = False
+        proxy.start()
+    for proxy in proxies:
+        wait_until("everwarm is ready", proxy.is_ready)
+
+
+def record(recorder, proxies, rounds, harm):
+    """What clients are told while HARM(number) is done ROUNDS times, each time when all is complete
+    and they have asked for a while; and what is there at the end."""
+    clients = [Client(recorder, i, proxies, i % 2) for i in range(2 * CLIENTS_PER_PROXY)]
+    for client in clients:
+        client.start()
+    for number in range(rounds):
+        wait_until("all nodes are complete", lambda: is_whole(proxies), HEAL_S)
+        wait_until("clients have asked", lambda n=recorder.operations:
+                   recorder.operations > n + 400, HEAL_S)
+        harm(number)
+    wait_until("all nodes are complete", lambda: is_whole(proxies), HEAL_S)
+    recorder.is_over.set()
+    for client in clients:
+        client.join(10)
+    recorder.is_over.clear()
+    read_all(recorder, proxies)
+
+
+def judge(lines):
+    """(0 or 1, what it said)"""
+    with tempfile.NamedTemporaryFile("w", suffix=".history") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        done = subprocess.run([SIM, "--judge", file.name], capture_output=True, text=True,
+                              check=False)
+    assert done.returncode in (0, 1), done
+    return done.returncode, done.stdout
+
+
+def keep(lines):
+    """Where they can be looked at; the path."""
+    path = "build/test/e2e/history-%s.txt" % SEED
+    with open(path, "w", encoding="ascii") as out:
+        out.write("\n".join(lines) + "\n")
+    return path
+
+
+def check_order(recorder):
+    assert not recorder.errors, "\n".join(recorder.errors[:20])
+    code, text = judge(recorder.lines)
+    print(text)
+    assert code == 0, "a history has no order, see %s; HISTORY_SEED=%s" % (
+        keep(recorder.lines), SEED)

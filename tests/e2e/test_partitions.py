@@ -12,8 +12,7 @@ import threading
 
 import network
 from harness import Everwarm, Memcached, running, say, wait_until
-from history import Client, Recorder, now_us, read_all
-from test_histories import CLIENTS_PER_PROXY, HEAL_S, SEED, TROUBLE_S, is_whole, judge
+from history import HEAL_S, SEED, TROUBLE_S, Recorder, check_order, now_us, record, start
 
 ROUNDS = int(os.environ.get("HISTORY_ROUNDS", "8"))
 WAYS = ("to it", "from it", "both ways")
@@ -61,11 +60,8 @@ def harm_proxy(dice, recorder, proxies, nodes, way):
     proxy.is_harmed = False
 
 
-def one_round(dice, recorder, number, proxies, nodes):
+def harm(dice, recorder, number, proxies, nodes):
     """Each node and each way in turn; every fifth time a proxy."""
-    wait_until("all nodes are complete", lambda: is_whole(proxies), HEAL_S)
-    begin = recorder.operations
-    wait_until("clients have asked", lambda: recorder.operations > begin + 400, HEAL_S)
     way = WAYS[number % len(WAYS)]
     if number % 5 == 4:
         harm_proxy(dice, recorder, proxies, nodes, way)
@@ -84,30 +80,10 @@ def main():
                for host in hosts[3:]]
     recorder = Recorder()
     with running(*nodes, *proxies, *hosts):
-        for node in nodes:
-            node.up()
-        for proxy in proxies:
-            proxy.is_harmed = False
-            proxy.start()
-        for proxy in proxies:
-            wait_until("everwarm is ready", proxy.is_ready)
-        clients = [Client(recorder, i, proxies, i % 2) for i in range(2 * CLIENTS_PER_PROXY)]
-        for client in clients:
-            client.start()
-        for number in range(ROUNDS):
-            one_round(dice, recorder, number, proxies, nodes)
-        wait_until("all nodes are complete", lambda: is_whole(proxies), HEAL_S)
-        recorder.is_over.set()
-        for client in clients:
-            client.join(10)
-        recorder.is_over.clear()
-        read_all(recorder, proxies)
-    assert not recorder.errors, "\n".join(recorder.errors[:20])
-    code, text = judge(recorder.lines)
-    print(text)
-    if code != 0:
-        recorder.write("build/test/e2e/history-%s.txt" % SEED)
-    assert code == 0, "a history has no order; HISTORY_SEED=%s" % SEED
+        start(nodes, proxies)
+        record(recorder, proxies, ROUNDS,
+               lambda number: harm(dice, recorder, number, proxies, nodes))
+    check_order(recorder)
     say("%d operations in order" % recorder.operations)
 
 
