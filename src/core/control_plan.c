@@ -127,6 +127,16 @@ static bool is_bad(const struct control *control, const struct plan *plan, uint3
            has_changed(control, plan, node);
 }
 
+/*
+ * May others still reach NODE, though it is long down here? Who named it complete just now, and
+ * others not, did: after a split we come to that view before we have found the node again.
+ */
+static bool is_vouched_for(const struct control *control, uint32_t node)
+{
+    return control->told_us != 0 && control->probes[node].oper_since_us <= control->told_us &&
+           control->now_us - control->told_us < 2 * control->options.lease_us;
+}
+
 /* All complete nodes fail: the one that is kept, for it may still be what it was. */
 static node_set survivor_of(const struct control *control, const struct plan *plan,
                             node_set complete)
@@ -134,7 +144,8 @@ static node_set survivor_of(const struct control *control, const struct plan *pl
     node_set best = 0;
     for (node_set left = complete; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
-        if (has_changed(control, plan, node) || is_long_down(control, node)) {
+        bool is_gone = is_long_down(control, node) && !is_vouched_for(control, node);
+        if (has_changed(control, plan, node) || is_gone) {
             continue;
         }
         if (!is_down(control, node)) {

@@ -582,6 +582,7 @@ struct control {
     bool is_stopped;       /* the topology in effect stops writes */
     uint64_t merge_us;     /* since when the view of another side of a split is known; 0: none is */
     uint64_t fresh_us;     /* after a lapse: heartbeats seen earlier show nothing */
+    uint64_t told_us;      /* when another proxy's view told which nodes are complete */
     uint64_t change_us;    /* first HOLD of the change under way */
     uint64_t effective_us; /* when the view in effect came to be so */
     struct topology topologies[CONTROL_TOPOLOGIES_MAX];

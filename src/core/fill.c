@@ -300,7 +300,7 @@ static void take_stats(struct fill *fill)
         stats->poll_us = fill->now_us + FILL_POLL_US;
     } else if (fill->state == FILL_CONNECTING && fill->plan.is_diff) {
         fill->identity = stats->identity;
-        fill->is_forgetting = identity_is_known(&fill->plan.split_of) &&
+        fill->is_forgetting = identity_is_known(&fill->plan.split_of) && RULE(FORGET) &&
                               identity_is_equal(&fill->identity, &fill->plan.split_of);
         next_donor(fill);
     } else if (fill->state == FILL_CONNECTING) {

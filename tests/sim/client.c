@@ -490,10 +490,11 @@ static bool client_read_line(struct world *world, struct client *c, struct slice
     return false;
 }
 
-/* C3 says nothing of losses of the last copy, and of proxies that die or stop. */
+/* C3 says nothing of losses of the last copy, of proxies that die or stop, and of splits. */
 static bool client_is_excused(const struct world *world, const struct client *c)
 {
-    return world->loss_us > 0 || world->now_us < world->proxies[c->proxy].troubled_us;
+    return world->loss_us > 0 || world->now_us < world->proxies[c->proxy].troubled_us ||
+           split_excuses(world);
 }
 
 /* SERVER_ERROR: nothing is known of the rest of the request. */

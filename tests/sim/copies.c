@@ -32,7 +32,8 @@ void copies_on_told(struct world *world, struct history_op *op)
 {
     struct key *k = &world->keys[op->key];
     op->is_contended = op->is_contended || op->contentions != k->contentions;
-    if (op->result != HISTORY_UNKNOWN && k->writes == 0 && !op->is_contended &&
+    bool is_for_all = !split_is_open(world); /* what one side did tells nothing of the other */
+    if (op->result != HISTORY_UNKNOWN && k->writes == 0 && !op->is_contended && is_for_all &&
         copies_are_made_equal(op)) {
         k->is_contended = false;
         k->is_evicted = k->is_evicted && k->evicted_last_us >= op->asked_us;
@@ -69,13 +70,12 @@ bool copies_are_equal(const struct node *x, const struct store_item *a, const st
  * (replication.md section 1). Which one the new leader has is seen at the moment when somebody acts
  * on the view and nobody has written under it.
  */
-void copies_on_leaders(struct world *world, const struct topology *topology)
+void copies_on_leaders(struct world *world, const struct topology *topology, node_set former)
 {
-    for (uint32_t key = 0; key < world->key_count && world->leaders != 0 && topology->leaders != 0;
-         key++) {
+    for (uint32_t key = 0; key < world->key_count && former != 0 && topology->leaders != 0; key++) {
         const struct key *k = &world->keys[key];
         struct slice name = slice_of_string(world_key(key));
-        uint32_t before = topology_first(topology, topology_hash(name), world->leaders);
+        uint32_t before = topology_first(topology, topology_hash(name), former);
         uint32_t after = topology_leader(topology, topology_hash(name));
         struct node *from = &world->nodes[before];
         struct node *to = &world->nodes[after];

@@ -286,6 +286,57 @@ static void fault_flicker(struct world *world, uint32_t node)
     fault_cut_all(world, (uint32_t)world_below(world, world->options.proxies));
 }
 
+/* Some on each side. */
+static node_set fault_halve(struct world *world, uint32_t count)
+{
+    node_set all = node_set_all(count);
+    return 1 + (node_set)world_below(world, all - 1);
+}
+
+/* A line through the world, for longer than a lease: proxies see no node beyond it. It heals at
+ * once, or link by link. */
+static void fault_split(struct world *world, uint32_t node)
+{
+    (void)node;
+    uint32_t sides[WORLD_PROXIES_MAX] = {0};
+    uint64_t for_us = 1200000 + world_below(world, world_chance(world, 50) ? 800000 : 2700000);
+    uint64_t slow_us = world_chance(world, 50) ? 1 : world_below(world, 400000);
+    if (world->options.proxies < 2 || world->options.nodes < 2) {
+        return;
+    }
+    node_set proxies = fault_halve(world, world->options.proxies);
+    node_set nodes = fault_halve(world, world->options.nodes);
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        sides[i] = (proxies & node_set_of(i)) != 0 ? 0 : 1;
+    }
+    if (!split_begin(world, sides, nodes, for_us)) {
+        return;
+    }
+    world_trace(world, "FAULT a split for %llu us: proxies %x and nodes %x on one side",
+                (unsigned long long)for_us, proxies, nodes);
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        for (uint32_t n = 0; n < world->options.nodes; n++) {
+            if (sides[i] == ((nodes & node_set_of(n)) != 0 ? 0u : 1u)) {
+                continue;
+            }
+            uint64_t until_us = world->now_us + for_us + world_below(world, slow_us + 1);
+            world->proxies[i].cut_to_node_us[n] = until_us;
+            world->proxies[i].cut_to_proxy_us[n] = until_us;
+        }
+    }
+    world_post(world, world->now_us + for_us, WORLD_FAULT, FAULT_HEAL, 0, 0);
+}
+
+/* Clients see how both sides come together. */
+static void fault_heal(struct world *world)
+{
+    world_note_fault(world);
+    world_hurry(world, 300000);
+    if (world->end_us != 0 && world->end_us < world->now_us + FAULT_AFTER_US) {
+        world->end_us = world->now_us + FAULT_AFTER_US;
+    }
+}
+
 static void fault_flush(struct world *world, uint32_t number)
 {
     struct node *node = &world->nodes[number];
@@ -557,6 +608,7 @@ static const struct {
     [FAULT_FLUSH_ALL] = {fault_flush_all, 6},
     [FAULT_MEMBER] = {fault_member, 40},
     [FAULT_FLICKER] = {fault_flicker, 40},
+    [FAULT_SPLIT] = {fault_split, 40},
 };
 
 uint32_t fault_choose(struct world *world)
@@ -618,6 +670,10 @@ static void fault_follow(struct world *world, enum fault_phase phase, uint32_t n
         fault_cut_all(world, number);
         return;
     }
+    if (phase == FAULT_HEAL) {
+        fault_heal(world);
+        return;
+    }
     struct proxy *p = &world->proxies[number];
     if (phase == FAULT_WORD) {
         fault_word(world);
@@ -652,7 +708,8 @@ void fault_strike(struct world *world, uint32_t phase, uint32_t number)
     bool is_tame = fault_is_tame(world, node);
     bool is_early = world->profile->is_hot && !fault_is_whole(world) && world_chance(world, 90);
     is_early = is_early || (world->profile->is_patient &&
-                            (!fault_is_whole(world) || world->calm_us >= world->now_us));
+                            (!fault_is_whole(world) || !split_is_over(world) ||
+                             world->calm_us >= world->now_us));
     if ((!is_tame && !world->is_wild) || is_early) {
         /* Later; if the pool does not become whole in time, the run ends without this one. */
         world_post(world, world->now_us + 300000, WORLD_FAULT, FAULT_COMES, 0, 0);

@@ -22,6 +22,7 @@ enum fault_kind {
     /* Chosen by its profile alone, so that the other seeds stay what they are: */
     FAULT_MEMBER = FAULT_KIND_COUNT, /* a node leaves the pool, or comes back into it */
     FAULT_FLICKER,                   /* all nodes are cut off from a proxy, again and again */
+    FAULT_SPLIT,                     /* the world is cut in two */
     FAULT_ALL_COUNT
 };
 
@@ -34,6 +35,7 @@ enum fault_phase {
     FAULT_COPY_CUT, /* a connection is cut while it carries a copy */
     FAULT_WAKE,     /* a proxy that was stopped goes on soon */
     FAULT_AGAIN,    /* all nodes are cut off from a proxy */
+    FAULT_HEAL,     /* a split heals */
 };
 
 #endif

@@ -14,6 +14,7 @@ struct lineage {
     uint64_t hash;
     uint64_t epoch;
     uint32_t proposer;
+    node_set forgetting;
     uint32_t ancestor_count;
     uint64_t ancestors[VIEW_ANCESTORS_MAX];
 };
@@ -33,6 +34,9 @@ static void lineage_note(struct world *world, const struct view *view)
                               .proposer = view->proposer,
                               .ancestor_count = view->ancestor_count};
     memcpy((*slot)->ancestors, view->ancestors, sizeof(view->ancestors));
+    for (uint32_t i = 0; i < NODES_MAX; i++) {
+        (*slot)->forgetting |= view->nodes[i].is_split ? node_set_of(i) : 0;
+    }
 }
 
 void lineage_look(struct world *world, uint32_t number)
@@ -62,17 +66,36 @@ static bool lineage_has(const struct lineage *lineage, uint64_t hash)
     return lineage->ancestor_count == VIEW_ANCESTORS_MAX;
 }
 
+static const struct lineage *lineage_find(const struct world *world, uint64_t hash)
+{
+    const struct lineage *lineage = world->lineages[hash % WORLD_LINEAGES];
+    return lineage != NULL && lineage->hash == hash ? lineage : NULL;
+}
+
+bool lineage_comes_of(const struct world *world, uint64_t hash, uint64_t ancestor)
+{
+    const struct lineage *lineage = lineage_find(world, hash);
+    return lineage == NULL || lineage_has(lineage, ancestor);
+}
+
+node_set lineage_forgetting(const struct world *world, uint64_t hash)
+{
+    const struct lineage *lineage = lineage_find(world, hash);
+    return lineage == NULL ? 0 : lineage->forgetting;
+}
+
 void lineage_check(struct world *world, uint32_t proxy, const struct topology *topology)
 {
-    const struct lineage *lineage = *lineage_slot(world, topology->view_hash);
-    uint64_t last = world->acted_hash;
-    bool is_known = lineage != NULL && lineage->hash == topology->view_hash;
-    if (is_known && last != 0 && last != topology->view_hash && !lineage_has(lineage, last)) {
+    const struct lineage *lineage = lineage_find(world, topology->view_hash);
+    struct line *line = &world->lines[split_side(world, proxy)];
+    uint64_t last = line->acted_hash;
+    if (lineage != NULL && last != 0 && last != topology->view_hash &&
+        !lineage_has(lineage, last)) {
         world_broken(
             world, "C10", "p%u acts on epoch %llu of proxy %u, which does not come of %016llx",
             proxy, (unsigned long long)lineage->epoch, lineage->proposer, (unsigned long long)last);
     }
-    world->acted_hash = topology->view_hash;
+    line->acted_hash = topology->view_hash;
 }
 
 void lineage_fini(struct world *world)

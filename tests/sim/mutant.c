@@ -61,6 +61,7 @@ static const char *const MUTANT_HOMES[RULE_COUNT] = {
     [RULE_LEASE] = "lease",
     [RULE_LEASE_FROM_SENDING] = "lease",
     [RULE_DOUBT] = "doubt",
+    [RULE_FORGET] = "split",
     [RULE_CAS_TAG] = "cas",
 };
 

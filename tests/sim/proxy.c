@@ -183,7 +183,8 @@ static void proxy_check_others(struct world *world, uint32_t proxy, uint64_t epo
         const struct proxy *p = &world->proxies[i];
         bool is_acting = p->is_up && p->paused_us <= world->now_us &&
                          proxy_now(world, i) <= control_lease_until_us(p->control);
-        for (uint32_t w = 0; i != proxy && is_acting && w < world->options.workers; w++) {
+        is_acting = is_acting && i != proxy && !split_is_apart(world, proxy, i);
+        for (uint32_t w = 0; is_acting && w < world->options.workers; w++) {
             if (proxy_is_behind(world, i, w, epoch)) {
                 world_broken(world, "C10", "p%u acts on epoch %llu, p%u.w%u still on %llu", proxy,
                              (unsigned long long)epoch, i, w,
@@ -196,23 +197,25 @@ static void proxy_check_others(struct world *world, uint32_t proxy, uint64_t epo
 /* C10: who was left behind, because it was stopped or cut off, sends nothing. */
 void proxy_check_sending(struct world *world, uint32_t proxy, uint32_t worker)
 {
-    if (world->options.nodes > 1 && proxy_is_behind(world, proxy, worker, world->leaders_epoch)) {
+    uint64_t epoch = world->lines[split_side(world, proxy)].leaders_epoch;
+    if (world->options.nodes > 1 && proxy_is_behind(world, proxy, worker, epoch)) {
         world_broken(world, "C10", "p%u.w%u goes on under epoch %llu, others act on %llu", proxy,
                      worker, (unsigned long long)world->proxies[proxy].topology[worker]->epoch,
-                     (unsigned long long)world->leaders_epoch);
+                     (unsigned long long)epoch);
     }
 }
 
 /* A worker acts on TOPOLOGY from now on. */
 static void proxy_note_view(struct world *world, uint32_t proxy, const struct topology *topology)
 {
+    struct line *line = &world->lines[split_side(world, proxy)];
     proxy_check_others(world, proxy, topology->epoch);
-    if (topology->epoch > world->leaders_epoch) {
-        world->leaders_epoch = topology->epoch;
-        if (topology->leaders != world->leaders) {
-            copies_on_leaders(world, topology);
+    if (topology->epoch > line->leaders_epoch) {
+        line->leaders_epoch = topology->epoch;
+        if (topology->leaders != line->leaders) {
+            copies_on_leaders(world, topology, line->leaders);
             world->leaders_us[world->leaders_count++ % 64] = world->now_us;
-            world->leaders = topology->leaders;
+            line->leaders = topology->leaders;
         }
         copies_check(world);
     }
@@ -237,6 +240,7 @@ void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, stru
         p->topology[worker] = message->topology;
     } else if (message->type == DATAPLANE_HOLD) {
         p->hold_epoch[worker] = message->topology->epoch;
+        p->hold_hash[worker] = message->topology->view_hash;
     }
     proxy_dp_event(world, proxy, worker, &event);
     if (message->type == DATAPLANE_ADOPT) {
@@ -317,7 +321,7 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
                     proxy, (unsigned long long)action->topology->epoch,
                     (unsigned long long)action->topology->serial, action->topology->complete,
                     action->topology->leaders, action->topology->chained);
-        lineage_check(world, proxy, action->topology);
+        split_on_view(world, proxy, action->topology);
         proxy_tell_workers(
             world, proxy, &(struct message){.type = DATAPLANE_ADOPT, .topology = action->topology});
         return;
@@ -503,6 +507,7 @@ static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker
     case DATAPLANE_REPORT:
         if (action->report.type == CONTROL_REPORT_DRAINED) {
             p->drained_epoch[worker] = p->hold_epoch[worker];
+            p->drained_hash[worker] = p->hold_hash[worker];
         }
         world_trace(world, "p%u.w%u reports %d node %u count %u serial %llu end %d", proxy, worker,
                     (int)action->report.type, action->report.node, action->report.count,

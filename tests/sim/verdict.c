@@ -33,7 +33,7 @@ static int verdict_order(const void *a, const void *b)
 struct verdict_case {
     struct history_op extra[HISTORY_OPS_MAX]; /* excuses */
     uint32_t extra_count;
-    struct history_op altered[CLIENT_OPS_MAX];
+    struct history_op altered[2 * CLIENT_OPS_MAX];
     uint32_t altered_count;
     const struct history_op *ops[HISTORY_OPS_MAX];
     uint32_t count;
@@ -168,8 +168,36 @@ static bool verdict_is_run_again(const struct world *world, const struct history
     return op->is_near_fault;
 }
 
+/* OP as LINE has it; it was answered on the other side of a split, or not at all. */
+static const struct history_op *verdict_place(const struct world *world, struct verdict_case *c,
+                                              const struct history_op *op, uint32_t line)
+{
+    enum split_place place = split_place(world, op, line);
+    if (place != SPLIT_MAYBE) {
+        return place == SPLIT_IN ? op : NULL;
+    }
+    struct history_op *maybe = &c->altered[c->altered_count++];
+    *maybe = *op;
+    maybe->result = HISTORY_UNKNOWN;
+    maybe->is_optional = true;
+    maybe->told_us += WORLD_REQUEST_US;
+    return op->kind == HISTORY_GET || op->kind == HISTORY_TOUCH ? NULL : maybe;
+}
+
+/* What was written while SPLIT lasted may be forgotten when it heals, on the line that goes on. */
+static void verdict_add_splits(const struct world *world, struct verdict_case *c, uint32_t key,
+                               uint32_t line)
+{
+    struct history_op forget;
+    for (uint32_t i = 0; i < world->split_count && i != line; i++) {
+        if (split_forgets(world, i, key, &forget)) {
+            verdict_excuse(c, &forget);
+        }
+    }
+}
+
 static void verdict_collect(struct world *world, struct verdict_case *c, uint32_t key,
-                            bool is_excused)
+                            uint32_t line, bool is_excused)
 {
     c->count = 0;
     c->extra_count = 0;
@@ -186,6 +214,10 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
             continue; /* copies may expire two seconds apart, so a miss says nothing */
         }
         if (is_excused && verdict_is_early_read(world, op)) {
+            continue;
+        }
+        op = verdict_place(world, c, op, line);
+        if (op == NULL) {
             continue;
         }
         if (verdict_is_near_flush(world, op)) {
@@ -214,6 +246,7 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
         }
     }
     verdict_add_losses(world, c, key);
+    verdict_add_splits(world, c, key, line);
     if (is_excused) {
         verdict_add_survivors(world, c, key);
     }
@@ -254,14 +287,15 @@ static void verdict_locate(struct world *world, const struct verdict_case *c)
     printf("no order from %llu us on\n", (unsigned long long)first_us);
 }
 
-static void verdict_judge(struct world *world, uint32_t key, struct world_result *result)
+static void verdict_judge(struct world *world, uint32_t key, uint32_t line,
+                          struct world_result *result)
 {
     static struct verdict_case c;
-    verdict_collect(world, &c, key, false);
+    verdict_collect(world, &c, key, line, false);
     enum linear_verdict verdict =
         c.is_full ? LINEAR_TOO_HARD : linear_judge(&world->history, c.ops, c.count);
     if (verdict == LINEAR_NO) {
-        verdict_collect(world, &c, key, true);
+        verdict_collect(world, &c, key, line, true);
         verdict = c.is_full ? LINEAR_TOO_HARD : linear_judge(&world->history, c.ops, c.count);
         result->excused += verdict == LINEAR_YES ? 1 : 0;
     }
@@ -270,7 +304,8 @@ static void verdict_judge(struct world *world, uint32_t key, struct world_result
     }
     result->too_hard += verdict == LINEAR_TOO_HARD ? 1 : 0;
     if (verdict == LINEAR_NO) {
-        world_broken(world, "C4", "the history of %s has no order", world_key(key));
+        world_broken(world, "C4", "the history of %s has no order%s", world_key(key),
+                     line == SPLIT_MAIN_LINE ? "" : " on the side that lost a split");
         if (world->options.is_verbose) {
             history_print(&world->history, key);
             verdict_locate(world, &c);
@@ -334,7 +369,12 @@ static void verdict_memory(struct world *world, struct world_result *result)
 void verdict_give(struct world *world, struct world_result *result)
 {
     for (uint32_t key = 0; key < world->key_count; key++) {
-        verdict_judge(world, key, result);
+        verdict_judge(world, key, SPLIT_MAIN_LINE, result);
+        for (uint32_t split = 0; split < world->split_count; split++) {
+            if (world->splits[split].loser != SPLIT_NO_LOSER) {
+                verdict_judge(world, key, split, result);
+            }
+        }
         verdict_compare(world, key);
     }
     verdict_memory(world, result);

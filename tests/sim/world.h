@@ -12,6 +12,7 @@
  *   fault.c    what goes wrong, and operators' commands
  *   copies.c   the copies of what nobody writes, while it runs
  *   lineage.c  which view comes of which
+ *   split.c    two sides that each go on alone
  *   verdict.c  the checks of a run that has come to rest
  */
 #ifndef SIM_WORLD_H
@@ -38,6 +39,8 @@ enum {
     CLIENT_CAS_COUNT = 48,
     WORLD_SURVIVORS_MAX = 512,
     WORLD_LINEAGES = 64,
+    WORLD_SPLITS_MAX = 8,
+    WORLD_OWED_MAX = 512,
     WORLD_WIRES_MAX = CONTROL_WIRE_COUNT(WORLD_NODES_MAX),
 
     WORLD_INTERVAL_US = 200 * 1000,
@@ -162,6 +165,8 @@ struct proxy {
     /* Of the views that each worker holds for, and has drained for. */
     uint64_t hold_epoch[WORLD_WORKERS_MAX];
     uint64_t drained_epoch[WORLD_WORKERS_MAX];
+    uint64_t hold_hash[WORLD_WORKERS_MAX];
+    uint64_t drained_hash[WORLD_WORKERS_MAX];
     struct conn *links[WORLD_WORKERS_MAX][WORLD_NODES_MAX];
     enum wire_end link_ends[WORLD_WORKERS_MAX][WORLD_NODES_MAX]; /* of those that are gone */
     struct conn *wires[WORLD_WIRES_MAX];
@@ -213,6 +218,36 @@ struct flush {
     uint32_t node;
     uint64_t at_us;
     uint64_t noticed_us; /* from then on nobody asks it for what it has lost; 0: not yet */
+};
+
+/* The views of one side, or of all. */
+struct line {
+    uint64_t acted_hash; /* of the view that some proxy has acted on last */
+    uint64_t leaders_epoch;
+    node_set leaders;
+};
+
+enum { SPLIT_NO_LOSER = 2 };
+
+/* Two sides, 0 and 1, that don't see each other. */
+struct split {
+    uint64_t from_us;
+    uint64_t heal_us;                    /* the first packets get through again */
+    uint64_t to_us;                      /* all act on one view again; 0: not yet */
+    uint64_t forgot_us;                  /* what differed is gone by then; 0: not known */
+    uint32_t sides[WORLD_PROXIES_MAX];   /* at first */
+    uint32_t now_at[WORLD_PROXIES_MAX];  /* a proxy may go over to the other one's view */
+    uint64_t left_us[WORLD_PROXIES_MAX]; /* when it did, or all met */
+    node_set first;                      /* the nodes of side 0 */
+    bool has_gone_on[2];                 /* with views of its own */
+    uint32_t loser;                      /* the side whose line has ended */
+};
+
+/* An item that differed when a split healed. */
+struct owed {
+    uint32_t node; /* of the side that lost */
+    uint32_t key;
+    uint64_t token;
 };
 
 /* A key that two wrote at once has another leader, whose copy is not the old one's. */
@@ -308,10 +343,12 @@ struct world {
     uint32_t survivor_count;
     uint64_t leaders_us[64]; /* when the leaders became others; the last 64 */
     uint32_t leaders_count;
-    node_set leaders;
-    uint64_t leaders_epoch;
+    struct line lines[2]; /* of the sides of a split; else the first alone */
+    struct split splits[WORLD_SPLITS_MAX];
+    uint32_t split_count;
+    struct owed owed[WORLD_OWED_MAX];
+    uint32_t owed_count;
     struct lineage *lineages[WORLD_LINEAGES]; /* of views, by hash: the last ones seen */
-    uint64_t acted_hash;                      /* of the view that some proxy has acted on last */
     struct flush flushes[8];
     uint32_t flush_count;
     uint64_t calm_us;     /* the last fault no longer shows then */
@@ -377,11 +414,44 @@ void aim_shoot(struct world *world, const struct queue_event *event);
 void lineage_look(struct world *world, uint32_t node);
 /* PROXY acts on TOPOLOGY from now on: what took effect before is among its ancestors. */
 void lineage_check(struct world *world, uint32_t proxy, const struct topology *topology);
+/* Does the view with HASH come of the one with ANCESTOR? Also if nothing is known of it. */
+bool lineage_comes_of(const struct world *world, uint64_t hash, uint64_t ancestor);
+/* The nodes with which that view forgets what differs. */
+node_set lineage_forgetting(const struct world *world, uint64_t hash);
 void lineage_fini(struct world *world);
+
+/* Cut the world in two: each proxy's side, and the nodes of side 0. Returns false: not now. */
+bool split_begin(struct world *world, const uint32_t *sides, node_set first, uint64_t for_us);
+/* Has the last one not come to its end? */
+bool split_is_open(const struct world *world);
+/* The line of views that PROXY follows. */
+uint32_t split_side(const struct world *world, uint32_t proxy);
+/* Do the two follow different ones, as they may? */
+bool split_is_apart(const struct world *world, uint32_t a, uint32_t b);
+/* All act on one view, and nothing is left to be forgotten. */
+bool split_is_over(const struct world *world);
+/* May clients get errors for it? */
+bool split_excuses(const struct world *world);
+/* PROXY acts on TOPOLOGY from now on. */
+void split_on_view(struct world *world, uint32_t proxy, const struct topology *topology);
+/* What differed when a split healed is gone when it has to be. */
+void split_check(struct world *world);
+
+/* Of a history there are the line that goes on to the end, and one that ends with each split. */
+enum { SPLIT_MAIN_LINE = WORLD_SPLITS_MAX };
+enum split_place {
+    SPLIT_OUT,
+    SPLIT_MAYBE, /* it may have taken effect there, whatever was answered */
+    SPLIT_IN
+};
+enum split_place split_place(const struct world *world, const struct history_op *op, uint32_t line);
+/* May KEY have been forgotten when split NUMBER healed? When, in *OUT. */
+bool split_forgets(const struct world *world, uint32_t number, uint32_t key,
+                   struct history_op *out);
 /* Some worker acts on another view: who was emptied has perhaps left it. */
 void copies_on_view(struct world *world);
-/* Keys have other leaders from now on. */
-void copies_on_leaders(struct world *world, const struct topology *topology);
+/* Keys have other leaders from now on than the nodes of FORMER. */
+void copies_on_leaders(struct world *world, const struct topology *topology, node_set former);
 /* The copies of what nobody writes are equal on the nodes that count as complete. */
 void copies_check(struct world *world);
 /* A write was asked, or told. */

@@ -250,6 +250,35 @@ START_TEST(split_heals_for_one)
 }
 END_TEST
 
+/*
+ * One side acts alone already, the other is still waiting to, and comes to the first one's view before
+ * it has found the node again that is complete there: nothing is lost.
+ */
+START_TEST(split_heals_before_both_act)
+{
+    start_serving(2, 2);
+    pass(SECOND);
+    uint32_t late = (uint32_t)_i % 2;
+    world.proxy[late].is_draining_slowly = true;
+    cut(late, 1 - late);
+    cut(1 - late, late);
+    WAIT(is_data(1 - late, late, NODE_DATA_OUT), 5 * SECOND);
+    ck_assert(!is_data(late, 1 - late, NODE_DATA_OUT));
+    uint64_t held = world.proxy[late].held_serial;
+    heal(1 - late, late);
+    WAIT(world.proxy[late].held_serial > held, 5 * SECOND);
+    world.proxy[late].is_draining_slowly = false;
+    report(late, CONTROL_REPORT_DRAINED, 0, world.proxy[late].held_serial);
+    report(late, CONTROL_REPORT_DRAINED, 1, world.proxy[late].held_serial);
+    pass(_i < 2 ? 100000 : SECOND);
+    heal(late, 1 - late);
+    WAIT(is_one_view(2, 3), 15 * SECOND);
+    ck_assert_uint_eq(world.proxy[0].traced[TRACE_LAST_COPY_LOST], 0);
+    ck_assert_uint_eq(world.proxy[1].traced[TRACE_LAST_COPY_LOST], 0);
+    world_end();
+}
+END_TEST
+
 /* Nobody is left on the other side, whose view is the higher one: a node that comes back with it is
  * just out, and what was acknowledged here since then stays. */
 START_TEST(no_side_is_left_of_a_split)
@@ -1160,6 +1189,7 @@ int main(void)
     tcase_add_loop_test(stories, split_heals, 0, 2);
     tcase_add_test(stories, split_heals_and_the_node_dies);
     tcase_add_loop_test(stories, split_heals_for_one, 0, 2);
+    tcase_add_loop_test(stories, split_heals_before_both_act, 0, 4);
     tcase_add_test(stories, no_side_is_left_of_a_split);
     tcase_add_loop_test(stories, split_stops_the_smaller_side, 0, 2);
     tcase_add_test(stories, third_party_flush_is_noticed);

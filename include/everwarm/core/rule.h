@@ -38,6 +38,7 @@
     X(LEASE_FROM_SENDING, "the lease counts from the answer to a heartbeat")                       \
     X(IN_ORDER, "a write passes an older one to its key that will be sent again")                  \
     X(DOUBT, "a key whose write was answered by an error is left as it is")                        \
+    X(FORGET, "after a split what differs is replaced, not forgotten")                             \
     X(CAS_TAG, "a cas with another node's number is sent to the leader")                           \
     X(DEADLINE, "requests have no deadline")
 
