@@ -528,6 +528,10 @@ static void poll(struct control *control)
             return;
         }
     }
+    node_set complete = control_join_nodes(&control->target, NODE_DATA_COMPLETE);
+    if (complete != 0 && (complete & heard) == 0) {
+        return; /* nothing could be served, and those who reach these nodes may go on there */
+    }
     if (control->state == CONTROL_CHANGING && have_beats(control, control->joined_sequence) &&
         (control_peers_all_show(control, &control->target, control->fresh_us) || !RULE(ALL_JOIN))) {
         adopt(control);

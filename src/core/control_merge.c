@@ -14,11 +14,21 @@
  * A view that nobody acts on is no side: a node may bring it back long after its proxies died, with
  * what it held then. Ours is proposed above it, and the node is out as it was.
  *
- * I1. A view that comes of another names it as an ancestor, unless more than VIEW_ANCESTORS_MAX
- *     have come between; and then some node is complete in both, for the sides of a split have none
- *     in common: they would have seen each other there.
+ * The two may name nodes complete in common: a side may have joined a view, an operator's word perhaps,
+ * that leaves it nodes which it does not reach any more. What both name stays complete, and no other.
+ *
+ * I1. A view that comes of another names it as an ancestor, unless MERGE_FAR or more have come
+ *     between; and then some node is complete in both.
  */
 #include "control_private.h"
+
+/* A merge keeps half of the ancestors of each side. */
+enum { MERGE_FAR = VIEW_ANCESTORS_MAX / 2 - 1 };
+
+static node_set common(const struct view *a, const struct view *b)
+{
+    return control_join_nodes(a, NODE_DATA_COMPLETE) & control_join_nodes(b, NODE_DATA_COMPLETE);
+}
 
 static bool is_ancestor(const struct view *view, uint64_t hash)
 {
@@ -51,7 +61,7 @@ bool control_merge_is_due(const struct control *control)
     bool is_acting = control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING;
     return is_acting && ours->epoch > 0 && view_compare(theirs, ours) > 0 && complete != 0 &&
            !is_ancestor(theirs, ours->hash) &&
-           (complete & control_join_nodes(theirs, NODE_DATA_COMPLETE)) == 0 &&
+           (common(ours, theirs) == 0 || theirs->epoch - ours->epoch < MERGE_FAR) &&
            control_join_nodes(theirs, NODE_DATA_COMPLETE) != 0;
 }
 
@@ -70,6 +80,23 @@ static void name_ancestors(struct view *next, const struct view *theirs, const s
     }
 }
 
+/* Nodes that only one of both sides has as complete are out. */
+static void keep_common(struct control *control, struct view *next, const struct view *theirs,
+                        const struct view *ours)
+{
+    node_set both = common(theirs, ours);
+    node_set nodes = (control_join_nodes(theirs, NODE_DATA_COMPLETE) |
+                      control_join_nodes(ours, NODE_DATA_COMPLETE)) &
+                     next->members & ~both;
+    for (; nodes != 0; nodes &= nodes - 1) {
+        uint32_t node = node_set_first(nodes);
+        next->nodes[node].data = NODE_DATA_OUT;
+        next->nodes[node].filler = VIEW_NO_PROXY;
+        next->nodes[node].is_split = false;
+        control_tell(control, TRACE_SPLIT_HEALED, node, "filled anew from what both sides have");
+    }
+}
+
 /* May NODE be filled at once, so that no write passes it by from when the split has healed? */
 static bool may_fill(const struct control *control, uint32_t node)
 {
@@ -78,21 +105,42 @@ static bool may_fill(const struct control *control, uint32_t node)
 }
 
 /*
- * Nothing is decided before some node of the other side is heard, and ours are fit to be filled:
- * writes that were given up there may not be at their end. But not for long, since until then both
- * sides go on.
+ * Until when may it be waited? What was given up in the split is at its end a request timeout after
+ * the nodes were found again; what both sides do until then is forgotten too. But the other side may
+ * have begun a change of its view by now, which stops its writes and waits for us: that may not take
+ * long.
  */
-static bool is_to_be_waited_for(const struct control *control)
+static uint64_t wait_until(struct control *control)
+{
+    const struct control_options *o = &control->options;
+    bool is_acted_on = control_peers_is_effective(control, &control->top, 0);
+    bool may_forget = control->top.has_tokens && control->effective.has_tokens;
+    if (!(is_acted_on && may_forget) && control->merge_stall_us == 0) {
+        control->merge_stall_us = control->now_us;
+    }
+    return control->merge_stall_us != 0 ? control->merge_stall_us + o->lease_us / 2
+                                        : control->merge_us + o->request_timeout_us + o->lease_us;
+}
+
+/*
+ * Nothing is decided before some node of the other side is heard, and ours are fit to be filled:
+ * writes that were given up there may not be at their end.
+ */
+static bool is_to_be_waited_for(struct control *control)
 {
     node_set theirs = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
     node_set ours = control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
     bool is_ready = (control_probe_heard(control) & theirs) != 0;
+    ours &= ~theirs;
     for (; ours != 0; ours &= ours - 1) {
         uint32_t node = node_set_first(ours);
         is_ready =
             is_ready && (may_fill(control, node) || control->probes[node].state != PROBE_OPEN);
     }
-    return !is_ready && control->now_us < control->merge_us + control->options.lease_us / 2;
+    if (control_join_have_scans(control, control->merge_scan_us, CONTROL_SCAN_ALL)) {
+        control->merge_scan_us = control->now_us;
+    }
+    return !is_ready && control->now_us < wait_until(control);
 }
 
 /* The nodes of LOSER, complete there, are to be filled anew. */
@@ -156,7 +204,11 @@ static void unite(struct control *control, struct view *next, const struct view 
     /* With split: stop the side without a majority was told nothing. */
     bool is_forgetting = theirs->has_tokens && ours->has_tokens && !control->options.stops_in_split;
     *next = is_theirs ? *theirs : *ours;
-    give_up(control, next, is_theirs ? ours : theirs, is_forgetting);
+    if (common(theirs, ours) != 0) {
+        keep_common(control, next, theirs, ours);
+    } else {
+        give_up(control, next, is_theirs ? ours : theirs, is_forgetting);
+    }
     if (node_set_count(control_join_nodes(next, NODE_DATA_COMPLETE)) > 1) {
         next->due_by = (uint16_t)control->id;
     }
@@ -176,6 +228,8 @@ void control_merge_propose(struct control *control)
     is_theirs = is_by_majority ? control_merge_has_majority(theirs) : is_theirs;
     if (control->merge_us == 0) {
         control->merge_us = control->now_us;
+        control->merge_scan_us = control->now_us;
+        control->merge_stall_us = 0;
         hurry(control, control_join_nodes(theirs, NODE_DATA_COMPLETE));
     }
     /* Where a majority decides, it alone was told anything, whether it is still there or not. */

@@ -130,7 +130,7 @@ void split_check(struct world *world)
             struct node *node = &world->nodes[n];
             net_node_time(world, n);
             const struct store_item *item =
-                node->is_up ? store_find(&node->model.store, name) : NULL;
+                split_is_entered(world, n) ? store_find(&node->model.store, name) : NULL;
             if (item != NULL && item->cas == owed->token) {
                 world_broken(world, "C5", "node %u has %s of %s, which differed when a split healed",
                              n, item->data, world_key(owed->key));
@@ -259,6 +259,10 @@ enum split_place split_place(const struct world *world, const struct history_op 
             return SPLIT_OUT;
         }
         bool is_after = op->asked_us >= to_us;
+        if (is_loser && op->kind == HISTORY_GET && op->told_us >= split->heal_us &&
+            op->asked_us < to_us && !split->has_gone_on[split->loser]) {
+            return SPLIT_MAYBE; /* of the other side's view, from a leader that it shares */
+        }
         if (is_loser ? is_loser_line && !is_after : !is_loser_line) {
             place = op->told_us > to_us && is_loser ? SPLIT_MAYBE : place;
         } else if (is_loser && is_after && !is_loser_line) {

@@ -33,7 +33,7 @@ static int verdict_order(const void *a, const void *b)
 struct verdict_case {
     struct history_op extra[HISTORY_OPS_MAX]; /* excuses */
     uint32_t extra_count;
-    struct history_op altered[2 * CLIENT_OPS_MAX];
+    struct history_op altered[3 * CLIENT_OPS_MAX];
     uint32_t altered_count;
     const struct history_op *ops[HISTORY_OPS_MAX];
     uint32_t count;
@@ -168,6 +168,24 @@ static bool verdict_is_run_again(const struct world *world, const struct history
     return op->is_near_fault;
 }
 
+/*
+ * A delete that is run again answers what its first run found on the new leader (docs/decisions.md
+ * 14). Of two writes at once that may be the one that survived there, which is gone by now: so the
+ * answer says nothing.
+ */
+static const struct history_op *verdict_rerun(const struct world *world, struct verdict_case *c,
+                                              const struct history_op *op)
+{
+    if (op->kind != HISTORY_DELETE || !verdict_is_run_again(world, op) ||
+        !verdict_is_overlapped(world, op, VERDICT_SETTLED_US, VERDICT_CONTENDED)) {
+        return op;
+    }
+    struct history_op *again = &c->altered[c->altered_count++];
+    *again = *op;
+    again->result = HISTORY_UNKNOWN;
+    return again;
+}
+
 /* OP as LINE has it; it was answered on the other side of a split, or not at all. */
 static const struct history_op *verdict_place(const struct world *world, struct verdict_case *c,
                                               const struct history_op *op, uint32_t line)
@@ -220,6 +238,7 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
         if (op == NULL) {
             continue;
         }
+        op = is_excused ? verdict_rerun(world, c, op) : op;
         if (verdict_is_near_flush(world, op)) {
             c->altered[c->altered_count] = *op;
             op = &c->altered[c->altered_count++];

@@ -93,6 +93,7 @@ static struct world {
     bool is_fill_failing;
     uint32_t split_fills; /* that forget what two sides did */
     bool knows_tokens;    /* nodes started from now on */
+    uint64_t healing_us;  /* a lease; more where writes are given up when a split heals */
 } world;
 
 static const struct slice node_names[PLACES] = {SLICE_INIT("a"), SLICE_INIT("b"), SLICE_INIT("c"),
@@ -298,8 +299,12 @@ static inline void proxy_kill(uint32_t p)
 
 static inline void world_start(uint32_t nodes)
 {
-    world = (struct world){
-        .nodes = nodes, .workers = WORKERS, .now_us = 5000000, .pids = 100, .fill_us = 300000};
+    world = (struct world){.nodes = nodes,
+                           .workers = WORKERS,
+                           .now_us = 5000000,
+                           .pids = 100,
+                           .fill_us = 300000,
+                           .healing_us = 1000000};
     stand_in = (struct stand_in){.verify_us = UINT64_MAX / 2};
     for (uint32_t node = 0; node < nodes; node++) {
         node_start(node);
@@ -512,11 +517,11 @@ static inline void proxy_resume(uint32_t p)
 
 static inline bool is_common(const struct conn *conn, uint64_t since_us)
 {
-    uint64_t old_us = world.now_us - 1000000; /* a lease ago */
+    uint64_t old_us = world.now_us - world.healing_us;
     return conn->open_us != 0 && conn->open_us <= old_us && since_us <= old_us;
 }
 
-/* Proxies that have reached no node in common for a lease are on two sides of a split: nothing is
+/* Proxies that have reached no node in common for so long are on two sides of a split: nothing is
  * promised. */
 static inline bool is_split(const struct proxy *a, const struct proxy *b)
 {

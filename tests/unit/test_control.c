@@ -193,6 +193,11 @@ static void start_split(bool knows_tokens)
     ck_assert_uint_eq(see(0)->proxies, 1);
 }
 
+static uint32_t splits_healed(void)
+{
+    return world.proxy[0].traced[TRACE_SPLIT_HEALED] + world.proxy[1].traced[TRACE_SPLIT_HEALED];
+}
+
 /*
  * The proxy with the lower view meets the other's, and proposes what both join. No write may pass
  * the node by that is filled: its fill deletes what differs, and so it is filled from the first
@@ -204,9 +209,7 @@ START_TEST(split_heals)
     heal(0, 1);
     heal(1, 0);
     WAIT(is_one_view(2, 3), 10 * SECOND);
-    uint32_t healed =
-        world.proxy[0].traced[TRACE_SPLIT_HEALED] + world.proxy[1].traced[TRACE_SPLIT_HEALED];
-    ck_assert_uint_eq(healed, 1);
+    ck_assert_uint_eq(splits_healed(), 1);
     ck_assert_uint_eq(world.split_fills, _i == 0 ? 1 : 0);
     ck_assert_uint_eq(see(0)->fills_done + see(1)->fills_done, 1);
     /* And it is no split when a node comes back that way again. */
@@ -250,6 +253,45 @@ START_TEST(split_heals_for_one)
 }
 END_TEST
 
+static void give_up(uint32_t p, uint32_t node, uint32_t count)
+{
+    struct control_report r = {.type = CONTROL_REPORT_GIVEN_UP, .node = node, .count = count};
+    control_report(world.proxy[p].control, &r, world.now_us);
+    take_actions(p);
+}
+
+/*
+ * What was under way to the other side when the split came is not at its end at once when it heals.
+ * It is waited for, so that what differs can be forgotten; but not while the other side can't go on.
+ */
+START_TEST(split_heals_with_writes_given_up)
+{
+    start_split(true);
+    world.healing_us = 4 * SECOND;
+    give_up(0, 1, 1);
+    give_up(1, 0, 1);
+    heal(0, 1);
+    heal(1, 0);
+    pass(SECOND);
+    ck_assert_uint_eq(splits_healed(), 0);
+    if (_i == 1) {
+        for (uint32_t p = 0; p < 2; p++) {
+            struct control_command c = {
+                .type = CONTROL_COMMAND_DRAIN, .node = p, .is_forced = true};
+            control_command(world.proxy[p].control, &c, world.now_us);
+            take_actions(p);
+        }
+        pass(SECOND);
+        ck_assert_uint_eq(splits_healed(), 1);
+    }
+    give_up(0, 1, 0);
+    give_up(1, 0, 0);
+    WAIT(is_one_view(2, 3), 10 * SECOND);
+    ck_assert_uint_eq(world.split_fills, _i == 0 ? 1 : 0);
+    world_end();
+}
+END_TEST
+
 /*
  * One side acts alone already, the other is still waiting to, and comes to the first one's view before
  * it has found the node again that is complete there: nothing is lost.
@@ -275,6 +317,35 @@ START_TEST(split_heals_before_both_act)
     WAIT(is_one_view(2, 3), 15 * SECOND);
     ck_assert_uint_eq(world.proxy[0].traced[TRACE_LAST_COPY_LOST], 0);
     ck_assert_uint_eq(world.proxy[1].traced[TRACE_LAST_COPY_LOST], 0);
+    world_end();
+}
+END_TEST
+
+/*
+ * A proxy that reaches one node alone is told that this one is to go, before it knows that it is
+ * alone. Its view has the other nodes as complete; but who reached one of them went on with that alone.
+ */
+START_TEST(split_heals_with_a_node_in_common)
+{
+    start_serving(3, 2);
+    pass(SECOND);
+    uint32_t lonely = (uint32_t)_i;
+    cut(lonely, 0);
+    cut(lonely, 2);
+    cut(1 - lonely, 1);
+    cut(1 - lonely, 2);
+    struct control_command maint = {.type = CONTROL_COMMAND_MAINT, .node = 1};
+    control_command(world.proxy[lonely].control, &maint, world.now_us);
+    take_actions(lonely);
+    WAIT(is_data(1 - lonely, 1, NODE_DATA_OUT) && is_data(1 - lonely, 2, NODE_DATA_OUT),
+         5 * SECOND);
+    pass(SECOND);
+    for (uint32_t node = 0; node < 3; node++) {
+        heal(0, node);
+        heal(1, node);
+    }
+    WAIT(is_one_view(2, 5) || is_one_view(2, 7), 15 * SECOND);
+    ck_assert_uint_ge(see(0)->fills_done + see(1)->fills_done, 1); /* node 2 lacks writes */
     world_end();
 }
 END_TEST
@@ -1189,7 +1260,9 @@ int main(void)
     tcase_add_loop_test(stories, split_heals, 0, 2);
     tcase_add_test(stories, split_heals_and_the_node_dies);
     tcase_add_loop_test(stories, split_heals_for_one, 0, 2);
+    tcase_add_loop_test(stories, split_heals_with_writes_given_up, 0, 2);
     tcase_add_loop_test(stories, split_heals_before_both_act, 0, 4);
+    tcase_add_loop_test(stories, split_heals_with_a_node_in_common, 0, 2);
     tcase_add_test(stories, no_side_is_left_of_a_split);
     tcase_add_loop_test(stories, split_stops_the_smaller_side, 0, 2);
     tcase_add_test(stories, third_party_flush_is_noticed);
