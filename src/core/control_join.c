@@ -124,10 +124,7 @@ bool control_join_see(struct control *control, struct view *view, uint32_t from)
         if (!control_place_view(control, view, from)) {
             return false;
         }
-        if (control_join_nodes(view, NODE_DATA_COMPLETE) !=
-            control_join_nodes(&control->top, NODE_DATA_COMPLETE)) {
-            control->told_us = control->now_us;
-        }
+        control->told_us = view->proposer == control->id ? control->told_us : control->now_us;
         rise(control, view);
     }
     return true;

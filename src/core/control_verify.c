@@ -144,11 +144,22 @@ static bool is_due(const struct control *control)
     return control->effective.due_by == control->id && control->due_runs > 0;
 }
 
+/* A fill deletes what differs since a split, on its target and its donor; on the donor's fellows
+ * that is the verify's, and so it comes afterwards. */
+static bool is_forgetting(const struct view *view)
+{
+    bool is_any = false;
+    for (uint32_t node = 0; node < NODES_MAX; node++) {
+        is_any = is_any || view->nodes[node].is_split;
+    }
+    return is_any;
+}
+
 /* All that a dead proxy sent has happened: time has passed, and each node has answered since. */
 static bool is_due_now(const struct control *control)
 {
-    if (!is_due(control) || control->now_us < control->due_after_us ||
-        control->now_us < control->verify_retry_us) {
+    if (!is_due(control) || is_forgetting(&control->effective) ||
+        control->now_us < control->due_after_us || control->now_us < control->verify_retry_us) {
         return false;
     }
     node_set complete = control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
@@ -282,7 +293,7 @@ void control_verify_on_effective(struct control *control, const struct view *bef
         return;
     }
     control->is_due_wanted = false;
-    bool is_new = before->epoch == 0 || before->due_by != now->due_by;
+    bool is_new = before->epoch == 0 || before->due_by != now->due_by || is_forgetting(before);
     if (now->due_by == control->id && is_new && control->due_runs == 0) {
         control->due_runs = 1;
     }
@@ -290,7 +301,8 @@ void control_verify_on_effective(struct control *control, const struct view *bef
 
 bool control_verify_is_due_over(const struct control *control)
 {
-    return control->effective.due_by == control->id && control->due_runs == 0;
+    return control->effective.due_by == control->id && control->due_runs == 0 &&
+           !is_forgetting(&control->effective);
 }
 
 static void on_progress(struct control *control)

@@ -12,7 +12,7 @@ enum { PROFILE_SHARES = 32 };
 static const struct profile PROFILES[] = {
     {.name = "any",
      .slow_percent = 3,
-     .share = 11,
+     .share = 9,
      .proxies = {1, 1, 2, 3},
      .workers = {1, 1, 2, 3},
      .nodes = {1, 2, 3, 4},
@@ -159,7 +159,7 @@ static const struct profile PROFILES[] = {
     /* Two sides, each with proxies and nodes, go on without each other. */
     {.name = "split",
      .slow_percent = 3,
-     .share = 0,
+     .share = 2,
      .proxies = {2, 2, 3, 3},
      .workers = {1, 1, 1, 2},
      .nodes = {2, 2, 3, 4},
