@@ -14,8 +14,9 @@
  * A view that nobody acts on is no side: a node may bring it back long after its proxies died, with
  * what it held then. Ours is proposed above it, and the node is out as it was.
  *
- * The two may name nodes complete in common: a side may have joined a view, an operator's word perhaps,
- * that leaves it nodes which it does not reach any more. What both name stays complete, and no other.
+ * The two may name nodes complete in common: a side may have joined a view, an operator's word
+ * perhaps, that leaves it nodes which it does not reach any more. What both name stays complete,
+ * and no other.
  *
  * I1. A view that comes of another names it as an ancestor, unless MERGE_FAR or more have come
  *     between; and then some node is complete in both.
@@ -105,10 +106,10 @@ static bool may_fill(const struct control *control, uint32_t node)
 }
 
 /*
- * Until when may it be waited? What was given up in the split is at its end a request timeout after
- * the nodes were found again; what both sides do until then is forgotten too. But the other side may
- * have begun a change of its view by now, which stops its writes and waits for us: that may not take
- * long.
+ * Until when may it be waited? What was given up in the split is at its end a request timeout
+ * after the nodes were found again; what both sides do until then is forgotten too. But the other
+ * side may have begun a change of its view by now, which stops its writes and waits for us: that
+ * may not take long.
  */
 static uint64_t wait_until(struct control *control)
 {

@@ -579,14 +579,14 @@ struct control {
     uint64_t hold_us;
     uint64_t poll_us;
     uint64_t glance_us;
-    bool is_stopped;       /* the topology in effect stops writes */
-    uint64_t merge_us;     /* since when the view of another side of a split is known; 0: none is */
+    bool is_stopped;   /* the topology in effect stops writes */
+    uint64_t merge_us; /* since when the view of another side of a split is known; 0: none is */
     uint64_t merge_scan_us;  /* heartbeats read since then tell whether it may be proposed */
     uint64_t merge_stall_us; /* since when the other side waits for us; 0: it does not */
-    uint64_t fresh_us;     /* after a lapse: heartbeats seen earlier show nothing */
-    uint64_t told_us;      /* when another proxy's view last told which nodes are complete */
-    uint64_t change_us;    /* first HOLD of the change under way */
-    uint64_t effective_us; /* when the view in effect came to be so */
+    uint64_t fresh_us;       /* after a lapse: heartbeats seen earlier show nothing */
+    uint64_t told_us;        /* when another proxy's view last told which nodes are complete */
+    uint64_t change_us;      /* first HOLD of the change under way */
+    uint64_t effective_us;   /* when the view in effect came to be so */
     struct topology topologies[CONTROL_TOPOLOGIES_MAX];
     uint64_t serial; /* latest given out */
     uint64_t effective_serial;

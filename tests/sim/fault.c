@@ -707,9 +707,9 @@ void fault_strike(struct world *world, uint32_t phase, uint32_t number)
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
     bool is_tame = fault_is_tame(world, node);
     bool is_early = world->profile->is_hot && !fault_is_whole(world) && world_chance(world, 90);
-    is_early = is_early || (world->profile->is_patient &&
-                            (!fault_is_whole(world) || !split_is_over(world) ||
-                             world->calm_us >= world->now_us));
+    is_early = is_early ||
+               (world->profile->is_patient && (!fault_is_whole(world) || !split_is_over(world) ||
+                                               world->calm_us >= world->now_us));
     if ((!is_tame && !world->is_wild) || is_early) {
         /* Later; if the pool does not become whole in time, the run ends without this one. */
         world_post(world, world->now_us + 300000, WORLD_FAULT, FAULT_COMES, 0, 0);

@@ -5,8 +5,8 @@
  * told, until a view takes effect that both sides act on. It has the nodes of one side, whose line
  * goes on in it; what the other side's clients were told since the cut has come to nothing.
  *
- * Where both sides act on different views when they meet, and copies carry tokens, what differs then
- * is owed to be forgotten on all nodes: nobody may see it once the nodes of the other side are
+ * Where both sides act on different views when they meet, and copies carry tokens, what differs
+ * then is owed to be forgotten on all nodes: nobody may see it once the nodes of the other side are
  * complete again and what is due is done. It is no longer owed if such a node is not filled at once
  * (docs/limits.md): then it is filled with what the winning side has.
  */
@@ -132,7 +132,9 @@ void split_check(struct world *world)
             const struct store_item *item =
                 split_is_entered(world, n) ? store_find(&node->model.store, name) : NULL;
             if (item != NULL && item->cas == owed->token) {
-                world_broken(world, "C5", "node %u has %s of %s, which differed when a split healed",
+                world_broken(world, "C5",
+                             "node %u has %s of %s, which differed when a split "
+                             "healed",
                              n, item->data, world_key(owed->key));
                 return;
             }
@@ -295,11 +297,10 @@ static bool split_has_writes(const struct world *world, const struct split *spli
 bool split_forgets(const struct world *world, uint32_t number, uint32_t key, struct history_op *out)
 {
     const struct split *split = &world->splits[number];
-    *out = (struct history_op){
-        .kind = HISTORY_FORGET,
-        .key = key,
-        .asked_us = split->to_us,
-        .told_us = split->forgot_us == 0 ? UINT64_MAX : split->forgot_us};
+    *out = (struct history_op){.kind = HISTORY_FORGET,
+                               .key = key,
+                               .asked_us = split->to_us,
+                               .told_us = split->forgot_us == 0 ? UINT64_MAX : split->forgot_us};
     return world->has_tokens && split->to_us > 0 && split->loser != SPLIT_NO_LOSER &&
            split_has_writes(world, split, key);
 }

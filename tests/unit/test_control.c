@@ -304,7 +304,8 @@ static void give_up(uint32_t p, uint32_t node, uint32_t count)
 
 /*
  * What was under way to the other side when the split came is not at its end at once when it heals.
- * It is waited for, so that what differs can be forgotten; but not while the other side can't go on.
+ * It is waited for, so that what differs can be forgotten; but not while the other side can't go
+ * on.
  */
 START_TEST(split_heals_with_writes_given_up)
 {
@@ -335,8 +336,8 @@ START_TEST(split_heals_with_writes_given_up)
 END_TEST
 
 /*
- * One side acts alone already, the other is still waiting to, and comes to the first one's view before
- * it has found the node again that is complete there: nothing is lost.
+ * One side acts alone already, the other is still waiting to, and comes to the first one's view
+ * before it has found the node again that is complete there: nothing is lost.
  */
 START_TEST(split_heals_before_both_act)
 {
