@@ -104,6 +104,56 @@ def exported(proxy):
                                         for end in ("hits", "misses", "badval"))
 
 
+# Each is answered by one line, or a block and END; its counters must grow as in a memcached.
+COUNTED = [
+    b"ma made N0\r\n", b"ma made N0\r\n", b"ma down N0 J9 MD\r\n", b"ma down N0 J9 MD\r\n",
+    b"ma made\r\n", b"ma no\r\n", b"ma no MD\r\n", b"ma made C1\r\n", b"ma made N0 T30\r\n",
+    b"set word 0 0 1\r\nx\r\n", b"ma word\r\n", b"incr word 1\r\n", b"incr word x\r\n",
+    b"incr made 1\r\n", b"decr made 1\r\n", b"incr no 1\r\n", b"decr no 1\r\n",
+    b"mg made\r\n", b"mg no\r\n", b"mg new N30\r\n", b"mg made T30\r\n", b"mg no T30\r\n",
+    b"mg new2 N30 T30\r\n", b"mg made R99 t\r\n", b"me made\r\n", b"me no\r\n",
+    b"ms made 1\r\n5\r\n", b"ms made 1 ME\r\nx\r\n", b"ms no 1 MR\r\nx\r\n",
+    b"ms made 1 MA\r\n1\r\n", b"ms no 1 MP\r\nx\r\n", b"ms no 1 C9\r\nx\r\n",
+    b"ms made 1 C1\r\nx\r\n",
+    b"ms made 1 MX\r\nx\r\n", b"md no\r\n", b"md made C1\r\n", b"md made I\r\n", b"md made\r\n",
+    b"add word 0 0 1\r\nx\r\n", b"append word 0 0 1\r\nx\r\n", b"append no 0 0 1\r\nx\r\n",
+    b"cas no 0 0 1 1\r\nx\r\n", b"cas word 0 0 1 1\r\nx\r\n", b"get word no word\r\n",
+    b"gat 0 word no\r\n", b"touch word 0\r\n", b"touch no 0\r\n",
+    b"delete word\r\n", b"delete no\r\n",
+]
+COUNTERS = ["cmd_get", "cmd_set", "cmd_touch", "cmd_meta", "cas_badval"] + [
+    "%s_%s" % (command, end) for end in ("hits", "misses")
+    for command in ("get", "delete", "incr", "decr", "cas", "touch")]
+
+
+def counters(conn):
+    conn.send(b"stats\r\n")
+    found = {}
+    while (line := conn.line()) != b"END":
+        _, name, value = line.decode().split(" ", 2)
+        found[name] = value
+    return {name: int(found[name]) for name in COUNTERS}
+
+
+def grown(conn, command):
+    before = counters(conn)
+    conn.send(command + b"mn\r\n")
+    while conn.line() != b"MN":
+        pass
+    return {name: value - before[name] for name, value in counters(conn).items()
+            if value != before[name]}
+
+
+def counted(proxy, direct):
+    say("stats count what a memcached counts")
+    ours, theirs = Raw(proxy.port), Raw(direct.port)
+    for command in COUNTED:
+        wanted, got = grown(theirs, command), grown(ours, command)
+        assert got == wanted, "%r: memcached counts %r, everwarm %r" % (command, wanted, got)
+    ours.close()
+    theirs.close()
+
+
 COLLECTD = """
 BaseDir "{folder}"
 PIDFile "{folder}/pid"
@@ -275,6 +325,11 @@ def main():
             another = Everwarm(nodes)
             with running(another):
                 collected(another.up())
+            node = Memcached()
+            lone = Everwarm([node], threads=1)
+            with running(node, lone):
+                node.up()
+                counted(lone.up(), direct)
             empty_lines(proxy)
             no_datagrams(proxy)
             foreigners(proxy, log)
