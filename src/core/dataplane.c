@@ -46,7 +46,7 @@ static struct layout layout_of(const struct dataplane_options *options)
     struct layout at;
     at.sessions = aligned(sizeof(struct dataplane));
     at.links = at.sessions + aligned(options->clients_max * sizeof(struct session));
-    at.txns = at.links + aligned(NODES_MAX * sizeof(struct link));
+    at.txns = at.links + aligned(DATAPLANE_LINKS_MAX * sizeof(struct link));
     at.legs = at.txns + aligned(TXNS_MAX * object_bytes(sizeof(struct txn)));
     at.inflight = at.legs + aligned(LEGS_MAX * object_bytes(sizeof(struct leg)));
     at.settle = at.inflight + aligned(INFLIGHT_SLOTS * sizeof(struct txn *));
@@ -85,8 +85,10 @@ struct dataplane *dataplane_init(void *memory, const struct dataplane_options *o
     list_init(&dp->waiting);
     list_init(&dp->asked);
     dp->prng.state = options->seed;
-    for (uint32_t node = 0; node < options->names.node_count; node++) {
-        dp->links[node].node = node;
+    for (uint32_t i = 0; i < link_count(dp); i++) {
+        struct link *link = link_nth(dp, i);
+        link->number = (uint32_t)(link - dp->links);
+        link->node = link->number % NODES_MAX;
     }
     struct mc_writer w = mc_writer_of(dp->view_key, sizeof(dp->view_key));
     view_key_view(&options->names, &w);
@@ -104,9 +106,9 @@ static void lapse(struct dataplane *dp)
 {
     dp->is_lapsed = true;
     txn_doubt_all(dp);
-    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
-        if (dp->links[node].unsent != NULL) {
-            link_give_up(dp, node, WIRE_END_TIMEOUT);
+    for (uint32_t i = 0; i < link_count(dp); i++) {
+        if (link_nth(dp, i)->unsent != NULL) {
+            link_give_up(dp, link_nth(dp, i), WIRE_END_TIMEOUT);
         }
     }
 }
@@ -118,8 +120,8 @@ static void regain(struct dataplane *dp)
     for (uint32_t slot = 0; slot < dp->slots_used; slot++) {
         session_touch(dp, &dp->sessions[slot]);
     }
-    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
-        link_touch(dp, &dp->links[node]);
+    for (uint32_t i = 0; i < link_count(dp); i++) {
+        link_touch(dp, link_nth(dp, i));
     }
 }
 
@@ -207,8 +209,8 @@ uint64_t dataplane_next_deadline_us(const struct dataplane *dp)
         !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
         deadline_us = dp->now_us + TICK_US;
     }
-    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
-        const struct link *link = &dp->links[node];
+    for (uint32_t i = 0; i < link_count(dp); i++) {
+        const struct link *link = link_nth(dp, i);
         bool is_busy = link->head != NULL || link->state == LINK_CONNECTING ||
                        (link->state == LINK_CLOSED && link->is_wanted) || link->is_unproven;
         if (is_busy) {
@@ -260,16 +262,16 @@ void dataplane_step(struct dataplane *dp, const struct dataplane_event *event)
         session_on_lost(dp, event->client);
         return;
     case DATAPLANE_NODE_OPEN:
-        link_on_open(dp, event->node);
+        link_on_open(dp, &dp->links[event->link]);
         return;
     case DATAPLANE_NODE_BYTES:
-        link_on_bytes(dp, event->node, event->bytes);
+        link_on_bytes(dp, &dp->links[event->link], event->bytes);
         return;
     case DATAPLANE_NODE_CLOSED:
-        link_on_closed(dp, event->node, event->end);
+        link_on_closed(dp, &dp->links[event->link], event->end);
         return;
     case DATAPLANE_NODE_ENDED:
-        link_on_ended(dp, event->node, event->end);
+        link_on_ended(dp, &dp->links[event->link], event->end);
         return;
     case DATAPLANE_HOLD:
         hold(dp, event->topology);
@@ -307,15 +309,11 @@ static bool take_due(node_set *due, uint32_t *node)
     return true;
 }
 
-/* Is all answered that its client asked before it? A flush goes by another connection, so it would
+/* Is all answered that its client asked before it? It goes by another connection, so it would
  * overtake what is under way. */
 static bool is_next_of_client(const struct txn *txn)
 {
-    const struct txn *first = txn->session == NULL ? txn : txn->session->head;
-    while (first != txn && first->is_answered) {
-        first = first->next;
-    }
-    return first == txn;
+    return txn->session == NULL || session_unanswered(txn->session) == txn;
 }
 
 static bool next_flush(struct dataplane *dp, struct dataplane_action *out)
@@ -348,8 +346,9 @@ static void seal(struct dataplane *dp)
     dp->is_sealed = true;
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
         if ((stay & node_set_of(node)) == 0) {
-            dp->left |= dp->links[node].state == LINK_OPEN ? node_set_of(node) : 0;
-            link_give_up(dp, node, WIRE_END_OUT);
+            dp->left |= link_main(dp, node)->state == LINK_OPEN ? node_set_of(node) : 0;
+            link_give_up(dp, link_main(dp, node), WIRE_END_OUT);
+            link_give_up(dp, link_side(dp, node), WIRE_END_OUT);
         }
     }
     txn_forget_leavers(dp, stay);

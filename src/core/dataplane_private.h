@@ -55,6 +55,9 @@ enum {
     /* A client's input that is laid out in one piece: the longest line with its end, and one byte
      * that tells a longer one. Behind it is room for what is made of it meanwhile. */
     SCRATCH_INPUT_BYTES = MC_GET_LINE_BYTES_MAX + 2,
+    /* Keys of large values that are remembered; a power of two. Who has more of them waits for some
+     * as for values that were never seen. */
+    LARGE_KEYS = 1024,
 };
 
 enum {
@@ -157,6 +160,8 @@ struct txn {
     bool wants_value;
     bool is_restart; /* reads: begin again when all legs are in */
     bool is_begun;   /* bytes of it may have been sent */
+    bool is_aside;   /* it goes by the side links, or stands behind a large value: nothing passes it
+                        by another link */
     int64_t exptime_s;
     uint32_t item_flags;
     uint32_t value_bytes;        /* of a store */
@@ -235,8 +240,9 @@ enum link_state {
 
 struct link {
     uint32_t node;
-    uint8_t state;  /* enum link_state; link_move alone writes it */
-    bool is_wanted; /* complete or chained in the topology */
+    uint32_t number; /* in dp->links */
+    uint8_t state;   /* enum link_state; link_move alone writes it */
+    bool is_wanted;  /* complete or chained in the topology */
     bool wants_connect;
     bool wants_give_up;
     bool is_blocked; /* the socket took less than it was offered */
@@ -330,6 +336,8 @@ struct session {
     uint32_t arrival_count;
     size_t scanned;               /* of it, known to hold no line end */
     struct chain_builder store;   /* DATA: the node command so far; KEYS: those not dealt out */
+    bool is_aside;                /* the request goes aside (side.c) */
+    bool is_behind;               /* the next one will, and waits for those before it */
     uint64_t left;                /* DATA, SWALLOW: bytes to come, CRLF included */
     uint64_t keys_since_us;       /* KEYS: when the request came */
     struct mc_request request;    /* DATA, KEYS: slices in it are dead */
@@ -345,7 +353,7 @@ struct dataplane {
     struct slab txns;
     struct slab legs;
     struct session *sessions;
-    struct link *links;
+    struct link *links; /* DATAPLANE_LINKS_MAX; see link.c */
     uint64_t now_us;
     bool is_lapsed;
     bool is_recheck_due;             /* something changed that held txns wait for */
@@ -378,6 +386,9 @@ struct dataplane {
     struct list asked;   /* txns in ASKED */
     uint64_t serial;     /* of the last txn */
     uint64_t ticket;     /* last given out */
+    node_set second;     /* nodes whose main link is the second one */
+    bool is_side_wanted; /* a large value was seen */
+    uint32_t large_keys[LARGE_KEYS];
     uint32_t invalidations;
     uint32_t inflight_count;
     uint64_t starved_us;  /* since when no client is read for want of memory; 0: they are */
@@ -497,6 +508,8 @@ void txn_expire(struct dataplane *dp, struct txn *txn);
 void txn_asked_done(struct dataplane *dp, uint64_t ticket);
 void txn_doubt_all(struct dataplane *dp);
 void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to);
+/* Nothing of its client begins before it is answered, nor passes it by another link. */
+void txn_put_aside(struct dataplane *dp, struct txn *txn);
 struct slice txn_key(const struct txn *txn);
 /* The tag of replication.md section 3 that a CAS of NODE is shown with; 0 where it is a token. */
 uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node);
@@ -663,7 +676,39 @@ void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
                      const struct mc_reply *reply);
 void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg);
 
+/* --- side.c: large values --- */
+
+bool side_is_large(const struct dataplane *dp, uint64_t bytes);
+/* Had the key a large value when it was last seen? */
+bool side_knows(struct dataplane *dp, uint64_t key_hash);
+void side_remember(struct dataplane *dp, uint64_t key_hash);
+void side_forget(struct dataplane *dp, uint64_t key_hash);
+/* A large value is coming or going: from now on there are side links. */
+void side_want(struct dataplane *dp);
+/* A large value of KEY_HASH has begun to come on LINK. */
+void side_on_value(struct dataplane *dp, const struct link *link, uint64_t key_hash);
+/* Of NODE's links the one for what goes aside. */
+struct link *side_choose(const struct dataplane *dp, uint32_t node);
+struct link *link_side(const struct dataplane *dp, uint32_t node);
+
 /* --- link.c, link_reply.c --- */
+
+static inline struct link *link_main(const struct dataplane *dp, uint32_t node)
+{
+    return &dp->links[node + (uint32_t)(dp->second >> node & 1) * NODES_MAX];
+}
+
+/* All links of all nodes, for I below link_count(). */
+static inline uint32_t link_count(const struct dataplane *dp)
+{
+    return 2 * dp->options.names.node_count;
+}
+
+static inline struct link *link_nth(const struct dataplane *dp, uint32_t i)
+{
+    uint32_t nodes = dp->options.names.node_count;
+    return &dp->links[i < nodes ? i : NODES_MAX + i - nodes];
+}
 
 /* Room for one more leg of any kind. */
 bool link_has_room(const struct dataplane *dp, uint32_t legs);
@@ -678,17 +723,21 @@ bool link_is_usable(const struct dataplane *dp, uint32_t node);
 bool link_is_coming(const struct dataplane *dp, uint32_t node);
 /* All that was given up there has come to its end. */
 bool link_is_proven(const struct dataplane *dp, uint32_t node);
-void link_give_up(struct dataplane *dp, uint32_t node, enum wire_end end);
+void link_give_up(struct dataplane *dp, struct link *link, enum wire_end end);
 void link_adopt(struct dataplane *dp);
+/* Connect to all nodes where a link is wanted now. */
+void link_want_all(struct dataplane *dp);
+/* It is open, to the process that the view means. */
+bool link_can_carry(const struct dataplane *dp, const struct link *link);
 void link_tick(struct dataplane *dp);
 /* Identity and view have come in: the link is open. */
 void link_greeted(struct dataplane *dp, struct link *link);
 /* What the shell is to do for this link next; the link was touched. */
 bool link_next_action(struct dataplane *dp, struct link *link, struct dataplane_action *out);
-void link_on_open(struct dataplane *dp, uint32_t node);
-void link_on_bytes(struct dataplane *dp, uint32_t node, struct slice bytes);
-void link_on_closed(struct dataplane *dp, uint32_t node, enum wire_end end);
-void link_on_ended(struct dataplane *dp, uint32_t node, enum wire_end end);
+void link_on_open(struct dataplane *dp, struct link *link);
+void link_on_bytes(struct dataplane *dp, struct link *link, struct slice bytes);
+void link_on_closed(struct dataplane *dp, struct link *link, enum wire_end end);
+void link_on_ended(struct dataplane *dp, struct link *link, enum wire_end end);
 void link_touch(struct dataplane *dp, struct link *link);
 /* COUNT bytes of a large value came or went: the node lives, and what waits has more time. */
 void link_moved(struct link *link, uint64_t count);
@@ -707,6 +756,8 @@ void session_touch(struct dataplane *dp, struct session *session);
 /* Go on with input that waited. */
 void session_resume(struct dataplane *dp, struct session *session);
 void session_resume_waiting(struct dataplane *dp);
+/* The first txn that is not answered; NULL: all are. */
+const struct txn *session_unanswered(const struct session *session);
 /* The txn at the front is answered. */
 void session_on_answer(struct dataplane *dp, struct session *session);
 /* Is the rest of a request the client's to send, with nothing of ours in its way? */

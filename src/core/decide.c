@@ -35,7 +35,7 @@ static void give_back(struct dataplane *dp, struct txn *txn, const struct leg *l
     if (!leg->is_won || !leg->is_stale || leg->item_cas == 0 || !txn_may_send(dp, leg->node)) {
         return;
     }
-    bool can_keep_cas = dp->links[leg->node].version >= LINK_VERSION_E;
+    bool can_keep_cas = link_main(dp, leg->node)->version >= LINK_VERSION_E;
     struct chain mark =
         compose_give_back(dp, txn, leg->item_cas, can_keep_cas ? SLICE(" E") : SLICE(""));
     if (mark.head != NULL) {

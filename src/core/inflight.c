@@ -6,6 +6,8 @@
  */
 #include "dataplane_private.h"
 
+#include "everwarm/core/rule.h"
+
 static uint32_t slot_of(uint64_t key_hash)
 {
     return (uint32_t)(key_hash & (INFLIGHT_SLOTS - 1));
@@ -42,7 +44,8 @@ bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn)
          slot = (slot + 1) & (INFLIGHT_SLOTS - 1)) {
         const struct txn *other = dp->inflight[slot];
         bool is_older = other->key_hash == txn->key_hash && other->serial < txn->serial;
-        if (is_older && (other->state != TXN_WRITING || other->missed != 0)) {
+        if (is_older && (other->state != TXN_WRITING || other->missed != 0 ||
+                         (other->is_aside && RULE(SIDE_ALONE)))) {
             return true;
         }
     }

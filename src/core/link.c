@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A link: this worker's connection to one node. Requests of all clients are written to it one after
- * the other, and replies belong to them in that order.
+ * the other, and replies belong to them in that order. A second one is for large values (side.c);
+ * what is said of a node's links here is true of each.
  *
  * A new connection first asks who the node is and which view lies there; nothing else is sent
  * before both are known (replication.md section 4, Identity). Any doubt about a reply
@@ -35,7 +36,8 @@ static void link_move(struct dataplane *dp, struct link *link, enum link_state t
 {
     INVARIANT(link_moves[link->state][to]);
     link->state = (uint8_t)to;
-    dp->stats.nodes[link->node].is_open = to == LINK_OPEN;
+    dp->stats.nodes[link->node].is_open = dp->links[link->node].state == LINK_OPEN ||
+                                          dp->links[link->node + NODES_MAX].state == LINK_OPEN;
     dp->is_recheck_due = true;
 }
 
@@ -85,8 +87,14 @@ static void enqueue(struct dataplane *dp, struct link *link, struct leg *leg)
     dp->stats.nodes[link->node].in_flight++;
 }
 
-struct leg *link_send(struct dataplane *dp, uint32_t node, struct txn *txn, enum leg_form form,
-                      struct chain request)
+static struct link *choose(const struct dataplane *dp, uint32_t node, const struct leg *leg)
+{
+    bool is_aside = leg->txn != NULL && leg->txn->is_aside;
+    return is_aside ? side_choose(dp, node) : link_main(dp, node);
+}
+
+static struct leg *new_leg(struct dataplane *dp, struct txn *txn, enum leg_form form,
+                           struct chain request)
 {
     struct leg *leg = slab_take(&dp->legs);
     INVARIANT(leg != NULL); /* link_has_room was asked */
@@ -94,7 +102,14 @@ struct leg *link_send(struct dataplane *dp, uint32_t node, struct txn *txn, enum
     leg->form = (uint8_t)form;
     leg->request = request;
     request.head->refs++;
-    enqueue(dp, &dp->links[node], leg);
+    return leg;
+}
+
+struct leg *link_send(struct dataplane *dp, uint32_t node, struct txn *txn, enum leg_form form,
+                      struct chain request)
+{
+    struct leg *leg = new_leg(dp, txn, form, request);
+    enqueue(dp, choose(dp, node, leg), leg);
     return leg;
 }
 
@@ -106,7 +121,7 @@ void link_resend(struct dataplane *dp, uint32_t node, struct leg *leg)
     leg->is_out_of_memory = false;
     chain_drop(&dp->chunks, &leg->reply.chain);
     leg->reply.tail = NULL;
-    enqueue(dp, &dp->links[node], leg);
+    enqueue(dp, choose(dp, node, leg), leg);
 }
 
 void leg_drop(struct dataplane *dp, struct leg *leg)
@@ -116,10 +131,10 @@ void leg_drop(struct dataplane *dp, struct leg *leg)
     slab_drop(&dp->legs, leg);
 }
 
-size_t dataplane_node_gather(struct dataplane *dp, uint32_t node, struct slice *out,
+size_t dataplane_node_gather(struct dataplane *dp, uint32_t number, struct slice *out,
                              size_t capacity)
 {
-    struct link *link = &dp->links[node];
+    struct link *link = &dp->links[number];
     size_t count = 0;
     for (const struct leg *leg = link->unsent; leg != NULL && count < capacity; leg = leg->next) {
         const char *end = count > 0 ? out[count - 1].ptr + out[count - 1].len : NULL;
@@ -147,9 +162,9 @@ void link_moved(struct link *link, uint64_t count)
     link->has_answered = link->has_answered || (count > 0 && link->state == LINK_OPEN);
 }
 
-void dataplane_node_wrote(struct dataplane *dp, uint32_t node, size_t count)
+void dataplane_node_wrote(struct dataplane *dp, uint32_t number, size_t count)
 {
-    struct link *link = &dp->links[node];
+    struct link *link = &dp->links[number];
     REQUIRE(count <= link->offered);
     link->is_blocked = count < link->offered;
     link->offered = 0;
@@ -170,9 +185,9 @@ void dataplane_node_wrote(struct dataplane *dp, uint32_t node, size_t count)
     INVARIANT(count == 0);
 }
 
-void dataplane_node_writable(struct dataplane *dp, uint32_t node)
+void dataplane_node_writable(struct dataplane *dp, uint32_t number)
 {
-    struct link *link = &dp->links[node];
+    struct link *link = &dp->links[number];
     link->is_blocked = false;
     if (link->unsent != NULL) {
         link_touch(dp, link);
@@ -181,9 +196,8 @@ void dataplane_node_writable(struct dataplane *dp, uint32_t node)
 
 /* --- Being of use --- */
 
-bool link_is_usable(const struct dataplane *dp, uint32_t node)
+bool link_can_carry(const struct dataplane *dp, const struct link *link)
 {
-    const struct link *link = &dp->links[node];
     const struct topology *t = dp->topology;
     if (link->state != LINK_OPEN || t == NULL) {
         return false;
@@ -192,29 +206,42 @@ bool link_is_usable(const struct dataplane *dp, uint32_t node)
     if (link->seen_epoch > (dp->next != NULL ? dp->next->epoch : t->epoch)) {
         return false;
     }
-    if (t->is_lone || (t->complete & node_set_of(node)) == 0 || !RULE(IDENTITY)) {
+    if (t->is_lone || (t->complete & node_set_of(link->node)) == 0 || !RULE(IDENTITY)) {
         return true;
     }
-    const struct identity *wanted = &t->identity[node];
+    const struct identity *wanted = &t->identity[link->node];
     return identity_is_same_process(&link->identity, wanted) &&
            link->identity.flushes <= wanted->flushes;
 }
 
+bool link_is_usable(const struct dataplane *dp, uint32_t node)
+{
+    return link_can_carry(dp, link_main(dp, node));
+}
+
 bool link_is_coming(const struct dataplane *dp, uint32_t node)
 {
-    const struct link *link = &dp->links[node];
+    const struct link *link = link_main(dp, node);
     return link->state == LINK_GREETING || (link->state == LINK_CONNECTING && !link->has_failed) ||
            (link->state == LINK_CLOSED && link->is_wanted && !link->has_failed);
 }
 
+static uint32_t given_up_count(const struct dataplane *dp, uint32_t node)
+{
+    const struct link *first = &dp->links[node];
+    const struct link *second = &dp->links[node + NODES_MAX];
+    return RULE(EOF) ? first->ending + first->is_unproven + second->ending + second->is_unproven
+                     : 0;
+}
+
 bool link_is_proven(const struct dataplane *dp, uint32_t node)
 {
-    return (dp->links[node].ending == 0 && !dp->links[node].is_unproven) || !RULE(EOF);
+    return given_up_count(dp, node) == 0;
 }
 
 uint64_t link_node_time_s(const struct dataplane *dp, uint32_t node)
 {
-    return dp->links[node].clock_offset_s + dp->now_us / 1000000;
+    return link_main(dp, node)->clock_offset_s + dp->now_us / 1000000;
 }
 
 void link_report_missed(struct dataplane *dp, uint32_t node, enum wire_end end)
@@ -254,9 +281,9 @@ static void fail_legs(struct dataplane *dp, struct link *link)
     link->head = NULL;
     link->tail = NULL;
     begin_unsent(link, NULL);
-    dp->stats.nodes[link->node].in_flight = 0;
     while (leg != NULL) {
         struct leg *next = leg->next;
+        dp->stats.nodes[link->node].in_flight--;
         bool is_first_unsent = leg == unsent;
         if (is_first_unsent) {
             was_sent = unsent_off > 0;
@@ -284,7 +311,8 @@ static void lose(struct dataplane *dp, struct link *link, enum wire_end end)
         dp->stats.nodes[link->node].connect_failures++;
     }
     dp->stats.nodes[link->node].errors[end]++;
-    link->last_end = end;
+    dp->links[link->node].last_end = end;
+    dp->links[link->node + NODES_MAX].last_end = end;
     link->since_us = dp->now_us;
     link->body_left = 0;
     link->partial_bytes = 0;
@@ -295,21 +323,15 @@ static void lose(struct dataplane *dp, struct link *link, enum wire_end end)
     fail_legs(dp, link);
 }
 
-static uint32_t given_up_count(const struct link *link)
-{
-    return RULE(EOF) ? link->ending + (link->is_unproven ? 1 : 0) : 0;
-}
-
 static void tell_given_up(struct dataplane *dp, struct link *link)
 {
     dp->given_up_due |= node_set_of(link->node);
-    dp->stats.nodes[link->node].given_up = given_up_count(link);
+    dp->stats.nodes[link->node].given_up = given_up_count(dp, link->node);
     dp->is_recheck_due = true;
 }
 
-void link_give_up(struct dataplane *dp, uint32_t node, enum wire_end end)
+void link_give_up(struct dataplane *dp, struct link *link, enum wire_end end)
 {
-    struct link *link = &dp->links[node];
     if (link->state == LINK_CLOSED) {
         return;
     }
@@ -354,9 +376,8 @@ static bool is_dark(const struct dataplane *dp, enum wire_end end)
     return end == WIRE_END_TIMEOUT || (end == WIRE_END_RESET && !is_lone);
 }
 
-void link_on_closed(struct dataplane *dp, uint32_t node, enum wire_end end)
+void link_on_closed(struct dataplane *dp, struct link *link, enum wire_end end)
 {
-    struct link *link = &dp->links[node];
     if (link->state == LINK_CLOSED) {
         return; /* given up in this very turn; its end is told by NODE_ENDED */
     }
@@ -367,9 +388,8 @@ void link_on_closed(struct dataplane *dp, uint32_t node, enum wire_end end)
     lose(dp, link, end);
 }
 
-void link_on_ended(struct dataplane *dp, uint32_t node, enum wire_end end)
+void link_on_ended(struct dataplane *dp, struct link *link, enum wire_end end)
 {
-    struct link *link = &dp->links[node];
     INVARIANT(link->ending > 0);
     link->ending--;
     if (is_dark(dp, end)) {
@@ -385,22 +405,21 @@ static void send_text(struct dataplane *dp, struct link *link, enum leg_form for
 {
     char *to = journal_reserve(&dp->requests, &dp->chunks, text.len);
     if (to == NULL || !link_has_room(dp, 1)) {
-        link_give_up(dp, link->node, WIRE_END_TIMEOUT);
+        link_give_up(dp, link, WIRE_END_TIMEOUT);
         return;
     }
     memcpy(to, text.ptr, text.len);
     struct chain chain = journal_commit(&dp->requests, text.len);
-    link_send(dp, link->node, NULL, form, chain);
+    enqueue(dp, link, new_leg(dp, NULL, form, chain));
     chain_drop(&dp->chunks, &chain);
 }
 
-void link_on_open(struct dataplane *dp, uint32_t node)
+void link_on_open(struct dataplane *dp, struct link *link)
 {
-    struct link *link = &dp->links[node];
     if (link->state != LINK_CONNECTING) {
         return;
     }
-    dp->stats.nodes[node].connects++;
+    dp->stats.nodes[link->node].connects++;
     link->greeting = (struct identity){0};
     link->greeting_bytes = 0;
     link->seen_epoch = 0;
@@ -425,7 +444,7 @@ static void check_identity(struct dataplane *dp, const struct link *link)
     }
     if (link->seen_epoch > t->epoch) {
         dp->newer_due |= node_set_of(link->node);
-    } else if (!link_is_usable(dp, link->node)) {
+    } else if (!link_can_carry(dp, link)) {
         dp->identity_due |= node_set_of(link->node);
     }
 }
@@ -451,33 +470,47 @@ void link_greeted(struct dataplane *dp, struct link *link)
 
 /* --- Time and topology --- */
 
+static void want(struct dataplane *dp, struct link *link)
+{
+    const struct topology *t = dp->topology;
+    bool was_wanted = link->is_wanted;
+    bool is_there = ((t->complete | t->chained) & node_set_of(link->node)) != 0;
+    link->is_wanted = is_there && (dp->is_side_wanted || link == link_main(dp, link->node));
+    if (link->is_wanted && !was_wanted) {
+        /* What failed before it left the view says nothing: control has reached it since. */
+        link->has_failed = false;
+        link->failures = 0;
+    }
+    if (!link->is_wanted) {
+        link_give_up(dp, link, WIRE_END_OUT);
+    } else if (link->state == LINK_CLOSED) {
+        link->connect_at_us = link->has_failed ? link->connect_at_us : dp->now_us;
+        link_touch(dp, link);
+    } else {
+        check_identity(dp, link);
+    }
+}
+
+void link_want_all(struct dataplane *dp)
+{
+    for (uint32_t i = 0; dp->topology != NULL && i < link_count(dp); i++) {
+        want(dp, link_nth(dp, i));
+    }
+}
+
 void link_adopt(struct dataplane *dp)
 {
     const struct topology *t = dp->topology;
     for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
         struct link *link = &dp->links[node];
-        bool was_wanted = link->is_wanted;
         if (t->name_bytes[node] > 0 && link->name_seed != t->node_seed[node]) {
             if (link->name_seed != 0) { /* another node, in a place that was free */
                 dp->stats.nodes[node] = (struct dataplane_node_stats){.requests = 0};
             }
             link->name_seed = t->node_seed[node];
         }
-        link->is_wanted = ((t->complete | t->chained) & node_set_of(node)) != 0;
-        if (link->is_wanted && !was_wanted) {
-            /* What failed before it left the view says nothing: control has reached it since. */
-            link->has_failed = false;
-            link->failures = 0;
-        }
-        if (!link->is_wanted) {
-            link_give_up(dp, node, WIRE_END_OUT);
-        } else if (link->state == LINK_CLOSED) {
-            link->connect_at_us = link->has_failed ? link->connect_at_us : dp->now_us;
-            link_touch(dp, link);
-        } else {
-            check_identity(dp, link);
-        }
     }
+    link_want_all(dp);
 }
 
 /* Begin to connect where it is time. */
@@ -506,40 +539,44 @@ static bool is_late(const struct dataplane *dp, const struct link *link)
     return waited_us >= dp->options.request_timeout_us / 2 + earned_us;
 }
 
+static void tick_one(struct dataplane *dp, struct link *link)
+{
+    connect_if_due(dp, link);
+    if (link->state == LINK_CONNECTING &&
+        dp->now_us - link->since_us >= dp->options.connect_timeout_us) {
+        link_give_up(dp, link, WIRE_END_TIMEOUT);
+    }
+    if (is_late(dp, link)) {
+        if (RULE(GIVE_UP) || link->unsent != NULL) {
+            link_give_up(dp, link, WIRE_END_TIMEOUT);
+        } else {
+            fail_legs(dp, link);
+        }
+    }
+    if (link->has_answered && dp->now_us - link->told_answered_us >= ANSWERED_REPEAT_US) {
+        link->has_answered = false;
+        link->told_answered_us = dp->now_us;
+        dp->answered_due |= node_set_of(link->node);
+    }
+    if (link->is_unproven && link->unproven_until_us <= dp->now_us) {
+        link->is_unproven = false;
+        tell_given_up(dp, link);
+        if (!link->is_wanted) {
+            link_give_up(dp, link, WIRE_END_OUT);
+        }
+    }
+}
+
 void link_tick(struct dataplane *dp)
 {
-    for (uint32_t node = 0; node < dp->options.names.node_count; node++) {
-        struct link *link = &dp->links[node];
-        connect_if_due(dp, link);
-        if (link->state == LINK_CONNECTING &&
-            dp->now_us - link->since_us >= dp->options.connect_timeout_us) {
-            link_give_up(dp, node, WIRE_END_TIMEOUT);
-        }
-        if (is_late(dp, link)) {
-            if (RULE(GIVE_UP) || link->unsent != NULL) {
-                link_give_up(dp, node, WIRE_END_TIMEOUT);
-            } else {
-                fail_legs(dp, link);
-            }
-        }
-        if (link->has_answered && dp->now_us - link->told_answered_us >= ANSWERED_REPEAT_US) {
-            link->has_answered = false;
-            link->told_answered_us = dp->now_us;
-            dp->answered_due |= node_set_of(node);
-        }
-        if (link->is_unproven && link->unproven_until_us <= dp->now_us) {
-            link->is_unproven = false;
-            tell_given_up(dp, link);
-            if (!link->is_wanted) {
-                link_give_up(dp, node, WIRE_END_OUT);
-            }
-        }
+    for (uint32_t i = 0; i < link_count(dp); i++) {
+        tick_one(dp, link_nth(dp, i));
     }
 }
 
 bool link_next_action(struct dataplane *dp, struct link *link, struct dataplane_action *out)
 {
-    out->node = link->node;
+    out->link = link->number;
     if (link->wants_give_up) {
         link->wants_give_up = false;
         out->type = DATAPLANE_NODE_GIVE_UP;

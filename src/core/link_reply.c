@@ -63,7 +63,7 @@ static void complete(struct dataplane *dp, struct link *link, const struct mc_re
         link->has_answered = true;
     }
     histogram_record(&stats->latency, dp->now_us - leg->since_us);
-    if (dp->options.read == DATAPLANE_READ_NEAREST) {
+    if (dp->options.read == DATAPLANE_READ_NEAREST && link == link_main(dp, link->node)) {
         reader_learn(link, dp->now_us - leg->since_us);
     }
     if (leg->txn != NULL) {
@@ -118,8 +118,11 @@ static bool match_key(struct leg *leg, struct slice key)
     }
 }
 
-static void expect_body(struct dataplane *dp, struct link *link, uint64_t value_bytes, bool is_kept)
+/* REPLY's value is next. */
+static void expect_body(struct dataplane *dp, struct link *link, const struct mc_reply *reply,
+                        bool is_kept)
 {
+    uint64_t value_bytes = reply->value_bytes;
     link->body_left = value_bytes + 2;
     link->is_body_kept = is_kept;
     link->is_body_large = value_bytes >= MC_VALUE_LARGE_BYTES;
@@ -128,6 +131,10 @@ static void expect_body(struct dataplane *dp, struct link *link, uint64_t value_
         return;
     }
     deadline_put_off(dp, leg->txn, value_bytes);
+    if (side_is_large(dp, value_bytes)) {
+        bool is_one = leg->txn->key_count == 1;
+        side_on_value(dp, link, is_one ? leg->txn->key_hash : topology_hash(reply->key));
+    }
     /* Larger than what our clients may store, by far: nobody else is to starve for it. */
     if (is_kept && value_bytes / CHUNK_DATA_BYTES > dp->chunks.count / 2) {
         run_out(dp, leg);
@@ -202,7 +209,7 @@ static size_t take_get(struct dataplane *dp, struct link *link, const struct mc_
     } else {
         keep(dp, leg, slice_of(input.ptr, reply->line_bytes));
     }
-    expect_body(dp, link, reply->value_bytes, is_kept);
+    expect_body(dp, link, reply, is_kept);
     return reply->line_bytes;
 }
 
@@ -269,7 +276,7 @@ static size_t take_item(struct dataplane *dp, struct link *link, const struct mc
     if (leg->has_item) {
         keep_item_head(dp, leg, reply);
     }
-    expect_body(dp, link, reply->value_bytes, leg->has_item);
+    expect_body(dp, link, reply, leg->has_item);
     return reply->line_bytes;
 }
 
@@ -285,7 +292,7 @@ static size_t take_digest(struct dataplane *dp, struct link *link, const struct 
     }
     settle_note_item(link->head->txn, link->node, reply);
     (void)XXH64_reset(&link->digest, 0);
-    expect_body(dp, link, reply->value_bytes, true);
+    expect_body(dp, link, reply, true);
     return reply->line_bytes;
 }
 
@@ -384,7 +391,7 @@ static size_t take_line(struct dataplane *dp, struct link *link, const struct mc
         return reply->line_bytes;
     }
     if (is_number) {
-        expect_body(dp, link, reply->value_bytes, true);
+        expect_body(dp, link, reply, true);
     } else {
         leg->replies = 1;
     }
@@ -528,7 +535,7 @@ static size_t take_meta_get(struct dataplane *dp, struct link *link, const struc
         return reply->line_bytes + block;
     }
     keep(dp, leg, line);
-    expect_body(dp, link, reply->value_bytes, true);
+    expect_body(dp, link, reply, true);
     return reply->line_bytes;
 }
 
@@ -550,7 +557,7 @@ static size_t take_stats(struct dataplane *dp, struct link *link, const struct m
 static size_t take_view(struct dataplane *dp, struct link *link, const struct mc_reply *reply)
 {
     if (reply->kind == MC_REPLY_VA) {
-        expect_body(dp, link, reply->value_bytes, true);
+        expect_body(dp, link, reply, true);
         return reply->line_bytes;
     }
     if (reply->kind != MC_REPLY_EN) {
@@ -736,14 +743,13 @@ static bool take_one(struct dataplane *dp, struct link *link, struct slice *inpu
            take_reply(dp, link, &reply, line) == line.len;
 }
 
-void link_on_bytes(struct dataplane *dp, uint32_t node, struct slice bytes)
+void link_on_bytes(struct dataplane *dp, struct link *link, struct slice bytes)
 {
-    struct link *link = &dp->links[node];
     while (bytes.len > 0 && link->state >= LINK_GREETING) {
         bool is_fine =
             link->body_left > 0 ? take_body(dp, link, &bytes) : take_one(dp, link, &bytes);
         if (!is_fine) {
-            link_give_up(dp, node, WIRE_END_PROTOCOL);
+            link_give_up(dp, link, WIRE_END_PROTOCOL);
             return;
         }
     }

@@ -291,6 +291,9 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
     if (has_end && txn->is_part) {
         txn->reply.len -= 5;
     }
+    if (txn->is_aside && !side_is_large(dp, txn->reply.len)) {
+        side_forget(dp, txn->key_hash);
+    }
     leg->reply = (struct chain_builder){0};
     leg_drop(dp, leg);
     txn_answer(dp, txn, has_end ? SLICE("") : answer_end(dp, txn, is_hit),

@@ -79,8 +79,8 @@ static uint32_t choose_any(struct dataplane *dp, node_set nodes)
         (nodes & node_set_of(dp->reader_last)) != 0 ? dp->reader_last : node_set_first(nodes);
     for (; nodes != 0; nodes &= nodes - 1) {
         uint32_t node = node_set_first(nodes);
-        if (dp->links[node].latency_us * (100 + READER_NEARER_PERCENT) <
-            dp->links[best].latency_us * 100) {
+        if (link_main(dp, node)->latency_us * (100 + READER_NEARER_PERCENT) <
+            link_main(dp, best)->latency_us * 100) {
             best = node;
         }
     }

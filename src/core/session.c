@@ -13,6 +13,8 @@
  */
 #include "dataplane_private.h"
 
+#include "everwarm/core/rule.h"
+
 enum {
     /* Laid out in one piece at a time when input waited in chunks. */
     LAYOUT_BYTES = 64 * 1024,
@@ -99,6 +101,7 @@ static struct txn *new_txn(struct dataplane *dp, struct session *session, enum m
     struct txn *txn = txn_create(dp, session, command);
     INVARIANT(txn != NULL); /* is_stopped looked */
     session->requests++;
+    txn->is_aside = session->is_aside;
     if (session->protocol == SESSION_BINARY) {
         txn->dialect = MC_DIALECT_BINARY;
         txn->opcode = session->opcode;
@@ -116,20 +119,28 @@ static struct txn *new_txn(struct dataplane *dp, struct session *session, enum m
 static void answer_error(struct dataplane *dp, struct session *session, struct slice text)
 {
     dp->stats.protocol_errors_clients++;
+    session->is_aside = false;
     struct txn *txn = new_txn(dp, session, MC_VERSION);
     txn->is_uncounted = true;
     txn_answer(dp, txn, text, DATAPLANE_OUTCOME_CLIENT_ERROR);
+}
+
+static uint64_t key_hash(const struct mc_request *request, struct slice key)
+{
+    char decoded[MC_KEY_BYTES_MAX];
+    return topology_hash(request->is_base64 ? slice_of(decoded, mc_key_decode(key, decoded)) : key);
 }
 
 /* What TXN needs to know of its request, beside the text for the nodes. */
 static void describe(struct dataplane *dp, struct txn *txn, const struct mc_request *request,
                      struct slice key, const struct command_places *places)
 {
-    char decoded[MC_KEY_BYTES_MAX];
     txn->places = *places;
     txn->key_bytes = (uint8_t)key.len;
-    txn->key_hash =
-        topology_hash(request->is_base64 ? slice_of(decoded, mc_key_decode(key, decoded)) : key);
+    txn->key_hash = key_hash(request, key);
+    if (side_is_large(dp, request->value_bytes)) {
+        side_remember(dp, txn->key_hash);
+    }
     txn->dialect = (uint8_t)request->dialect;
     txn->is_noreply = request->is_noreply;
     txn->is_quiet = request->is_quiet;
@@ -620,7 +631,8 @@ static bool begin_command(struct dataplane *dp, struct session *session,
 static bool is_stopped(struct dataplane *dp, struct session *session)
 {
     const struct dataplane_options *o = &dp->options;
-    if (session->stalled > 0 || session->in_flight >= o->pipeline_max ||
+    session->is_behind = session->is_behind && session_unanswered(session) != NULL;
+    if (session->stalled > 0 || session->is_behind || session->in_flight >= o->pipeline_max ||
         session->output_bytes >= o->client_output_bytes_max) {
         return true;
     }
@@ -643,6 +655,29 @@ static enum mc_parse parse_next(const struct dataplane *dp, struct session *sess
     return session->protocol == SESSION_BINARY
                ? session_parse_binary(session, input, item_bytes_max, out)
                : mc_request_parse(input, session->scanned, item_bytes_max, out);
+}
+
+/* Is a value of REQUEST's large, as far as is known? */
+static bool is_for_side(struct dataplane *dp, const struct mc_request *request)
+{
+    if (side_is_large(dp, request->value_bytes)) {
+        side_want(dp); /* connected before the value is here */
+        return true;
+    }
+    bool shows_item = command_is_read(request->command) || command_is_decided(request);
+    if (!dp->is_side_wanted || !shows_item) {
+        return false;
+    }
+    if (request->key_count == 1) {
+        return side_knows(dp, key_hash(request, request->key));
+    }
+    struct slice keys = request->keys;
+    for (struct slice key = mc_next_word(&keys); key.len > 0; key = mc_next_word(&keys)) {
+        if (side_knows(dp, topology_hash(key))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /*
@@ -697,6 +732,11 @@ static size_t consume(struct dataplane *dp, struct session *session, struct slic
             continue;
         }
         bool is_store = request.command >= MC_SET && request.command <= MC_CAS;
+        session->is_aside = is_for_side(dp, &request);
+        if (session->is_aside && session_unanswered(session) != NULL && RULE(SIDE_NEXT)) {
+            session->is_behind = true;
+            break;
+        }
         if (is_store) {
             struct slice data = slice_skip(rest, request.line_bytes);
             used += request.line_bytes;
@@ -860,6 +900,15 @@ size_t dataplane_client_room(const struct dataplane *dp)
 }
 
 /* --- Output --- */
+
+const struct txn *session_unanswered(const struct session *session)
+{
+    const struct txn *txn = session->head;
+    while (txn != NULL && txn->is_answered) {
+        txn = txn->next;
+    }
+    return txn;
+}
 
 void session_on_answer(struct dataplane *dp, struct session *session)
 {

@@ -158,6 +158,7 @@ bool settle_check_begin(struct dataplane *dp, struct settle_check *check)
     txn->key_hash = entry->key_hash;
     txn->is_base64 = entry->is_base64;
     txn->leader = (uint8_t)topology_leader(dp->topology, entry->key_hash);
+    txn->is_aside = side_knows(dp, entry->key_hash);
     txn_move(dp, txn, TXN_SETTLING);
     dp->stats.settle_checks++;
     ask_all(dp, check, SETTLE_COMPARE);

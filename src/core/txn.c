@@ -16,8 +16,8 @@
  * I2. Stranded and held txns are tried in the order of their creation, so that two writes of one
  *     client are not turned round.
  * I3. Every write that has begun is in dp->inflight, by its key. None passes an older one to its
- *     key that takes several steps, or was missed and will be sent again; one that takes several
- *     steps itself passes no older one at all.
+ *     key that takes several steps, goes aside (side.c), or was missed and will be sent again; one
+ *     that takes several steps or goes aside itself passes no older one at all.
  */
 #include "dataplane_private.h"
 
@@ -56,12 +56,20 @@ static bool is_waiting(uint8_t state)
  * other replicas still owe their answers: a later write of its client would be overtaken. */
 static void note_stalling(struct dataplane *dp, struct txn *txn)
 {
-    bool is_stalling = !txn->is_answered && (is_waiting(txn->state) || txn->missed != 0);
+    bool is_aside = txn->is_aside && RULE(SIDE_NEXT);
+    bool is_stalling =
+        !txn->is_answered && (is_waiting(txn->state) || txn->missed != 0 || is_aside);
     if (txn->session != NULL && is_stalling != txn->is_stalling) {
         txn->is_stalling = is_stalling;
         txn->session->stalled += is_stalling ? 1 : -1u;
         session_touch(dp, txn->session);
     }
+}
+
+void txn_put_aside(struct dataplane *dp, struct txn *txn)
+{
+    txn->is_aside = true;
+    note_stalling(dp, txn);
 }
 
 void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to)
@@ -80,6 +88,9 @@ void txn_move(struct dataplane *dp, struct txn *txn, enum txn_state to)
     txn->state = (uint8_t)to;
     note_stalling(dp, txn);
     if (to == TXN_OVER) {
+        if (txn->is_inflight) {
+            inflight_take(dp, txn);
+        }
         settle_leave(dp, txn);
     }
 }
@@ -139,7 +150,7 @@ uint64_t txn_cas_tag(const struct dataplane *dp, uint32_t node)
         return 0;
     }
     const struct identity *id =
-        dp->topology->is_lone ? &dp->links[node].identity : &dp->topology->identity[node];
+        dp->topology->is_lone ? &link_main(dp, node)->identity : &dp->topology->identity[node];
     uint64_t mix = prng_mix(dp->topology->node_seed[node] ^ id->pid);
     mix = prng_mix(mix ^ id->started_s) ^ id->flushes;
     return (prng_mix(mix) & 0x7fff) << 48;
@@ -314,7 +325,7 @@ void txn_finish(struct dataplane *dp, struct txn *txn)
     list_remove(&txn->writes);
     settle_touch(dp, txn);
     if (txn->is_inflight) {
-        inflight_take(dp, txn);
+        inflight_take(dp, txn); /* the deletion below does not wait for it */
     }
     if (txn->is_doubtful && !txn->is_internal) {
         (void)txn_invalidate(dp, txn_key(txn), txn->is_base64, txn->key_hash);
@@ -356,7 +367,7 @@ static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set
             continue;
         }
         is_usable = false;
-        const struct link *link = &dp->links[node];
+        const struct link *link = link_main(dp, node);
         bool is_late = deadline_is_half_over(dp, txn);
         if (link->has_failed || is_late) {
             link_report_missed(dp, node, link->has_failed ? link->last_end : WIRE_END_TIMEOUT);
@@ -380,7 +391,7 @@ static bool is_last_copy_gone(struct dataplane *dp, const struct txn *txn)
         return is_late;
     }
     uint32_t node = node_set_first(complete);
-    return node_set_count(complete) == 1 && dp->links[node].has_failed &&
+    return node_set_count(complete) == 1 && link_main(dp, node)->has_failed &&
            (is_late || dp->topology->is_lone);
 }
 
@@ -454,7 +465,7 @@ static void set_condition(const struct dataplane *dp, struct txn *txn)
 static bool is_too_old(const struct dataplane *dp, const struct txn *txn, uint32_t node)
 {
     bool is_appending = txn->command_type == MC_APPEND || txn->command_type == MC_PREPEND;
-    return is_appending && txn->is_vivify && dp->links[node].version < LINK_VERSION_APPEND_N;
+    return is_appending && txn->is_vivify && link_main(dp, node)->version < LINK_VERSION_APPEND_N;
 }
 
 /*
@@ -481,10 +492,13 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     bool is_decided = txn->is_decided;
     /* Plain writes go out one behind the other. What decides, or reaches its replicas one after the
      * other, must not be passed by an older write that is sent again. */
-    bool is_alone = is_decided || t->chained != 0;
+    bool is_alone = is_decided || t->chained != 0 || (txn->is_aside && RULE(SIDE_ALONE));
     bool is_behind = RULE(IN_ORDER) &&
                      (is_alone ? inflight_has_older(dp, txn) : inflight_has_slow_older(dp, txn));
     bool is_full = inflight_is_full(dp) && !txn->is_inflight;
+    if (txn->is_aside && !txn->is_inflight && !is_full) {
+        inflight_put(dp, txn); /* while it waits for older ones, younger ones wait for it */
+    }
     if (t->complete == 0 || is_behind || is_full || !link_has_room(dp, 2 * NODES_MAX) ||
         !all_usable(dp, txn, t->complete) || !enter_settle(dp, txn) || !stamp(dp, txn)) {
         return false;
@@ -615,6 +629,7 @@ void txn_spread(struct dataplane *dp, struct txn *txn, node_set targets)
         chain_or_finish(dp, txn);
         return;
     }
+    txn->is_aside = txn->is_aside || side_is_large(dp, txn->result.len);
     txn_move(dp, txn, TXN_SPREADING);
     txn->step = STEP_SPREAD;
     for (node_set left = targets; left != 0; left &= left - 1) {
@@ -805,7 +820,7 @@ void txn_on_leg_lost(struct dataplane *dp, struct leg *leg, bool was_sent)
     if (was_sent && txn->state == TXN_DECIDING) {
         txn->maybe_done |= node_set_of(node);
     }
-    if (was_sent && dp->links[node].last_end == WIRE_END_RESET) {
+    if (was_sent && link_main(dp, node)->last_end == WIRE_END_RESET) {
         txn->cut |= node_set_of(node);
     }
     leg_drop(dp, leg);
@@ -827,7 +842,7 @@ static bool is_home(struct dataplane *dp, const struct txn *txn, uint32_t node)
     if (!is_cut && link_is_usable(dp, node) && link_is_proven(dp, node)) {
         return true;
     }
-    const struct link *link = &dp->links[node];
+    const struct link *link = link_main(dp, node);
     bool is_late = deadline_is_half_over(dp, txn);
     if (is_cut || link->has_failed || is_late ||
         (link->state == LINK_OPEN && !link_is_usable(dp, node))) {

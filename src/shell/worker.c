@@ -119,13 +119,13 @@ static void act(struct worker_pool *pool, const struct dataplane_action *action)
         worker_client_watch(&pool->clients[action->client]);
         break;
     case DATAPLANE_NODE_CONNECT:
-        worker_node_connect(&pool->nodes[action->node]);
+        worker_node_connect(&pool->links[action->link]);
         break;
     case DATAPLANE_NODE_WRITE:
-        worker_node_write(&pool->nodes[action->node]);
+        worker_node_write(&pool->links[action->link]);
         break;
     case DATAPLANE_NODE_GIVE_UP:
-        worker_node_give_up(&pool->nodes[action->node]);
+        worker_node_give_up(&pool->links[action->link]);
         break;
     case DATAPLANE_REPORT:
         (void)report(pool, &action->report); /* is_stalled says it too */
@@ -558,6 +558,7 @@ static enum status init_dataplane(struct worker_pool *pool)
         .clients_max = pool->worker->client_slots,
         .memory_bytes = share_bytes(config, pool->shared->share),
         .item_bytes_max = config->item_bytes,
+        .side_bytes = MC_VALUE_LARGE_BYTES,
         .pipeline_max = limits.pipeline_max,
         .client_output_bytes_max = limits.client_output_bytes_max,
         .request_timeout_us = limits.request_timeout_us,
@@ -589,8 +590,8 @@ enum status worker_pool_init(struct worker *worker, uint32_t place)
     pool->shared = &worker->options.pools[place];
     pool->output_bytes_max = worker->options.config->client_output_bytes;
     LIST_INIT(&pool->zombies);
-    for (uint32_t i = 0; i < NODES_MAX; i++) {
-        pool->nodes[i] = (struct node_conn){.pool = pool, .node = i, .fd = -1};
+    for (uint32_t i = 0; i < DATAPLANE_LINKS_MAX; i++) {
+        pool->links[i] = (struct node_conn){.pool = pool, .number = i, .fd = -1};
     }
     pool->clients = reserve(clients_bytes(worker));
     if (pool->clients == NULL) {

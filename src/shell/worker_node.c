@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A worker's connections to nodes, one a node, and the zombies: connections that are given up,
+ * A worker's connections to nodes, one a link, and the zombies: connections that are given up,
  * half-closed and read to their end, which proves that the node will execute nothing more of them
  * (replication.md section 6). Invariants I3 and I4 of worker.c.
  */
@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 enum {
-    /* Connections to one node that are given up and not at their end. A frozen node takes one for
+    /* Connections of one link that are given up and not at their end. A frozen node takes one for
      * each attempt to reach it; at the limit it is not connected to until one of them ends. */
-    ZOMBIES_PER_NODE_MAX = 64,
+    ZOMBIES_PER_LINK_MAX = 64,
 };
 
 static void on_node(evutil_socket_t fd, short what, void *arg);
@@ -59,7 +59,8 @@ static void close_node(struct node_conn *conn, enum wire_end end)
     release_node(conn);
     (void)close(fd);
     conn->last_end = end;
-    struct dataplane_event event = {.type = DATAPLANE_NODE_CLOSED, .node = conn->node, .end = end};
+    struct dataplane_event event = {
+        .type = DATAPLANE_NODE_CLOSED, .link = conn->number, .end = end};
     dataplane_step(conn->pool->dataplane, &event);
 }
 
@@ -71,7 +72,7 @@ static void finish_connect(struct node_conn *conn)
         return;
     }
     node_move(conn, NODE_OPEN);
-    struct dataplane_event event = {.type = DATAPLANE_NODE_OPEN, .node = conn->node};
+    struct dataplane_event event = {.type = DATAPLANE_NODE_OPEN, .link = conn->number};
     dataplane_step(conn->pool->dataplane, &event);
 }
 
@@ -82,7 +83,7 @@ static void read_node(struct node_conn *conn)
     if (got > 0) {
         struct dataplane_event event = {
             .type = DATAPLANE_NODE_BYTES,
-            .node = conn->node,
+            .link = conn->number,
             .bytes = slice_of(worker->scratch, (size_t)got),
         };
         dataplane_step(conn->pool->dataplane, &event);
@@ -105,7 +106,7 @@ static void on_node(evutil_socket_t fd, short what, void *arg)
     if (what & EV_WRITE) {
         conn->is_blocked = false;
         watch_node(conn);
-        dataplane_node_writable(conn->pool->dataplane, conn->node);
+        dataplane_node_writable(conn->pool->dataplane, conn->number);
     }
     if (what & EV_READ) {
         read_node(conn);
@@ -122,13 +123,14 @@ static void fail_node(struct node_conn *conn, enum wire_end end)
 void worker_node_connect(struct node_conn *conn)
 {
     INVARIANT(conn->state == NODE_CLOSED);
-    if (conn->zombie_count >= ZOMBIES_PER_NODE_MAX) {
+    if (conn->zombie_count >= ZOMBIES_PER_LINK_MAX) {
         fail_node(conn, WIRE_END_TIMEOUT);
         return;
     }
     const struct pool *shared = conn->pool->shared;
     enum wire_end end;
-    conn->fd = socket_connect(&shared->nodes[conn->node], shared->config.lease_us, &end);
+    conn->fd =
+        socket_connect(&shared->nodes[conn->number % NODES_MAX], shared->config.lease_us, &end);
     if (conn->fd < 0) {
         fail_node(conn, end);
         return;
@@ -142,7 +144,7 @@ void worker_node_write(struct node_conn *conn)
     struct dataplane *dataplane = conn->pool->dataplane;
     size_t written = 0;
     while (conn->state == NODE_OPEN && !conn->is_blocked && !conn->is_broken) {
-        size_t count = dataplane_node_gather(dataplane, conn->node, slices, SOCKET_SLICES_MAX);
+        size_t count = dataplane_node_gather(dataplane, conn->number, slices, SOCKET_SLICES_MAX);
         if (count == 0) {
             return;
         }
@@ -154,7 +156,7 @@ void worker_node_write(struct node_conn *conn)
         }
         if (taken > 0) {
             conn->pool->has_written_nodes = true;
-            dataplane_node_wrote(dataplane, conn->node, (size_t)taken);
+            dataplane_node_wrote(dataplane, conn->number, (size_t)taken);
             written += (size_t)taken;
         }
         if ((size_t)taken < total || written >= WORKER_WRITE_BYTES) {
@@ -170,7 +172,7 @@ void worker_node_write(struct node_conn *conn)
 
 static void tell_ended(struct node_conn *conn, enum wire_end end)
 {
-    struct dataplane_event event = {.type = DATAPLANE_NODE_ENDED, .node = conn->node, .end = end};
+    struct dataplane_event event = {.type = DATAPLANE_NODE_ENDED, .link = conn->number, .end = end};
     dataplane_step(conn->pool->dataplane, &event);
 }
 
@@ -240,8 +242,8 @@ void worker_node_give_up(struct node_conn *conn)
 void worker_node_tell_failed(struct worker_pool *pool)
 {
     pool->has_failed_nodes = false;
-    for (uint32_t i = 0; i < pool->shared->node_count; i++) {
-        struct node_conn *conn = &pool->nodes[i];
+    for (uint32_t i = 0; i < DATAPLANE_LINKS_MAX; i++) {
+        struct node_conn *conn = &pool->links[i];
         while (conn->ended_count > 0) {
             conn->ended_count--;
             tell_ended(conn, conn->ended_end);
@@ -249,7 +251,7 @@ void worker_node_tell_failed(struct worker_pool *pool)
         if (conn->has_failed) {
             conn->has_failed = false;
             struct dataplane_event event = {
-                .type = DATAPLANE_NODE_CLOSED, .node = i, .end = conn->end};
+                .type = DATAPLANE_NODE_CLOSED, .link = i, .end = conn->end};
             dataplane_step(pool->dataplane, &event);
         }
     }
@@ -257,10 +259,10 @@ void worker_node_tell_failed(struct worker_pool *pool)
 
 void worker_node_fini(struct worker_pool *pool)
 {
-    for (uint32_t i = 0; i < NODES_MAX; i++) {
-        if (pool->nodes[i].fd >= 0) {
-            int fd = pool->nodes[i].fd;
-            release_node(&pool->nodes[i]);
+    for (uint32_t i = 0; i < DATAPLANE_LINKS_MAX; i++) {
+        if (pool->links[i].fd >= 0) {
+            int fd = pool->links[i].fd;
+            release_node(&pool->links[i]);
             (void)close(fd);
         }
     }

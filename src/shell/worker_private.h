@@ -55,7 +55,7 @@ enum node_state { NODE_CLOSED, NODE_CONNECTING, NODE_OPEN };
 struct node_conn {
     struct watch watch;
     struct worker_pool *pool;
-    uint32_t node;
+    uint32_t number; /* of the dataplane's link */
     int fd;
     enum node_state state;
     bool is_blocked;
@@ -116,7 +116,7 @@ struct worker_pool {
     uint32_t listener_count;
     /* While some come in place of others there are more. */
     struct listener listeners[2 * LISTENERS_MAX];
-    struct node_conn nodes[NODES_MAX];
+    struct node_conn links[DATAPLANE_LINKS_MAX];
     LIST_HEAD(zombie_list, zombie) zombies;
     struct dataplane_stats published; /* these two under worker.publish */
     uint64_t published_zombies[NODES_MAX];

@@ -61,7 +61,8 @@ void worker_stats_publish(struct worker_pool *pool)
     memcpy(&pool->published, stats,
            offsetof(struct dataplane_stats, nodes) + nodes * sizeof(stats->nodes[0]));
     for (uint32_t i = 0; i < nodes; i++) {
-        pool->published_zombies[i] = pool->nodes[i].zombie_count;
+        pool->published_zombies[i] =
+            pool->links[i].zombie_count + pool->links[i + NODES_MAX].zombie_count;
     }
     worker->published_places |= 1u << pool->shared->place;
     worker->published.loop_lag_us = worker->lag_us;

@@ -150,7 +150,7 @@ static void run(void)
             write_client(action.client);
             break;
         case DATAPLANE_NODE_WRITE:
-            write_node(action.node);
+            write_node(action.link);
             break;
         case DATAPLANE_CLIENT_CLOSE:
             w.is_closed[action.client] = true;
@@ -162,11 +162,11 @@ static void run(void)
             w.is_paused[action.client] = false;
             break;
         case DATAPLANE_NODE_CONNECT:
-            w.is_connecting[action.node] = true;
+            w.is_connecting[action.link] = true;
             break;
         case DATAPLANE_NODE_GIVE_UP:
-            forget_connection(action.node);
-            w.given_up[action.node]++;
+            forget_connection(action.link);
+            w.given_up[action.link]++;
             break;
         case DATAPLANE_REPORT:
             on_report(&action.report);
@@ -186,7 +186,7 @@ static void close_connection(uint32_t n)
     if (w.is_open[n]) {
         forget_connection(n);
         happen(&(struct dataplane_event){
-            .type = DATAPLANE_NODE_CLOSED, .node = n, .end = WIRE_END_EOF});
+            .type = DATAPLANE_NODE_CLOSED, .link = n, .end = WIRE_END_EOF});
     }
 }
 
@@ -194,7 +194,7 @@ static void give_node_bytes(uint32_t n, struct slice bytes)
 {
     char *copy = fuzz_copy(bytes);
     happen(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of(copy, bytes.len)});
+        .type = DATAPLANE_NODE_BYTES, .link = n, .bytes = slice_of(copy, bytes.len)});
     free(copy);
 }
 
@@ -212,7 +212,7 @@ static void turn_node(uint32_t n)
     struct model_node *node = &w.nodes[n];
     for (; w.given_up[n] > 0; w.given_up[n]--) {
         happen(&(struct dataplane_event){
-            .type = DATAPLANE_NODE_ENDED, .node = n, .end = WIRE_END_EOF});
+            .type = DATAPLANE_NODE_ENDED, .link = n, .end = WIRE_END_EOF});
     }
     if (w.is_mistaken[n]) {
         w.is_mistaken[n] = false;
@@ -221,7 +221,7 @@ static void turn_node(uint32_t n)
     if (w.is_connecting[n]) {
         w.is_connecting[n] = false;
         w.is_open[n] = true;
-        happen(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .node = n});
+        happen(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .link = n});
     }
     uint64_t most = w.is_whole ? UINT64_MAX : below(4);
     while (most-- > 0 && model_node_execute(node)) {

@@ -144,7 +144,8 @@ static void fault_cut(struct world *world, uint32_t number)
 static void fault_stall_one(struct world *world, uint32_t number)
 {
     const struct proxy *p = &world->proxies[world_below(world, world->options.proxies)];
-    struct conn *conn = p->links[world_below(world, world->options.workers)][number];
+    uint32_t second = world_chance(world, 50) ? WORLD_NODES_MAX : 0;
+    struct conn *conn = p->links[world_below(world, world->options.workers)][number + second];
     if (conn != NULL && conn->is_node_open) {
         uint64_t for_us = world_below(world, FAULT_HANG_US);
         world_trace(world, "FAULT connection %u of node %u hangs for %llu us", conn->number, number,

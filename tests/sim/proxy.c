@@ -84,6 +84,7 @@ void proxy_init(struct world *world, uint32_t proxy)
             .clients_max = WORLD_CLIENTS_MAX,
             .memory_bytes = PROXY_MEMORY_BYTES,
             .item_bytes_max = PROXY_ITEM_BYTES_MAX,
+            .side_bytes = world->side_bytes,
             .pipeline_max = 32,
             .client_output_bytes_max = 256 * 1024,
             .request_timeout_us = WORLD_REQUEST_US,
@@ -411,21 +412,27 @@ static size_t proxy_total(const struct slice *slices, size_t count)
     return total;
 }
 
-static void proxy_write_node(struct world *world, uint32_t proxy, uint32_t worker, uint32_t node)
+/* Where the dataplane's link NUMBER is in `links`. */
+static uint32_t proxy_link_place(uint32_t number)
+{
+    return number < NODES_MAX ? number : number - NODES_MAX + WORLD_NODES_MAX;
+}
+
+static void proxy_write_node(struct world *world, uint32_t proxy, uint32_t worker, uint32_t number)
 {
     struct proxy *p = &world->proxies[proxy];
-    struct conn *conn = p->links[worker][node];
+    struct conn *conn = p->links[worker][proxy_link_place(number)];
     REQUIRE(conn != NULL);
     struct slice slices[PROXY_SLICES];
-    size_t count = dataplane_node_gather(p->dp[worker], node, slices, PROXY_SLICES);
+    size_t count = dataplane_node_gather(p->dp[worker], number, slices, PROXY_SLICES);
     size_t total = proxy_total(slices, count);
     struct bytes out = {0};
     size_t took = proxy_take(world, slices, count, total, &out);
     net_send(world, conn, bytes_slice(&out));
     bytes_free(&out);
-    dataplane_node_wrote(p->dp[worker], node, took);
+    dataplane_node_wrote(p->dp[worker], number, took);
     if (took < total) {
-        dataplane_node_writable(p->dp[worker], node);
+        dataplane_node_writable(p->dp[worker], number);
     }
 }
 
@@ -480,23 +487,26 @@ static void proxy_dp_action(struct world *world, uint32_t proxy, uint32_t worker
         return;
     }
     case DATAPLANE_NODE_CONNECT: {
-        struct conn **link = &p->links[worker][action->node];
+        struct conn **link = &p->links[worker][proxy_link_place(action->link)];
         REQUIRE(*link == NULL);
-        struct conn like = {
-            .proxy = proxy, .is_link = true, .worker = worker, .node = action->node};
+        struct conn like = {.proxy = proxy,
+                            .is_link = true,
+                            .worker = worker,
+                            .wire = proxy_link_place(action->link),
+                            .node = action->link % NODES_MAX};
         *link = net_connect(world, &like);
         return;
     }
     case DATAPLANE_NODE_WRITE:
-        proxy_write_node(world, proxy, worker, action->node);
+        proxy_write_node(world, proxy, worker, action->link);
         return;
     case DATAPLANE_NODE_GIVE_UP: {
-        struct conn **link = &p->links[worker][action->node];
-        world_trace(world, "p%u.w%u gives up node %u", proxy, worker, action->node);
+        struct conn **link = &p->links[worker][proxy_link_place(action->link)];
+        world_trace(world, "p%u.w%u gives up link %u", proxy, worker, action->link);
         if (*link == NULL) { /* it ended in this very turn */
             struct dataplane_event event = {.type = DATAPLANE_NODE_ENDED,
-                                            .node = action->node,
-                                            .end = p->link_ends[worker][action->node]};
+                                            .link = action->link,
+                                            .end = p->link_ends[worker][link - p->links[worker]]};
             dataplane_step(p->dp[worker], &event);
             return;
         }
@@ -551,8 +561,9 @@ void proxy_dp_event(struct world *world, uint32_t proxy, uint32_t worker,
 static void proxy_on_link(struct world *world, struct conn *conn, enum wire_event_type type,
                           struct slice bytes, enum wire_end end)
 {
-    struct conn **link = &world->proxies[conn->proxy].links[conn->worker][conn->node];
-    struct dataplane_event event = {.node = conn->node, .end = end, .bytes = bytes};
+    struct conn **link = &world->proxies[conn->proxy].links[conn->worker][conn->wire];
+    uint32_t second = conn->wire >= WORLD_NODES_MAX ? NODES_MAX : 0;
+    struct dataplane_event event = {.link = conn->node + second, .end = end, .bytes = bytes};
     switch (type) {
     case WIRE_OPEN:
         event.type = DATAPLANE_NODE_OPEN;
@@ -565,7 +576,7 @@ static void proxy_on_link(struct world *world, struct conn *conn, enum wire_even
         conn->side = CONN_DEAD;
         if (*link == conn) {
             *link = NULL;
-            world->proxies[conn->proxy].link_ends[conn->worker][conn->node] = end;
+            world->proxies[conn->proxy].link_ends[conn->worker][conn->wire] = end;
         }
         world_trace(world, "p%u.w%u node %u %s: %s", conn->proxy, conn->worker, conn->node,
                     event.type == DATAPLANE_NODE_ENDED ? "ended" : "closed", wire_end_text(end));

@@ -142,6 +142,7 @@ static void world_character(struct world *world)
     world->is_wild = world_chance(world, profile->wild_percent);
     world->is_shared = world_chance(world, profile->shared_percent) || world->options.is_shared;
     world->delay_us = 20 + world_below(world, world_chance(world, 30) ? 3000 : 200);
+    world->side_bytes = world_chance(world, 50) ? 1 + world_below(world, WORLD_SIDE_BYTES_MAX) : 0;
     world->delay_us = profile->delay_us == 0 ? world->delay_us : profile->delay_us;
     world->wire_us = world_chance(world, 50) ? 1 + world_below(world, 12000) : 1;
     world->wire_us = profile->wire_us == 0 ? world->wire_us : profile->wire_us;

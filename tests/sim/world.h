@@ -32,6 +32,9 @@ enum {
     WORLD_PROXIES_MAX = 4,
     WORLD_WORKERS_MAX = 3,
     WORLD_NODES_MAX = 5,
+    WORLD_LINKS_MAX = 2 * WORLD_NODES_MAX,
+    /* Nearly no command of a client is longer. */
+    WORLD_SIDE_BYTES_MAX = 80,
     WORLD_CLIENTS_MAX = 16,
     WORLD_KEYS_MAX = 48,
     CLIENT_OPS_MAX = 3000,  /* of a run: what the checker can judge in a moment */
@@ -115,7 +118,7 @@ struct conn {
     uint32_t proxy;
     bool is_link;    /* else a wire of control */
     uint32_t worker; /* links */
-    uint32_t wire;   /* wires */
+    uint32_t wire;   /* wires; of a link, its place in its proxy's links */
     uint32_t node;
     uint32_t node_run;   /* generation of the process that accepted it */
     enum conn_side side; /* of the proxy */
@@ -167,8 +170,8 @@ struct proxy {
     uint64_t drained_epoch[WORLD_WORKERS_MAX];
     uint64_t hold_hash[WORLD_WORKERS_MAX];
     uint64_t drained_hash[WORLD_WORKERS_MAX];
-    struct conn *links[WORLD_WORKERS_MAX][WORLD_NODES_MAX];
-    enum wire_end link_ends[WORLD_WORKERS_MAX][WORLD_NODES_MAX]; /* of those that are gone */
+    struct conn *links[WORLD_WORKERS_MAX][WORLD_LINKS_MAX];      /* first links, second links */
+    enum wire_end link_ends[WORLD_WORKERS_MAX][WORLD_LINKS_MAX]; /* of those that are gone */
     struct conn *wires[WORLD_WIRES_MAX];
     uint64_t control_tick_us; /* when the next is due; 0: none */
     uint64_t to_worker_us[WORLD_WORKERS_MAX];
@@ -315,6 +318,7 @@ struct world {
     /* The seed's character. */
     const struct profile *profile;
     bool is_shared;        /* clients of all workers use the same keys */
+    uint64_t side_bytes;   /* values from this size on go by second links; 0: none do */
     uint32_t hot_key;      /* written whenever it is copied; WORLD_KEYS_MAX: none */
     uint64_t copies_epoch; /* of the view for which the copies were compared last */
     bool is_wild;          /* several things fail at once: errors and losses are excused */

@@ -13,7 +13,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { NODES = 2, CLIENTS = 4, TEXT_BYTES = 1 << 22, MEMORY_BYTES = 16 << 20, PIECES = 8 };
+/* Links: the main ones, with their node's number, and NODES more for the side links. */
+enum {
+    NODES = 2,
+    LINKS = 2 * NODES,
+    CLIENTS = 4,
+    TEXT_BYTES = 1 << 22,
+    MEMORY_BYTES = 16 << 20,
+    PIECES = 8
+};
 
 static const struct slice node_names[NODES] = {SLICE_INIT("a"), SLICE_INIT("b")};
 
@@ -24,15 +32,15 @@ struct bench {
     uint64_t serial;
     uint64_t now_us;
     uint64_t lease_until_us;
-    char to_node[NODES][TEXT_BYTES];
-    size_t to_node_bytes[NODES];
+    char to_node[LINKS][TEXT_BYTES];
+    size_t to_node_bytes[LINKS];
     char to_client[CLIENTS][TEXT_BYTES];
     size_t to_client_bytes[CLIENTS];
-    bool is_narrow[NODES]; /* its socket takes no more than `room` */
-    size_t room[NODES];
-    bool is_connecting[NODES];
-    bool is_given_up[NODES];
-    uint32_t given_up[NODES]; /* not yet ended */
+    bool is_narrow[LINKS]; /* its socket takes no more than `room` */
+    size_t room[LINKS];
+    bool is_connecting[LINKS];
+    bool is_given_up[LINKS];
+    uint32_t given_up[LINKS]; /* not yet ended */
     bool is_closed[CLIENTS];
     bool is_cut[CLIENTS];
     bool is_stuck[CLIENTS]; /* its socket takes nothing */
@@ -42,11 +50,22 @@ struct bench {
 
 static struct bench b;
 
+static inline uint32_t place_of(uint32_t link)
+{
+    return link < NODES_MAX ? link : link - NODES_MAX + NODES;
+}
+
+static inline uint32_t link_of(uint32_t place)
+{
+    return place < NODES ? place : place - NODES + NODES_MAX;
+}
+
 static inline void run(void)
 {
     struct dataplane_action action;
     struct slice iov[PIECES];
     while (dataplane_next_action(b.dp, &action)) {
+        uint32_t n = place_of(action.link);
         switch (action.type) {
         case DATAPLANE_CLIENT_WRITE: {
             size_t total = 0;
@@ -65,16 +84,16 @@ static inline void run(void)
         }
         case DATAPLANE_NODE_WRITE: {
             size_t total = 0;
-            size_t count = dataplane_node_gather(b.dp, action.node, iov, PIECES);
+            size_t count = dataplane_node_gather(b.dp, action.link, iov, PIECES);
             for (size_t i = 0; i < count; i++) {
-                size_t left = b.is_narrow[action.node] ? b.room[action.node] - total : iov[i].len;
+                size_t left = b.is_narrow[n] ? b.room[n] - total : iov[i].len;
                 size_t take = left < iov[i].len ? left : iov[i].len;
-                memcpy(b.to_node[action.node] + b.to_node_bytes[action.node], iov[i].ptr, take);
-                b.to_node_bytes[action.node] += take;
+                memcpy(b.to_node[n] + b.to_node_bytes[n], iov[i].ptr, take);
+                b.to_node_bytes[n] += take;
                 total += take;
             }
-            b.room[action.node] -= b.is_narrow[action.node] ? total : 0;
-            dataplane_node_wrote(b.dp, action.node, total);
+            b.room[n] -= b.is_narrow[n] ? total : 0;
+            dataplane_node_wrote(b.dp, action.link, total);
             break;
         }
         case DATAPLANE_CLIENT_CLOSE:
@@ -82,18 +101,18 @@ static inline void run(void)
             b.is_cut[action.client] = action.is_cut;
             break;
         case DATAPLANE_NODE_CONNECT:
-            b.is_connecting[action.node] = true;
+            b.is_connecting[n] = true;
             break;
         case DATAPLANE_NODE_GIVE_UP:
-            if (b.is_connecting[action.node]) {
+            if (b.is_connecting[n]) {
                 /* It never carried a byte, so it is at its end. */
-                b.is_connecting[action.node] = false;
+                b.is_connecting[n] = false;
                 dataplane_step(b.dp, &(struct dataplane_event){.type = DATAPLANE_NODE_ENDED,
-                                                               .node = action.node,
+                                                               .link = action.link,
                                                                .end = WIRE_END_EOF});
             } else {
-                b.is_given_up[action.node] = true;
-                b.given_up[action.node]++;
+                b.is_given_up[n] = true;
+                b.given_up[n]++;
             }
             break;
         case DATAPLANE_REPORT:
@@ -129,7 +148,7 @@ static inline void client(uint32_t slot, const char *text)
 static inline void node(uint32_t n, const char *text)
 {
     step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of_string(text)});
+        .type = DATAPLANE_NODE_BYTES, .link = link_of(n), .bytes = slice_of_string(text)});
 }
 
 /* What node N was sent since the last look. */
@@ -177,7 +196,7 @@ static inline void greet(uint32_t n, unsigned pid)
 {
     ck_assert(b.is_connecting[n]);
     b.is_connecting[n] = false;
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .node = n});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .link = link_of(n)});
     expect_node(n, "stats\r\nmg _everwarm:1:main:view v\r\n");
     char text[200];
     snprintf(text, sizeof(text),
@@ -196,6 +215,7 @@ static inline void start(size_t memory_bytes)
         .clients_max = CLIENTS,
         .memory_bytes = memory_bytes,
         .item_bytes_max = 1 << 20,
+        .side_bytes = unusual.side_bytes,
         .pipeline_max = 256,
         .client_output_bytes_max = 16 << 20,
         .request_timeout_us = 1500 * 1000,
@@ -257,7 +277,7 @@ static inline void obey(uint32_t n)
         len += answer_bytes;
     }
     step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of(out, len)});
+        .type = DATAPLANE_NODE_BYTES, .link = link_of(n), .bytes = slice_of(out, len)});
 }
 
 static inline bool is_idle(void)
@@ -274,27 +294,28 @@ static inline void expect_nothing_left(void)
     }
     struct topology *t = topology(1, 0);
     step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
-    for (uint32_t n = 0; n < NODES; n++) {
-        if (b.dp->links[n].state != LINK_CLOSED) {
+    for (uint32_t n = 0; n < LINKS; n++) {
+        if (b.dp->links[link_of(n)].state != LINK_CLOSED) {
             b.is_connecting[n] = false;
             step(&(struct dataplane_event){
-                .type = DATAPLANE_NODE_CLOSED, .node = n, .end = WIRE_END_EOF});
+                .type = DATAPLANE_NODE_CLOSED, .link = link_of(n), .end = WIRE_END_EOF});
         }
         b.to_node_bytes[n] = 0;
     }
-    for (uint32_t n = 0; n < NODES; n++) {
+    for (uint32_t n = 0; n < LINKS; n++) {
         for (; b.given_up[n] > 0; b.given_up[n]--) {
             step(&(struct dataplane_event){
-                .type = DATAPLANE_NODE_ENDED, .node = n, .end = WIRE_END_EOF});
+                .type = DATAPLANE_NODE_ENDED, .link = link_of(n), .end = WIRE_END_EOF});
         }
     }
-    for (int i = 0; i < 100 && !b.is_connecting[0]; i++) {
+    uint32_t main = place_of(link_main(b.dp, 0)->number);
+    for (int i = 0; i < 100 && !b.is_connecting[main]; i++) {
         pass(100 * 1000);
     }
-    greet(0, 100);
+    greet(main, 100);
     for (int i = 0; i < 10000 && !is_idle(); i++) {
         pass(1000);
-        obey(0);
+        obey(main);
     }
     ck_assert(is_idle());
     ck_assert_uint_eq(b.dp->inflight_count, 0);

@@ -139,13 +139,13 @@ START_TEST(test_dead_leader)
     client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
     client(1, FORMAT("get %s\r\n", k));
     node(1, "HD\r\n");
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = 0, .end = WIRE_END_EOF});
     b.to_node_bytes[0] = 0;
     b.to_node_bytes[1] = 0;
     ck_assert(b.is_connecting[0]);
     b.is_connecting[0] = false;
     step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_REFUSED});
+        .type = DATAPLANE_NODE_CLOSED, .link = 0, .end = WIRE_END_REFUSED});
     const struct control_report *missed = last_report(CONTROL_REPORT_MISSED);
     ck_assert_ptr_nonnull(missed);
     ck_assert_uint_eq(missed->node, 0);
@@ -173,7 +173,7 @@ START_TEST(test_brought_home)
     client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
     expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
     node(0, "HD\r\n");
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = 1, .end = WIRE_END_EOF});
     greet(1, 101);
     b.to_node_bytes[0] = 0;
     expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
@@ -188,7 +188,7 @@ START_TEST(test_restart_is_no_home)
 {
     client(0, "set k 0 0 1\r\nv\r\n");
     node(0, "HD\r\n");
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = 1, .end = WIRE_END_EOF});
     b.to_node_bytes[1] = 0;
     greet(1, 999);
     expect_node(1, "");
@@ -240,7 +240,7 @@ START_TEST(test_frozen_node)
     step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
     ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
     b.given_up[1]--;
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .link = 1, .end = WIRE_END_EOF});
     ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
 }
 END_TEST
@@ -270,7 +270,7 @@ START_TEST(test_rerun_in_order)
     const char *k = key_of(0);
     client(0, FORMAT("set %s 0 0 2 noreply\r\n63\r\ndecr %s 28\r\n", k, k));
     node(1, "HD\r\n");
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = 0, .end = WIRE_END_EOF});
     b.to_node_bytes[0] = 0;
     b.to_node_bytes[1] = 0;
     struct topology *t = topology(2, 0);
@@ -370,7 +370,7 @@ static void adopt_view(const struct topology *t)
 
 static void close_node(uint32_t n, enum wire_end end)
 {
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = n, .end = end});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = n, .end = end});
 }
 
 static void client_bytes(uint32_t slot, const char *bytes, size_t len, size_t piece)
@@ -541,7 +541,7 @@ START_TEST(test_merge_without_memory)
             memcpy(reply, head, (size_t)len);
             memcpy(reply + len + BIG, "\r\n", 2);
             step(&(struct dataplane_event){.type = DATAPLANE_NODE_BYTES,
-                                           .node = n,
+                                           .link = n,
                                            .bytes = slice_of(reply, (size_t)len + BIG + 2)});
             memset(reply, 'v', BIG + 200);
         }
@@ -880,7 +880,7 @@ START_TEST(test_unsent_write_waits_for_a_cut_one)
                                                    .client = 0,
                                                    .bytes = SLICE("set k 0 0 1\r\n2\r\n")});
     dataplane_step(b.dp, &(struct dataplane_event){
-                             .type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_RESET});
+                             .type = DATAPLANE_NODE_CLOSED, .link = 1, .end = WIRE_END_RESET});
     run();
     expect_node(0, "ms k 1\r\n2\r\n");
     node(0, "HD\r\nHD\r\n");
@@ -906,7 +906,7 @@ START_TEST(test_late_end_is_proven)
     greet(1, 101);
     b.given_up[1]--;
     step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_TIMEOUT});
+        .type = DATAPLANE_NODE_ENDED, .link = 1, .end = WIRE_END_TIMEOUT});
     hold_view(topology(3, 0));
     ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
     pass(1000 * 1000);
@@ -925,7 +925,7 @@ START_TEST(test_stranded_orphan_ends)
     b.to_node_bytes[0] = 0;
     greet(0, 100);
     b.given_up[1]--; /* by the view without it */
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .node = 1, .end = WIRE_END_EOF});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .link = 1, .end = WIRE_END_EOF});
     hold_view(topology(1, 2));
     ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
     for (int i = 0; i < 80; i++) {

@@ -46,7 +46,7 @@ static void step(const struct dataplane_event *event)
             size_t count = dataplane_client_gather(b.dp, 0, pieces, PIECES);
             dataplane_client_wrote(b.dp, 0, take(b.to_client, &b.to_client_bytes, pieces, count));
         } else if (action.type == DATAPLANE_NODE_WRITE) {
-            uint32_t n = action.node;
+            uint32_t n = action.link;
             size_t count = dataplane_node_gather(b.dp, n, pieces, PIECES);
             dataplane_node_wrote(b.dp, n, take(b.to_node[n], &b.to_node_bytes[n], pieces, count));
         }
@@ -62,7 +62,7 @@ static void pass(uint64_t us)
 static void node(uint32_t n, const char *words)
 {
     step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of_string(words)});
+        .type = DATAPLANE_NODE_BYTES, .link = n, .bytes = slice_of_string(words)});
 }
 
 /* What node N was sent since the last look. */
@@ -110,7 +110,7 @@ static void setup(void)
                  "STAT pid %u\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT version 1.6.38\r\n"
                  "STAT cmd_flush 0\r\nEND\r\nEN\r\n",
                  100 + n);
-        step(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .node = n});
+        step(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .link = n});
         b.to_node_bytes[n] = 0;
         node(n, greeting);
     }
@@ -211,9 +211,9 @@ START_TEST(test_get)
         expect_node(1, FORMAT("gets %s\r\n", k));
         struct slice all = BODY("VALUE K_ 7 3 9\r\nabc\r\nEND\r\n");
         step(&(struct dataplane_event){
-            .type = DATAPLANE_NODE_BYTES, .node = 1, .bytes = slice_of(all.ptr, cut)});
+            .type = DATAPLANE_NODE_BYTES, .link = 1, .bytes = slice_of(all.ptr, cut)});
         step(&(struct dataplane_event){
-            .type = DATAPLANE_NODE_BYTES, .node = 1, .bytes = slice_skip(all, cut)});
+            .type = DATAPLANE_NODE_BYTES, .link = 1, .bytes = slice_skip(all, cut)});
         expect_told(
             (struct mc_binary_reply){
                 .opcode = MC_BINARY_GETK, .extras_bytes = 4, .key_bytes = 2, .cas = 9 | tag},

@@ -81,7 +81,7 @@ static void comes_back(uint32_t n)
     b.is_given_up[n] = false;
     for (; b.given_up[n] > 0; b.given_up[n]--) {
         step(&(struct dataplane_event){
-            .type = DATAPLANE_NODE_ENDED, .node = n, .end = WIRE_END_EOF});
+            .type = DATAPLANE_NODE_ENDED, .link = n, .end = WIRE_END_EOF});
     }
     for (int i = 0; i < 100 && !b.is_connecting[n]; i++) {
         pass(20 * 1000);
@@ -106,7 +106,7 @@ static void get_hears(const char *said)
         }
     }
     step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_BYTES, .node = 0, .bytes = slice_of(all, len)});
+        .type = DATAPLANE_NODE_BYTES, .link = 0, .bytes = slice_of(all, len)});
     if (!b.is_given_up[0] && memchr(all, '\n', len) != NULL) {
         /* A value that ends elsewhere shows only when more has come. */
         node(0, "x\r\nEND\r\nEND\r\n");
@@ -194,7 +194,7 @@ START_TEST(test_s4_endless_line)
     size_t piece = _i == 0 ? sizeof(line) : 100;
     for (size_t sent = 0; !b.is_given_up[0] && sent < 2 * sizeof(line); sent += piece) {
         step(&(struct dataplane_event){
-            .type = DATAPLANE_NODE_BYTES, .node = 0, .bytes = slice_of(line, piece)});
+            .type = DATAPLANE_NODE_BYTES, .link = 0, .bytes = slice_of(line, piece)});
     }
     is_given_up_and_forgotten(0, "a line without an end");
     is_answered_by_another();

@@ -17,7 +17,7 @@ static void node_bytes(uint32_t n, size_t count)
     ck_assert_ptr_nonnull(bytes);
     memset(bytes, 'v', count);
     step(&(struct dataplane_event){
-        .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of(bytes, count)});
+        .type = DATAPLANE_NODE_BYTES, .link = n, .bytes = slice_of(bytes, count)});
     free(bytes);
 }
 

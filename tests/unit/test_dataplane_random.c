@@ -502,7 +502,7 @@ static void node_close(uint32_t n, enum wire_end end)
         node_execute_some(node, below(20));
     }
     node_forget(node);
-    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = n, .end = end});
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = n, .end = end});
 }
 
 static void node_restart(uint32_t n)
@@ -538,7 +538,7 @@ static void node_turn(uint32_t n)
         ghost->until_us = 0;
         if (ghost->is_told) {
             step(&(struct dataplane_event){
-                .type = DATAPLANE_NODE_ENDED, .node = n, .end = ghost->end});
+                .type = DATAPLANE_NODE_ENDED, .link = n, .end = ghost->end});
         }
     }
     if (is_frozen) {
@@ -548,11 +548,11 @@ static void node_turn(uint32_t n)
         node->is_connecting = false;
         if (!w.is_calm && one_in(6)) {
             step(&(struct dataplane_event){
-                .type = DATAPLANE_NODE_CLOSED, .node = n, .end = WIRE_END_REFUSED});
+                .type = DATAPLANE_NODE_CLOSED, .link = n, .end = WIRE_END_REFUSED});
             return;
         }
         node->is_open = true;
-        step(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .node = n});
+        step(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .link = n});
         return;
     }
     for (uint64_t i = below(w.is_calm ? 1000 : 12); i > 0 && node->is_open; i--) {
@@ -568,7 +568,7 @@ static void node_turn(uint32_t n)
         memcpy(bytes, node->out.ptr, len);
         take(&node->out, len);
         step(&(struct dataplane_event){
-            .type = DATAPLANE_NODE_BYTES, .node = n, .bytes = slice_of(bytes, len)});
+            .type = DATAPLANE_NODE_BYTES, .link = n, .bytes = slice_of(bytes, len)});
         free(bytes);
     }
     if (node->is_blocked && one_in(3)) {
@@ -1040,7 +1040,7 @@ static void give_up(uint32_t n)
         node_execute_some(node, UINT64_MAX);
         node_forget(node);
         dataplane_step(w.dp, &(struct dataplane_event){
-                                 .type = DATAPLANE_NODE_ENDED, .node = n, .end = WIRE_END_EOF});
+                                 .type = DATAPLANE_NODE_ENDED, .link = n, .end = WIRE_END_EOF});
         return;
     }
     make_ghost(node, ghost, true, one_in(5) ? WIRE_END_TIMEOUT : WIRE_END_EOF);
@@ -1102,13 +1102,13 @@ static void run(void)
             w.clients[action.client].is_paused = false;
             break;
         case DATAPLANE_NODE_CONNECT:
-            w.nodes[action.node].is_connecting = true;
+            w.nodes[action.link].is_connecting = true;
             break;
         case DATAPLANE_NODE_WRITE:
-            write_node(action.node);
+            write_node(action.link);
             break;
         case DATAPLANE_NODE_GIVE_UP:
-            give_up(action.node);
+            give_up(action.link);
             break;
         case DATAPLANE_REPORT:
             report(&action.report);

@@ -36,7 +36,7 @@ START_TEST(test_spread_reads_in_turn)
         expect_client(0, "END\r\n");
     }
     step(
-        &(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 1, .end = WIRE_END_RESET});
+        &(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = 1, .end = WIRE_END_RESET});
     client(0, "get k\r\n");
     expect_node(0, "get k\r\n");
     node(0, "END\r\n");
@@ -90,7 +90,7 @@ END_TEST
 START_TEST(test_leader_that_is_lost_is_not_waited_for)
 {
     step(
-        &(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_RESET});
+        &(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = 0, .end = WIRE_END_RESET});
     step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = topology(2, 0)});
     client(0, FORMAT("get %s\r\n", key_of(0)));
     expect_node(1, FORMAT("get %s\r\n", key_of(0)));
@@ -183,7 +183,7 @@ START_TEST(test_ack_of_the_leader)
     expect_client(0, "6\r\n");
     expect_node(0, FORMAT("ms %s 1\r\n6\r\n", k));
     step(
-        &(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .node = 0, .end = WIRE_END_RESET});
+        &(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = 0, .end = WIRE_END_RESET});
     pass(1000 * 1000);
     ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_MISSED));
     pass(2000 * 1000);

@@ -8,9 +8,9 @@
  * it says false; each action *_WRITE is served by gather, one gathered write, and dataplane_wrote.
  *
  * Clients are named by a slot that the shell chooses (0 .. clients_max-1); it may use the slot
- * again as soon as CLIENT_CLOSE has come out. Links to nodes are named by the node. A link that is
- * given up is taken over by the shell, half-closed and read to its end, which it reports with
- * ENDED.
+ * again as soon as CLIENT_CLOSE has come out. A node has up to two links, the second one for large
+ * values; the first one has the node's number, the second one NODES_MAX more. A link that is given
+ * up is taken over by the shell, half-closed and read to its end, which it reports with ENDED.
  */
 #ifndef EVERWARM_CORE_DATAPLANE_H
 #define EVERWARM_CORE_DATAPLANE_H
@@ -28,6 +28,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { DATAPLANE_LINKS_MAX = 2 * NODES_MAX };
+
 enum dataplane_on_no_replica { DATAPLANE_ANSWER_MISS, DATAPLANE_ANSWER_ERROR };
 enum dataplane_read { DATAPLANE_READ_LEADER, DATAPLANE_READ_NEAREST, DATAPLANE_READ_SPREAD };
 enum dataplane_fallback {
@@ -44,7 +46,8 @@ struct dataplane_options {
     uint32_t clients_max;
     size_t memory_bytes; /* for buffers; a multiple of CHUNK_BYTES */
     uint64_t item_bytes_max;
-    uint32_t pipeline_max;            /* requests of one client in flight */
+    uint64_t side_bytes;   /* values from this size on go by a second link; 0: there is none */
+    uint32_t pipeline_max; /* requests of one client in flight */
     uint64_t client_output_bytes_max; /* unsent to one client; at least one item */
     uint64_t request_timeout_us;
     uint64_t connect_timeout_us;
@@ -63,10 +66,10 @@ enum dataplane_event_type {
     DATAPLANE_CLIENT_BYTES, /* client, bytes: at most dataplane_client_room() */
     DATAPLANE_CLIENT_EOF,   /* client: it sends no more; what it asked is still answered */
     DATAPLANE_CLIENT_LOST,  /* client: reset; its slot is free after this */
-    DATAPLANE_NODE_OPEN,    /* node: connected */
-    DATAPLANE_NODE_BYTES,   /* node, bytes */
-    DATAPLANE_NODE_CLOSED,  /* node, end: refused, timed out, EOF or reset */
-    DATAPLANE_NODE_ENDED,   /* node, end: a connection given up there came to its end */
+    DATAPLANE_NODE_OPEN,    /* link: connected */
+    DATAPLANE_NODE_BYTES,   /* link, bytes */
+    DATAPLANE_NODE_CLOSED,  /* link, end: refused, timed out, EOF or reset */
+    DATAPLANE_NODE_ENDED,   /* link, end: a connection given up there came to its end */
     DATAPLANE_HOLD,         /* topology: the one that comes next; drain and report */
     DATAPLANE_ADOPT,        /* topology: act on it from now on */
     DATAPLANE_FLUSHED,      /* ticket: a client's flush_all has been done */
@@ -76,7 +79,7 @@ enum dataplane_event_type {
 struct dataplane_event {
     enum dataplane_event_type type;
     uint32_t client;
-    uint32_t node;
+    uint32_t link;
     enum wire_end end;
     uint64_t ticket;
     struct slice bytes; /* borrowed for the call; consumed whole */
@@ -88,16 +91,16 @@ enum dataplane_action_type {
     DATAPLANE_CLIENT_CLOSE,  /* client: close it; the slot is free */
     DATAPLANE_CLIENT_PAUSE,  /* client: read no more for now */
     DATAPLANE_CLIENT_RESUME, /* client: read again */
-    DATAPLANE_NODE_CONNECT,  /* node */
-    DATAPLANE_NODE_WRITE,    /* node */
-    DATAPLANE_NODE_GIVE_UP,  /* node: half-close, read to the end, tell with NODE_ENDED */
+    DATAPLANE_NODE_CONNECT,  /* link */
+    DATAPLANE_NODE_WRITE,    /* link */
+    DATAPLANE_NODE_GIVE_UP,  /* link: half-close, read to the end, tell with NODE_ENDED */
     DATAPLANE_REPORT,        /* report: to control */
 };
 
 struct dataplane_action {
     enum dataplane_action_type type;
     uint32_t client;
-    uint32_t node;
+    uint32_t link;
     bool is_cut; /* CLIENT_CLOSE: not all that it was answered has been taken */
     struct control_report report;
 };
@@ -123,13 +126,13 @@ size_t dataplane_client_gather(struct dataplane *dp, uint32_t client, struct sli
 /* COUNT bytes of what was gathered last were taken. If that is not all of it (or this is not called
  * at all after a WRITE), nothing is asked to be written before dataplane_client_writable. */
 void dataplane_client_wrote(struct dataplane *dp, uint32_t client, size_t count);
-size_t dataplane_node_gather(struct dataplane *dp, uint32_t node, struct slice *out,
+size_t dataplane_node_gather(struct dataplane *dp, uint32_t link, struct slice *out,
                              size_t capacity);
-void dataplane_node_wrote(struct dataplane *dp, uint32_t node, size_t count);
+void dataplane_node_wrote(struct dataplane *dp, uint32_t link, size_t count);
 
 /* The socket takes bytes again after a write that was not taken whole. */
 void dataplane_client_writable(struct dataplane *dp, uint32_t client);
-void dataplane_node_writable(struct dataplane *dp, uint32_t node);
+void dataplane_node_writable(struct dataplane *dp, uint32_t link);
 
 /* How many bytes may be read from any client in one go, now; 0: none. */
 size_t dataplane_client_room(const struct dataplane *dp);

@@ -37,6 +37,8 @@
     X(LEASE, "a proxy goes on when its lease is over")                                             \
     X(LEASE_FROM_SENDING, "the lease counts from the answer to a heartbeat")                       \
     X(IN_ORDER, "a write passes an older one to its key that will be sent again")                  \
+    X(SIDE_ALONE, "a write passes one of a large value to its key by another connection")          \
+    X(SIDE_NEXT, "what a client asks before and behind a large value passes it")                   \
     X(DOUBT, "a key whose write was answered by an error is left as it is")                        \
     X(FORGET, "after a split what differs is replaced, not forgotten")                             \
     X(CAS_TAG, "a cas with another node's number is sent to the leader")                           \

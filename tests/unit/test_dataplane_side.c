@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Large values go by a second link, and nobody waits for them but who asked (src/core/side.c). */
+#include "dataplane_bench.h"
+
+enum {
+    SIDE_BYTES = 100,
+    SIDE = NODES, /* place of node 0's second link; node 1's follows */
+};
+
+/* A value of SIDE_BYTES. */
+static const char *large(void)
+{
+    static char value[SIDE_BYTES + 1];
+    memset(value, 'v', SIDE_BYTES);
+    return value;
+}
+
+static void start_with_side(void)
+{
+    unusual.side_bytes = SIDE_BYTES;
+    start(MEMORY_BYTES);
+}
+
+static void forget_sent(void)
+{
+    for (uint32_t n = 0; n < LINKS; n++) {
+        b.to_node_bytes[n] = 0;
+    }
+}
+
+/* Client 3 stores a large value of some other key: from then on there are second links. */
+static void meet_large(void)
+{
+    for (uint32_t n = 0; n < NODES; n++) {
+        ck_assert(!b.is_connecting[SIDE + n]);
+    }
+    client(3, FORMAT("set other 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    for (uint32_t n = 0; n < NODES; n++) {
+        ck_assert_uint_gt(b.to_node_bytes[n], SIDE_BYTES); /* there was no other yet */
+        b.to_node_bytes[n] = 0;
+        node(n, "HD\r\n");
+        greet(SIDE + n, 100 + n);
+    }
+    expect_client(3, "STORED\r\n");
+}
+
+static const char *stored(const char *key)
+{
+    return FORMAT("ms %s %d\r\n%s\r\n", key, SIDE_BYTES, large());
+}
+
+START_TEST(test_a_large_store_holds_up_nobody)
+{
+    meet_large();
+    client(0, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    client(1, FORMAT("set s 0 0 1\r\nx\r\nget %s\r\n", key_of(0)));
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(SIDE + n, stored("k"));
+    }
+    expect_node(0, FORMAT("ms s 1\r\nx\r\nget %s\r\n", key_of(0)));
+    expect_node(1, "ms s 1\r\nx\r\n");
+    node(0, "HD\r\nEND\r\n");
+    node(1, "HD\r\n");
+    expect_client(1, "STORED\r\nEND\r\n");
+    node(SIDE, "HD\r\n");
+    node(SIDE + 1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_an_unforeseen_value_has_the_link_for_itself)
+{
+    meet_large();
+    const char *key = key_of(0);
+    client(0, FORMAT("get %s\r\n", key));
+    client(2, FORMAT("get %s\r\n", key)); /* on its way when the value shows */
+    forget_sent();
+    node(0, FORMAT("VALUE %s 0 %d\r\nvvv", key, SIDE_BYTES));
+    client(1, FORMAT("get x%s\r\nset s 0 0 1\r\nx\r\n", key));
+    ck_assert_uint_eq(b.to_node_bytes[0], 0);
+    ck_assert_uint_gt(b.to_node_bytes[SIDE], 0);
+    obey(SIDE);
+    obey(1);
+    expect_client(1, "END\r\nSTORED\r\n");
+    node(0, large() + 3);
+    node(0, FORMAT("\r\nEND\r\nVALUE %s 0 %d\r\n%s\r\nEND\r\n", key, SIDE_BYTES, large()));
+    ck_assert_uint_gt(b.to_client_bytes[0], SIDE_BYTES);
+    ck_assert_uint_eq(b.to_client_bytes[0], b.to_client_bytes[2]);
+    b.to_client_bytes[0] = 0;
+    /* What has been large once is asked for aside, which is the first link by now. */
+    client(0, FORMAT("get %s\r\n", key));
+    expect_node(0, FORMAT("get %s\r\n", key));
+    expect_node(SIDE, "");
+    /* And no more once it is small. */
+    node(0, FORMAT("VALUE %s 0 1\r\nx\r\nEND\r\n", key));
+    expect_client(0, FORMAT("VALUE %s 0 1\r\nx\r\nEND\r\n", key));
+    client(0, FORMAT("get %s\r\n", key));
+    expect_node(SIDE, FORMAT("get %s\r\n", key));
+    expect_node(0, "");
+}
+END_TEST
+
+/* The same key, back and forth between the links. */
+START_TEST(test_a_client_sees_its_own_order)
+{
+    meet_large();
+    const char *key = key_of(0);
+    client(0, FORMAT("get %s\r\nset %s 0 0 %d\r\n%s\r\nget %s\r\ndelete %s\r\n", key, key,
+                     SIDE_BYTES, large(), key, key));
+    expect_node(0, FORMAT("get %s\r\n", key));
+    expect_node(SIDE, "");
+    node(0, "END\r\n");
+    expect_node(SIDE, stored(key));
+    expect_node(0, "");
+    node(SIDE, "HD\r\n");
+    node(SIDE + 1, "HD\r\n");
+    expect_node(SIDE, FORMAT("get %s\r\n", key));
+    expect_node(0, "");
+    node(SIDE, FORMAT("VALUE %s 0 %d\r\n%s\r\nEND\r\n", key, SIDE_BYTES, large()));
+    expect_node(0, FORMAT("md %s\r\n", key));
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, FORMAT("END\r\nSTORED\r\nVALUE %s 0 %d\r\n%s\r\nEND\r\nDELETED\r\n", key,
+                            SIDE_BYTES, large()));
+}
+END_TEST
+
+START_TEST(test_writes_to_a_key_keep_their_order)
+{
+    meet_large();
+    client(0, "set k 0 0 1\r\nx\r\n");
+    forget_sent();
+    /* A large one waits for it, and who comes later for the large one. */
+    client(1, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    client(2, "delete k\r\n");
+    for (uint32_t n = 0; n < LINKS; n++) {
+        expect_node(n, "");
+    }
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, "");
+        expect_node(SIDE + n, stored("k"));
+    }
+    node(SIDE, "HD\r\n");
+    expect_node(0, ""); /* one node has it, and the other not yet */
+    node(SIDE + 1, "HD\r\n");
+    expect_client(1, "STORED\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, "md k\r\n");
+        node(n, "HD\r\n");
+    }
+    expect_client(2, "DELETED\r\n");
+}
+END_TEST
+
+/* Also of those that stood behind a large value when the links changed places. */
+START_TEST(test_what_stands_behind_keeps_its_order)
+{
+    meet_large();
+    const char *key = key_of(0);
+    client(0, FORMAT("get %s\r\n", key));
+    client(1, "set k 0 0 1\r\nx\r\n");
+    client(2, FORMAT("get %s\r\n", key));
+    forget_sent();
+    node(0, FORMAT("VALUE %s 0 %d\r\n", key, SIDE_BYTES));
+    node(1, "HD\r\n");
+    client(3, "delete k\r\n");
+    client(2, FORMAT("set %s 0 0 1\r\nx\r\n", key));
+    for (uint32_t n = 0; n < LINKS; n++) {
+        expect_node(n, "");
+    }
+    node(0, FORMAT("%s\r\nEND\r\nHD\r\nEND\r\n", large()));
+    expect_client(1, "STORED\r\n");
+    expect_client(2, "END\r\n");
+    expect_node(SIDE, FORMAT("md k\r\nms %s 1\r\nx\r\n", key));
+    expect_node(0, "");
+}
+END_TEST
+
+START_TEST(test_an_item_that_grows_goes_aside)
+{
+    meet_large();
+    const char *key = key_of(0);
+    client(0, FORMAT("append %s 0 0 1\r\nv\r\n", key));
+    forget_sent();
+    node(0, FORMAT("HD\r\nVA %d f0 t-1 c7\r\n%s\r\n", SIDE_BYTES, large()));
+    expect_node(1, "");
+    ck_assert_uint_gt(b.to_node_bytes[SIDE + 1], SIDE_BYTES);
+    node(SIDE + 1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    forget_sent();
+    /* It is known to be large now; the links of node 0 have changed places, so it goes by the first
+     * one. */
+    client(0, FORMAT("append %s 0 0 1\r\nv\r\n", key));
+    ck_assert_uint_gt(b.to_node_bytes[0], 0);
+    ck_assert_uint_eq(b.to_node_bytes[SIDE], 0);
+}
+END_TEST
+
+/* The second link is lost amid a value: the write comes home by what there is. */
+START_TEST(test_a_second_link_that_ends)
+{
+    meet_large();
+    client(0, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    node(SIDE, "HD\r\n");
+    forget_sent();
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_CLOSED, .link = link_of(SIDE + 1), .end = WIRE_END_EOF});
+    expect_node(1, stored("k"));
+    node(1, "HD\r\n");
+    node(SIDE, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_MISSED));
+    /* What is still on its way there counts against the node, as on any other link. */
+    greet(SIDE + 1, 101);
+    client(0, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    node(SIDE, "HD\r\n");
+    pass(800 * 1000);
+    ck_assert(b.is_given_up[SIDE + 1]);
+    ck_assert(!b.is_given_up[1]);
+    ck_assert_uint_eq(dataplane_stats(b.dp)->nodes[1].given_up, 1);
+    ck_assert(!link_is_proven(b.dp, 1));
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_ENDED, .link = link_of(SIDE + 1), .end = WIRE_END_EOF});
+    b.given_up[SIDE + 1]--;
+    ck_assert(link_is_proven(b.dp, 1));
+    ck_assert_uint_gt(b.to_node_bytes[1], SIDE_BYTES);
+    forget_sent();
+    node(1, "HD\r\n");
+    node(SIDE, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_no_second_link_is_needed)
+{
+    client(0, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    for (uint32_t n = 0; n < NODES; n++) {
+        ck_assert(b.is_connecting[SIDE + n]);
+        b.is_connecting[SIDE + n] = false;
+        step(&(struct dataplane_event){
+            .type = DATAPLANE_NODE_CLOSED, .link = link_of(SIDE + n), .end = WIRE_END_REFUSED});
+        expect_node(n, stored("k"));
+        node(n, "HD\r\n");
+    }
+    expect_client(0, "STORED\r\n");
+    client(0, "get k\r\n");
+    ck_assert_uint_gt(b.to_node_bytes[0] + b.to_node_bytes[1], 0);
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_MISSED));
+    /* A second link to another process than the first one is none, also where no view says so. */
+    forget_sent();
+    struct topology *t = topology(1, 0);
+    t->is_lone = true;
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    pass(40 * 1000);
+    greet(SIDE, 999);
+    forget_sent();
+    client(1, FORMAT("set l 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    ck_assert_uint_eq(b.to_node_bytes[SIDE], 0);
+    ck_assert_uint_gt(b.to_node_bytes[0], SIDE_BYTES);
+}
+END_TEST
+
+START_TEST(test_a_node_that_leaves_loses_both)
+{
+    meet_large();
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = topology(1, 0)});
+    ck_assert(b.is_given_up[1] && b.is_given_up[SIDE + 1]);
+    ck_assert(!b.is_given_up[0] && !b.is_given_up[SIDE]);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("side");
+    tcase_add_checked_fixture(tcase, start_with_side, teardown);
+    tcase_add_test(tcase, test_a_large_store_holds_up_nobody);
+    tcase_add_test(tcase, test_an_unforeseen_value_has_the_link_for_itself);
+    tcase_add_test(tcase, test_a_client_sees_its_own_order);
+    tcase_add_test(tcase, test_writes_to_a_key_keep_their_order);
+    tcase_add_test(tcase, test_what_stands_behind_keeps_its_order);
+    tcase_add_test(tcase, test_an_item_that_grows_goes_aside);
+    tcase_add_test(tcase, test_a_second_link_that_ends);
+    tcase_add_test(tcase, test_no_second_link_is_needed);
+    tcase_add_test(tcase, test_a_node_that_leaves_loses_both);
+    Suite *suite = suite_create("dataplane, second links");
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
