@@ -67,14 +67,17 @@ static const char *gerund(enum control_command_type command)
 }
 
 /* How a second copy could come about, the quickest last. */
-enum way { WAY_NONE, WAY_START, WAY_READY, WAY_WAIT };
+enum way { WAY_NONE, WAY_START, WAY_READY, WAY_WARM, WAY_WAIT };
 
 static enum way way_of(const struct control_node_snapshot *node)
 {
     if (node->oper == NODE_OPER_DOWN) {
         return WAY_START;
     }
-    if (node->data == NODE_DATA_FILLING || node->data == NODE_DATA_WARMING) {
+    if (node->data == NODE_DATA_WARMING) {
+        return WAY_WARM;
+    }
+    if (node->data == NODE_DATA_FILLING) {
         return WAY_WAIT;
     }
     if (node->admin != NODE_ADMIN_READY) {
@@ -124,6 +127,12 @@ static void suggest_copy(const struct request *request, const struct proxy_pool 
     case WAY_READY:
         (void)snprintf(fix, bytes,
                        "POST /v1/nodes/%s/ready and let it fill, or repeat with ?force=true", path);
+        break;
+    case WAY_WARM:
+        (void)snprintf(fix, bytes,
+                       "wait until %s is warm, or POST /v1/nodes/%s/ready?force=true to take it as "
+                       "it is, or repeat with ?force=true",
+                       pool->nodes[other].name, path);
         break;
     case WAY_WAIT:
         point_at_fill(request, asked, other, path, sizeof(path));

@@ -83,6 +83,16 @@ static void describe_filling(const struct control_node_snapshot *node, char *out
     }
 }
 
+static void describe_warming(const struct control_node_snapshot *node, char *out, size_t bytes)
+{
+    if (node->warm_asked > 0) {
+        (void)snprintf(out, bytes, "warming (%u%%)",
+                       (unsigned)(node->warm_hits * 100 / node->warm_asked));
+    } else {
+        (void)snprintf(out, bytes, "warming");
+    }
+}
+
 void facts_describe(const struct proxy_pool *pool, uint32_t index, char out[FACTS_STATE_BYTES_MAX])
 {
     const struct control_node_snapshot *node = &pool->control.nodes[index];
@@ -93,6 +103,8 @@ void facts_describe(const struct proxy_pool *pool, uint32_t index, char out[FACT
         (void)snprintf(state, sizeof(state), "in %s", node_admin_word(node->admin));
     } else if (node->data == NODE_DATA_FILLING) {
         describe_filling(node, state, sizeof(state));
+    } else if (node->data == NODE_DATA_WARMING) {
+        describe_warming(node, state, sizeof(state));
     } else if (node->data == NODE_DATA_OUT) {
         (void)snprintf(state, sizeof(state), "%s",
                        pool->control.state == CONTROL_STARTING ? "up" : "waiting to be filled");

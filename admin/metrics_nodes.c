@@ -110,6 +110,21 @@ static uint64_t fill_items_expected(const struct node_ref *node)
     return control_of(node)->is_filled_by_us ? control_of(node)->fill.items_total : 0;
 }
 
+static uint64_t warm_asked(const struct node_ref *node)
+{
+    return traffic_of(node)->warm_asked;
+}
+
+static uint64_t warm_hits(const struct node_ref *node)
+{
+    return traffic_of(node)->warm_hits;
+}
+
+static uint64_t warm_stored(const struct node_ref *node)
+{
+    return traffic_of(node)->warm_stored;
+}
+
 static const struct family {
     const char *name;
     const char *type;
@@ -138,6 +153,13 @@ static const struct family {
      fill_items_done, UNIT_COUNT},
     {"everwarm_node_fill_items_expected", "gauge", "Items that fill knows of so far, or 0.",
      fill_items_expected, UNIT_COUNT},
+    {"everwarm_node_warm_keys_total", "counter",
+     "Keys that were read and that the node was asked for while it was warming.", warm_asked,
+     UNIT_COUNT},
+    {"everwarm_node_warm_hits_total", "counter", "Of them, those that it had.", warm_hits,
+     UNIT_COUNT},
+    {"everwarm_node_warm_stored_total", "counter", "Of them, those that it was given.", warm_stored,
+     UNIT_COUNT},
 };
 
 static void write_families(const struct scrape *scrape)

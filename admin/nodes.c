@@ -41,6 +41,18 @@ static json_t *fill_json(const struct proxy_pool *pool, uint32_t index)
                                                 : facts_count((fill->eta_us + 999999) / 1000000));
 }
 
+/* How much of what is read a warming node has, as seen by this proxy. */
+static json_t *warm_json(const struct proxy_snapshot *snapshot,
+                         const struct control_node_snapshot *node)
+{
+    if (node->data != NODE_DATA_WARMING) {
+        return json_null();
+    }
+    return json_pack("{s:o, s:o, s:o}", "asked", facts_count(node->warm_asked), "hits",
+                     facts_count(node->warm_hits), "good_since",
+                     node->is_warm ? facts_time(snapshot, node->warm_since_us) : json_null());
+}
+
 static json_t *check_json(const struct proxy_snapshot *snapshot,
                           const struct control_node_snapshot *node)
 {
@@ -98,8 +110,9 @@ static json_t *data_json(const struct proxy_snapshot *snapshot, const struct pro
                          uint32_t index)
 {
     const struct control_node_snapshot *node = &pool->control.nodes[index];
-    return json_pack("{s:s, s:o, s:o}", "state", node_data_word(node->data), "since",
-                     facts_time(snapshot, node->data_since_us), "fill", fill_json(pool, index));
+    return json_pack("{s:s, s:o, s:o, s:o}", "state", node_data_word(node->data), "since",
+                     facts_time(snapshot, node->data_since_us), "fill", fill_json(pool, index),
+                     "warm", warm_json(snapshot, node));
 }
 
 json_t *nodes_json(struct context *context, const struct proxy_snapshot *snapshot,

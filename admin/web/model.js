@@ -61,7 +61,12 @@ export function rates(before, now) {
 
 /** {share, text} of a node's fill; share is null when the proxy that asks does not fill it. */
 export function fillOf(node) {
-    const fill = node.data.fill;
+    const {fill, warm} = node.data;
+    if (node.data.state === 'warming' && warm) {
+        return warm.asked === 0 ? {share: null, text: 'nothing was read yet'}
+            : {share: warm.hits / warm.asked, text: `has ${Math.floor(warm.hits / warm.asked * 100)}`
+                + ' % of what is read'};
+    }
     if (node.data.state !== 'filling' || fill === null) {
         return null;
     }

@@ -246,6 +246,9 @@ void control_report(struct control *control, const struct control_report *report
     case CONTROL_REPORT_FLUSH:
         control_flush_report(control, report);
         break;
+    case CONTROL_REPORT_WARMED:
+        control_warm_report(control, report);
+        break;
     }
     control_advance(control);
 }
@@ -444,6 +447,7 @@ void control_set_limits(struct control *control, const struct control_limits *li
     control->options.request_timeout_us = limits->request_timeout_us;
     control->options.stops_in_split = limits->stops_in_split;
     control->options.keeps_last_copy = limits->keeps_last_copy;
+    control->options.warm_for_us = limits->warm_for_us;
     for (uint32_t node = 0; node < control->node_count; node++) {
         control->probes[node].health.fall = limits->fall;
         control->probes[node].health.rise = limits->rise;
@@ -503,6 +507,13 @@ static void snapshot_node(const struct control *control, uint32_t node,
     control_copy_text(out->name, sizeof out->name, control->place_names[node]);
     control_copy_text(out->address, sizeof out->address,
                       slice_of(place->address, place->address_bytes));
+    if (out->data == NODE_DATA_WARMING) {
+        const struct warm *warm = &record->warm;
+        out->warm_asked = warm->last_asked != 0 ? warm->last_asked : warm->asked;
+        out->warm_hits = warm->last_asked != 0 ? warm->last_hits : warm->hits;
+        out->is_warm = warm->is_good;
+        out->warm_since_us = warm->good_since_us;
+    }
     if (out->is_filled_by_us) {
         out->fill_state = fill_state(control->fill);
         out->fill = fill_progress(control->fill, control->now_us);

@@ -7,6 +7,9 @@
  *
  *   IDLE ─► RUNNING ─► CHECKING ─► READY ─► (a view with the node complete) ─► IDLE
  *              └─────────┴─► PAUSED ─► RUNNING
+ *
+ * Where the donor gives no dump the emptied target goes the same way, to a view in which it is
+ * warming.
  */
 #include "control_private.h"
 
@@ -73,11 +76,17 @@ void control_fill_stop(struct control *control)
     drive_move(control, FILL_DRIVE_IDLE);
 }
 
+/* What the target is to be at its end. */
+static enum node_data outcome_of(const struct control *control)
+{
+    return control->is_fill_refused ? NODE_DATA_WARMING : NODE_DATA_COMPLETE;
+}
+
 /* The view does not allow what the fill does. */
 static bool is_forbidden(const struct control *control, const struct view *view)
 {
     bool is_entering = control->drive == FILL_DRIVE_READY &&
-                       view->nodes[control->fill_node].data == NODE_DATA_COMPLETE;
+                       view->nodes[control->fill_node].data == outcome_of(control);
     node_set complete = control_join_nodes(view, NODE_DATA_COMPLETE);
     bool have_donors = (control->fill_topology.leaders & ~complete) == 0 || !RULE(DONORS_STAY);
     return !is_entering && (!is_named(control, view, control->fill_node) || !have_donors);
@@ -134,6 +143,7 @@ static void start(struct control *control, uint32_t node)
         .fills_begun[is_retry ? CONTROL_FILL_RETRY : control->nodes[node].fill_trigger]++;
     control->nodes[node].fill_trigger = CONTROL_FILL_RETURNED;
     control->fill_node = node;
+    control->is_fill_refused = false;
     control->fill_topology =
         control->topologies[control->effective_serial % CONTROL_TOPOLOGIES_MAX];
     control->fill_started_us = control->now_us;
@@ -168,17 +178,26 @@ static void start_one(struct control *control)
     }
 }
 
+static void check_identity(struct control *control)
+{
+    drive_move(control, FILL_DRIVE_CHECKING);
+    control->fill_checked_us = control->now_us;
+    control_probe_ask_stats(control, &control->probes[control->fill_node]);
+}
+
 static void on_progress(struct control *control)
 {
-    if (fill_state(control->fill) == FILL_FAILED) {
+    if (fill_is_refused(control->fill)) {
+        control_tell(control, TRACE_FILL_FAILED, control->fill_node, fill_failure(control->fill));
+        control->is_fill_refused = true;
+        check_identity(control);
+    } else if (fill_state(control->fill) == FILL_FAILED) {
         if (fill_wants_flush(control->fill)) {
             control->fill_by_flush |= node_set_of(control->fill_node);
         }
         failed(control, fill_failure(control->fill));
     } else if (fill_state(control->fill) == FILL_DONE) {
-        drive_move(control, FILL_DRIVE_CHECKING);
-        control->fill_checked_us = control->now_us;
-        control_probe_ask_stats(control, &control->probes[control->fill_node]);
+        check_identity(control);
     }
 }
 
@@ -200,6 +219,13 @@ static void entered(struct control *control)
 {
     struct fill_progress progress = fill_progress(control->fill, control->now_us);
     struct control_snapshot *counts = &control->counts;
+    if (control->is_fill_refused) {
+        counts->fills_failed++;
+        control->fill_pause_us = 0;
+        control->fill_by_flush &= ~node_set_of(control->fill_node);
+        control_fill_stop(control);
+        return;
+    }
     counts->fills_done++;
     counts->fill_last_items = progress.items_done;
     counts->fill_last_us = control->now_us - control->fill_started_us;
@@ -233,7 +259,7 @@ void control_fill_step(struct control *control)
         return;
     }
     if (control->drive == FILL_DRIVE_READY &&
-        control->effective.nodes[control->fill_node].data == NODE_DATA_COMPLETE) {
+        control->effective.nodes[control->fill_node].data == outcome_of(control)) {
         entered(control);
     } else if (control->drive != FILL_DRIVE_IDLE && is_forbidden(control, &control->effective)) {
         control_fill_stop(control);

@@ -150,6 +150,11 @@ static bool is_done(const struct control *control)
         is_any = is_any || is_node;
         are_all = are_all && is_node;
     }
+    node_set warming =
+        control->is_lone ? 0 : control_join_nodes(&control->effective, NODE_DATA_WARMING);
+    for (; warming != 0; warming &= warming - 1) {
+        are_all = are_all && is_through(control, node_set_first(warming));
+    }
     return are_all || (is_any && is_late);
 }
 

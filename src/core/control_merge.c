@@ -210,6 +210,11 @@ static void unite(struct control *control, struct view *next, const struct view 
     } else {
         give_up(control, next, is_theirs ? ours : theirs, is_forgetting);
     }
+    /* What is deleted on both sides is not chained to a warming node. */
+    for (node_set warming = control_join_nodes(next, NODE_DATA_WARMING); warming != 0;
+         warming &= warming - 1) {
+        next->nodes[node_set_first(warming)].data = NODE_DATA_OUT;
+    }
     if (node_set_count(control_join_nodes(next, NODE_DATA_COMPLETE)) > 1) {
         next->due_by = (uint16_t)control->id;
     }

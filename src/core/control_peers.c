@@ -408,6 +408,7 @@ static void died(struct control *control, const struct peer *peer)
 {
     if (peer->epoch > 0) {
         control_verify_on_death(control);
+        control_warm_on_death(control);
     }
 }
 

@@ -215,33 +215,8 @@ static bool has_successor(const struct control *control, const struct plan *plan
     return false;
 }
 
-static void plan_failures(struct control *control, struct plan *plan)
+static void fail_fills(const struct control *control, struct plan *plan, node_set filling)
 {
-    node_set complete = control_join_nodes(&plan->next, NODE_DATA_COMPLETE);
-    node_set filling = control_join_nodes(&plan->next, NODE_DATA_FILLING);
-    node_set bad = 0;
-    for (uint32_t node = 0; node < control->node_count; node++) {
-        bad |= is_bad(control, plan, node) ? node_set_of(node) : 0;
-    }
-    node_set out = complete & bad;
-    if (out == complete && complete != 0) {
-        node_set kept = survivor_of(control, plan, complete);
-        bool is_kept_up = kept != 0 && !is_down(control, node_set_first(kept));
-        uint32_t node;
-        bool is_lost =
-            kept == 0 && ((filling & ~bad) != 0 ? has_successor(control, plan, filling & ~bad)
-                                                : find_rescue(control, plan, &node));
-        out = is_lost || is_kept_up ? complete & ~kept : 0;
-    }
-    for (; out != 0; out &= out - 1) {
-        uint32_t node = node_set_first(out);
-        if (has_changed(control, plan, node) &&
-            control->nodes[node].identity_told_us < control->effective_us) {
-            control->nodes[node].identity_told_us = control->now_us;
-            control_tell(control, TRACE_NODE_IDENTITY, node, "restarted, replaced or flushed");
-        }
-        set_out(control, plan, node, failure_of(control, plan, node));
-    }
     for (; filling != 0; filling &= filling - 1) {
         uint32_t node = node_set_first(filling);
         /* Writes that it missed when the view in effect had it complete tell nothing of a fill. */
@@ -253,6 +228,50 @@ static void plan_failures(struct control *control, struct plan *plan)
                     is_lost ? SLICE("down while it was filled") : SLICE("misses writes"));
         }
     }
+}
+
+static void fail_warming(const struct control *control, struct plan *plan, node_set warming)
+{
+    for (; warming != 0; warming &= warming - 1) {
+        uint32_t node = node_set_first(warming);
+        if (control->effective.nodes[node].data == NODE_DATA_WARMING &&
+            is_bad(control, plan, node)) {
+            set_out(control, plan, node, failure_of(control, plan, node));
+        }
+    }
+}
+
+static void plan_failures(struct control *control, struct plan *plan)
+{
+    node_set complete = control_join_nodes(&plan->next, NODE_DATA_COMPLETE);
+    node_set filling = control_join_nodes(&plan->next, NODE_DATA_FILLING);
+    node_set warming = control_join_nodes(&plan->next, NODE_DATA_WARMING);
+    node_set bad = 0;
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        bad |= is_bad(control, plan, node) ? node_set_of(node) : 0;
+    }
+    node_set out = complete & bad;
+    if (out == complete && complete != 0) {
+        node_set kept = survivor_of(control, plan, complete);
+        bool is_kept_up = kept != 0 && !is_down(control, node_set_first(kept));
+        uint32_t node;
+        bool is_lost =
+            kept == 0 && ((warming & ~bad) != 0 ||
+                          ((filling & ~bad) != 0 ? has_successor(control, plan, filling & ~bad)
+                                                 : find_rescue(control, plan, &node)));
+        out = is_lost || is_kept_up ? complete & ~kept : 0;
+    }
+    for (; out != 0; out &= out - 1) {
+        uint32_t node = node_set_first(out);
+        if (has_changed(control, plan, node) &&
+            control->nodes[node].identity_told_us < control->effective_us) {
+            control->nodes[node].identity_told_us = control->now_us;
+            control_tell(control, TRACE_NODE_IDENTITY, node, "restarted, replaced or flushed");
+        }
+        set_out(control, plan, node, failure_of(control, plan, node));
+    }
+    fail_fills(control, plan, filling);
+    fail_warming(control, plan, warming);
 }
 
 static void complete_as_it_is(struct control *control, struct plan *plan, uint32_t node,
@@ -273,11 +292,20 @@ static void plan_rescue(struct control *control, struct plan *plan)
 {
     bool is_kept = control->options.keeps_last_copy;
     node_set filling = control_join_nodes(&plan->next, NODE_DATA_FILLING);
+    node_set warming = control_join_nodes(&plan->next, NODE_DATA_WARMING);
     if (control_join_nodes(&plan->next, NODE_DATA_COMPLETE) != 0) {
         return;
     }
     uint32_t node;
-    if (filling != 0) {
+    if (warming != 0) {
+        node = node_set_first(warming);
+        if (control_warm_is_doubted(control, node) && !is_kept) {
+            set_out(control, plan, node, SLICE("a proxy died while it was warming"));
+        } else {
+            complete_as_it_is(control, plan, node, plan->next.nodes[node].identity,
+                              "was warming: complete as it is");
+        }
+    } else if (filling != 0) {
         node = node_set_first(filling);
         if (is_sound(control, node) || (is_kept && is_diff_under_way(control, node))) {
             complete_as_it_is(control, plan, node, fill_identity(control->fill),
@@ -365,6 +393,14 @@ static void plan_entry(struct control *control, struct plan *plan)
         wanted->filler != control->id || control_peers_is_mismatched(control)) {
         return;
     }
+    if (control->is_fill_refused) {
+        because(control, plan, node, SLICE("no dump is to be had: warmed by what is read"));
+        wanted->data = NODE_DATA_WARMING;
+        wanted->identity = fill_identity(control->fill);
+        wanted->filler = VIEW_NO_PROXY;
+        wanted->is_split = false;
+        return;
+    }
     because(control, plan, node, SLICE("filled"));
     if (node_set_count(control_join_nodes(&plan->next, NODE_DATA_COMPLETE)) == 1) {
         plan->next.is_young = false; /* all that is on the new one came from the other */
@@ -373,6 +409,44 @@ static void plan_entry(struct control *control, struct plan *plan)
     wanted->identity = fill_identity(control->fill);
     wanted->filler = VIEW_NO_PROXY;
     wanted->is_split = false;
+}
+
+/* --- Nodes that are warmed by what is read --- */
+
+/* Complete, though what was never read is missing: reads look further on a miss, until all copies
+ * have been compared, if they can be. */
+static void enter_warmed(const struct control *control, struct plan *plan, uint32_t node,
+                         struct slice reason)
+{
+    because(control, plan, node, reason);
+    plan->next.nodes[node].data = NODE_DATA_COMPLETE;
+    plan->next.is_young = true;
+    if (plan->next.due_by == VIEW_NO_PROXY) {
+        plan->next.due_by = (uint16_t)control->id;
+    }
+}
+
+/* Not in the view that says that an earlier comparison is over. */
+static bool may_enter_warmed(const struct control *control)
+{
+    return !control_peers_is_mismatched(control) && !control_verify_is_due_over(control);
+}
+
+static bool is_spare(const struct control *control, const struct view *view, uint32_t node,
+                     enum control_command_type type);
+
+static void plan_warming(const struct control *control, struct plan *plan)
+{
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        bool is_warming = plan->next.nodes[node].data == NODE_DATA_WARMING;
+        bool is_kept = control->options.keeps_last_copy && !is_warming &&
+                       !is_spare(control, &plan->next, node, CONTROL_COMMAND_MAINT);
+        if (control_warm_is_doubted(control, node) && !is_kept) {
+            set_out(control, plan, node, SLICE("a proxy died while it was warming"));
+        } else if (is_warming && control_warm_is_due(control, node) && may_enter_warmed(control)) {
+            enter_warmed(control, plan, node, SLICE("warm: it has what is read"));
+        }
+    }
 }
 
 /* --- What is due --- */
@@ -449,7 +523,10 @@ static void plan_flush(struct control *control, struct plan *plan)
     because(control, plan, TRACE_NO_NODE, SLICE("flushed"));
     for (uint32_t node = 0; node < control->node_count; node++) {
         struct view_node *wanted = &next->nodes[node];
-        if (wanted->data == NODE_DATA_COMPLETE && (control->flush_ok & node_set_of(node)) != 0) {
+        /* A warming node may be given, after its flush, what another has until its own. */
+        bool is_flushed = wanted->data == NODE_DATA_COMPLETE ||
+                          (wanted->data == NODE_DATA_WARMING && next->flush_delay_s == 0);
+        if (is_flushed && (control->flush_ok & node_set_of(node)) != 0) {
             wanted->identity = control->probes[node].identity;
         } else {
             /* Not flushed; or its fill has lost what it was built on. */
@@ -495,7 +572,8 @@ static bool is_fulfilled(const struct view *view, const struct control_command *
     const struct view_node *node = &view->nodes[command->node];
     switch (command->type) {
     case CONTROL_COMMAND_READY:
-        return node->admin == NODE_ADMIN_READY;
+        return node->admin == NODE_ADMIN_READY &&
+               !(command->is_forced && node->data == NODE_DATA_WARMING);
     case CONTROL_COMMAND_DRAIN:
         return node->admin == NODE_ADMIN_DRAIN;
     case CONTROL_COMMAND_MAINT:
@@ -544,6 +622,10 @@ static void apply(const struct control *control, struct plan *plan,
         because(control, plan, command->node,
                 slice_of_string(node_admin_word(admins[command->type])));
         plan->next.nodes[command->node].admin = admins[command->type];
+    }
+    if (command->type == CONTROL_COMMAND_READY && command->is_forced &&
+        plan->next.nodes[command->node].data == NODE_DATA_WARMING && may_enter_warmed(control)) {
+        enter_warmed(control, plan, command->node, SLICE("ready, as warm as it is"));
     }
     if (command->type == CONTROL_COMMAND_RESYNC || command->type == CONTROL_COMMAND_MAINT) {
         set_out(control, plan, command->node, SLICE("resync"));
@@ -713,6 +795,7 @@ void control_plan_step(struct control *control)
     plan_failures(control, &plan);
     if (is_quiet && !is_flushing) {
         plan_wishes(control, &plan);
+        plan_warming(control, &plan);
         plan_entry(control, &plan);
         plan_fills(control, &plan);
         plan_due(control, &plan);
@@ -769,6 +852,10 @@ static void on_node_effective(struct control *control, uint32_t node, const stru
         event.node = node;
         event.a = data_before;
         event.b = now->data;
+        if (now->data == NODE_DATA_WARMING) {
+            control_copy_text(event.detail, sizeof event.detail,
+                              SLICE("no dump is to be had: it gets what is read"));
+        }
         control_trace(control, &event);
     }
     if (now->admin != admin_before || is_first) {
@@ -790,6 +877,7 @@ static void on_node_effective(struct control *control, uint32_t node, const stru
 void control_plan_on_effective(struct control *control, const struct view *before)
 {
     control_verify_on_effective(control, before);
+    control_warm_on_effective(control, before);
     for (uint32_t node = 0; node < control->node_count; node++) {
         on_node_effective(control, node, before);
     }

@@ -5,7 +5,7 @@
  * (start, proposals, joining), control_plan.c (what the next view should be, commands),
  * control_fill.c and control_verify.c (driving fill and verify), control_flush.c (flushes),
  * control_place.c (where nodes stand), control_member.c (who comes and goes), control_merge.c
- * (splits).
+ * (splits), control_warm.c (nodes that are warmed by reads).
  *
  *   wires ──► probe ──► views, identities, heartbeats ──► join ──► HOLD, ADOPT ──► dataplanes
  *                                    │                     ▲
@@ -83,6 +83,10 @@ enum {
     /* In the background a key costs at least so much of the rate: a flood of small items is one of
      * commands. */
     CONTROL_VERIFY_KEY_BYTES = 256,
+    /* The hit rate of a warming node is looked at over so many keys: a hundredth of them are more
+     * than one. And it is its twins' if it lacks no more than a hundredth. */
+    CONTROL_WARM_WINDOW = 500,
+    CONTROL_WARM_HIT_PERCENT = 99,
     CONTROL_HOLD_DOWN_FIRST_US = 1000000,
     CONTROL_HOLD_DOWN_FORGET_US = 60000000,
     /* Changes of oper counted for the last hour; more than these are shown as so many. */
@@ -481,6 +485,29 @@ enum control_result control_verify_command(struct control *control,
                                            const struct control_command *command);
 uint64_t control_verify_deadline_us(const struct control *control);
 
+/* --- control_warm.c --- */
+
+struct warm {
+    uint64_t began_us;
+    uint64_t asked; /* in the window that is open */
+    uint64_t hits;
+    uint64_t last_asked; /* in the last one that was closed; 0: none was */
+    uint64_t last_hits;
+    bool is_good;           /* the last one was */
+    uint64_t good_since_us; /* all since have been */
+    bool is_doubted;        /* it entered, though a proxy had died while it was warming */
+};
+
+/* A dataplane has asked a warming node for keys that the leader has. */
+void control_warm_report(struct control *control, const struct control_report *report);
+/* It is to enter by its hit rate. */
+bool control_warm_is_due(const struct control *control, uint32_t node);
+/* A proxy died without farewell. */
+void control_warm_on_death(struct control *control);
+/* It must begin anew: somebody who died may have left on it what nobody has looked at again. */
+bool control_warm_is_doubted(const struct control *control, uint32_t node);
+void control_warm_on_effective(struct control *control, const struct view *before);
+
 /* --- control_flush.c --- */
 
 enum flush_step {
@@ -515,6 +542,7 @@ struct node_record {
     uint64_t fill_after_us; /* 0: not wanted; others may be quicker until then */
     uint64_t identity_told_us;
     uint64_t evictions_before; /* of the node, when its data came to be what it is */
+    struct warm warm;
 };
 
 struct control {
@@ -603,12 +631,15 @@ struct control {
     enum fill_drive drive;
     uint32_t fill_node;
     node_set fill_by_flush;        /* no diff is to be had from these */
+    bool is_fill_refused;          /* no dump is to be had: the emptied target is to be warming */
     struct topology fill_topology; /* what it was started with */
     uint64_t fill_started_us;
     uint64_t fill_checked_us;
     uint64_t fill_retry_us;
     uint64_t fill_pause_us;
     uint64_t fill_tick_us;
+
+    uint64_t warm_doubt_us; /* when a proxy was last found dead, if one may have been; 0: never */
 
     /* verify */
     struct verify *verify;

@@ -196,6 +196,7 @@ static void tick(struct dataplane *dp)
     link_tick(dp);
     deadline_pass(dp);
     settle_tick(dp);
+    warm_tick(dp);
     dp->is_recheck_due = dp->is_recheck_due || !list_is_empty(&dp->held);
     session_resume_waiting(dp);
 }
@@ -205,7 +206,7 @@ uint64_t dataplane_next_deadline_us(const struct dataplane *dp)
     uint64_t deadline_us = UINT64_MAX;
     bool is_cut_off = dp->is_lapsed && dp->stats.clients > 0;
     bool is_starved = dataplane_client_room(dp) == 0;
-    if (is_cut_off || is_starved || !settle_is_idle(dp) || dp->pending > 0 ||
+    if (warm_is_untold(dp) || is_cut_off || is_starved || !settle_is_idle(dp) || dp->pending > 0 ||
         !list_is_empty(&dp->held) || !list_is_empty(&dp->waiting)) {
         deadline_us = dp->now_us + TICK_US;
     }
@@ -244,6 +245,7 @@ static void adopt(struct dataplane *dp, const struct topology *topology)
     dp->is_recheck_due = true;
     link_adopt(dp);
     settle_on_adopt(dp);
+    warm_on_adopt(dp);
 }
 
 void dataplane_step(struct dataplane *dp, const struct dataplane_event *event)
@@ -398,6 +400,12 @@ static bool next_report(struct dataplane *dp, struct dataplane_action *out)
     if (take_due(&dp->newer_due, &node)) {
         report(dp, out, CONTROL_REPORT_NEWER);
         out->report.node = node;
+        return true;
+    }
+    struct control_report warmed = {.type = CONTROL_REPORT_WARMED, .worker = dp->options.worker};
+    if (dp->warm_due != 0 && warm_next_report(dp, &warmed)) {
+        out->type = DATAPLANE_REPORT;
+        out->report = warmed;
         return true;
     }
     return next_flush(dp, out);

@@ -3,7 +3,7 @@
  * The dataplane's inside, shared by its files only: session.c, session_output.c (clients), txn.c
  * and decide.c (one command over the replicas), multiget.c, reader.c (who reads a key), link.c and
  * link_reply.c (nodes), command.c and compose.c (text for the nodes), answer.c (text for clients),
- * deadline.c, inflight.c, dataplane.c (the public face).
+ * deadline.c, inflight.c, settle.c, settle_check.c, warm.c (copies), dataplane.c (the public face).
  *
  * The way of a request, with its two queues:
  *
@@ -399,6 +399,15 @@ struct dataplane {
     char view_key[POOL_NAME_BYTES_MAX + 32];
     size_t view_key_bytes;
     struct settle *settle;
+    uint32_t warms;        /* keys that warming nodes are being asked for, or given */
+    bool is_large_warm;    /* one of them is large */
+    uint32_t warm_last;    /* warming node that was asked last */
+    uint64_t warm_told_us; /* when control heard last of: */
+    struct {
+        uint32_t asked; /* keys that the leader has */
+        uint32_t hits;  /* of them there, too */
+    } warm_untold[NODES_MAX];
+    node_set warm_due;
     struct txn **inflight; /* INFLIGHT_SLOTS */
     char *scratch;         /* a session's input laid out in one piece, and room behind it */
     struct dataplane_stats stats;
@@ -641,6 +650,31 @@ void settle_tick(struct dataplane *dp);
 void settle_on_adopt(struct dataplane *dp);
 /* Nothing is due, now or later. */
 bool settle_is_idle(const struct dataplane *dp);
+struct settle_read {
+    struct slice key; /* as it was written */
+    bool is_base64;
+    bool is_large;
+    uint64_t key_hash;
+    uint32_t target; /* a warming node */
+};
+/* A key was read: if there is room the warming node is asked for it, and given it if it lacks it.
+ */
+void settle_warm(struct dataplane *dp, const struct settle_read *read);
+
+/* --- warm.c --- */
+
+enum warm_outcome { WARM_HIT, WARM_MISS };
+
+/* A read of TXN, of one key or many, found values of VALUE_BYTES each; some node is warming. */
+void warm_read(struct dataplane *dp, const struct txn *txn, uint64_t value_bytes);
+/* NODE, which is warming, has a key that the leader has, or has it not. */
+void warm_note(struct dataplane *dp, uint32_t node, enum warm_outcome outcome);
+void warm_tick(struct dataplane *dp);
+void warm_on_adopt(struct dataplane *dp);
+/* Something is to be told, now or later. */
+bool warm_is_untold(const struct dataplane *dp);
+/* The next report that is due. False: none. */
+bool warm_next_report(struct dataplane *dp, struct control_report *out);
 
 /* --- settle_check.c --- */
 

@@ -348,6 +348,7 @@ void fill_start(struct fill *fill, const struct fill_plan *plan, uint64_t now_us
     fill->is_flush_owed = false;
     fill->is_flushed = false;
     fill->wants_flush = false;
+    fill->is_refused = false;
     fill->before = (struct identity){0};
     fill->identity = (struct identity){0};
     fill->is_forgetting = false;
@@ -463,6 +464,11 @@ const char *fill_failure(const struct fill *fill)
 bool fill_wants_flush(const struct fill *fill)
 {
     return fill->wants_flush;
+}
+
+bool fill_is_refused(const struct fill *fill)
+{
+    return fill->state == FILL_FAILED && fill->is_refused;
 }
 
 bool fill_is_from_empty(const struct fill *fill)

@@ -189,6 +189,14 @@ static void flush_instead(struct fill *fill, struct slice why)
     fill_fail(fill, FILL_WIRE_DUMP, why);
 }
 
+/* The target can only be warmed by what is read, from empty. */
+static void refused(struct fill *fill)
+{
+    fill->is_refused = fill_is_from_empty(fill);
+    fill->wants_flush = !fill->is_refused;
+    fill_fail(fill, FILL_WIRE_DUMP, SLICE(DUMP_LINE_REFUSAL));
+}
+
 void fill_dump_line(struct fill *fill, struct slice line)
 {
     struct mc_dump_item item;
@@ -214,7 +222,7 @@ void fill_dump_line(struct fill *fill, struct slice line)
         if (fill->dump.is_of_target) {
             flush_instead(fill, SLICE("the target gives none"));
         } else {
-            fill_fail(fill, FILL_WIRE_DUMP, SLICE(DUMP_LINE_REFUSAL));
+            refused(fill);
         }
         break;
     case DUMP_LINE_AGAIN:

@@ -220,6 +220,7 @@ struct fill {
     struct fill_stats stats;
     bool is_flush_owed;
     bool is_flushed;          /* the flush has been sent */
+    bool is_refused;          /* no dump is to be had, and the target was emptied */
     bool wants_flush;         /* the next fill must be one that flushes */
     struct identity before;   /* the flush */
     struct identity identity; /* after it; of a diff, at its beginning */

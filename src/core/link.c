@@ -206,7 +206,8 @@ bool link_can_carry(const struct dataplane *dp, const struct link *link)
     if (link->seen_epoch > (dp->next != NULL ? dp->next->epoch : t->epoch)) {
         return false;
     }
-    if (t->is_lone || (t->complete & node_set_of(link->node)) == 0 || !RULE(IDENTITY)) {
+    node_set known = t->complete | t->warming;
+    if (t->is_lone || (known & node_set_of(link->node)) == 0 || !RULE(IDENTITY)) {
         return true;
     }
     const struct identity *wanted = &t->identity[link->node];
@@ -358,8 +359,8 @@ static bool carries_write(const struct link *link)
 {
     for (const struct leg *leg = link->head; leg != NULL && leg != link->unsent; leg = leg->next) {
         char verb = leg_verb(leg);
-        /* A delete in doubt may as well come later. */
-        if (leg->txn != NULL && !leg->txn->is_internal &&
+        /* A delete in doubt may as well come later; a copy may not. */
+        if (leg->txn != NULL && (!leg->txn->is_internal || leg->txn->check != NULL) &&
             (verb == 's' || verb == 'd' || verb == 'a' || verb == 'o')) {
             return true;
         }

@@ -241,6 +241,9 @@ static void merge(struct dataplane *dp, struct txn *txn)
         reader_bump(dp, mc_next_word(&keys), txn->parts->node);
     }
     drop_parts(dp, txn);
+    if (dp->topology->warming != 0 && hits > 0) {
+        warm_read(dp, txn, merged.chain.len / hits);
+    }
     dp->stats.keys_hit += hits;
     dp->stats.keys_missed += txn->key_count - hits;
     if (is_out_of_memory) {
@@ -286,6 +289,9 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
     dp->stats.keys_missed += is_read && !is_hit;
     if (is_read && is_hit && !txn->is_base64) {
         reader_bump(dp, txn_key(txn), leg->node);
+    }
+    if (dp->topology->warming != 0 && is_read && is_hit) {
+        warm_read(dp, txn, leg->reply.chain.len);
     }
     txn->reply = leg->reply.chain;
     if (has_end && txn->is_part) {

@@ -33,7 +33,8 @@ struct settle {
     struct list again;
     struct list parked;
     uint32_t parked_count;
-    node_set nodes; /* complete or filling in the topology adopted last */
+    struct list cleaning; /* txns of checks that wait at SETTLE_CLEAN, by txn->held */
+    node_set nodes;       /* complete or filling in the topology adopted last */
     struct settle_entry *slots[SETTLE_SLOTS];
 };
 
@@ -64,6 +65,7 @@ void settle_init(struct dataplane *dp, void *memory)
     list_init(&settle->fresh);
     list_init(&settle->again);
     list_init(&settle->parked);
+    list_init(&settle->cleaning);
 }
 
 /* --- Entries --- */
@@ -75,11 +77,10 @@ static struct settle_entry **slot_of(struct settle *settle, uint64_t key_hash)
 
 /* A key may be written in two ways, and is one: what a client does to it under one spelling counts
  * for the other, such as a mark. */
-static bool is_of_key(const struct settle_entry *entry, const struct txn *txn)
+static bool is_of_key(const struct settle_entry *entry, struct slice key, bool is_base64)
 {
     struct slice own = slice_of(entry->key, entry->key_bytes);
-    struct slice key = txn_key(txn);
-    if (entry->is_base64 == txn->is_base64) {
+    if (entry->is_base64 == is_base64) {
         return slice_is_equal(own, key);
     }
     char bytes[MC_KEY_BYTES_MAX];
@@ -88,12 +89,36 @@ static bool is_of_key(const struct settle_entry *entry, const struct txn *txn)
     return slice_is_equal(slice_of(bytes, mc_key_decode(written, bytes)), plain);
 }
 
-static struct settle_entry *find(struct settle *settle, const struct txn *txn)
+static struct settle_entry *find(struct settle *settle, uint64_t key_hash, struct slice key,
+                                 bool is_base64)
 {
-    struct settle_entry *entry = *slot_of(settle, txn->key_hash);
-    while (entry != NULL && (entry->key_hash != txn->key_hash || !is_of_key(entry, txn))) {
+    struct settle_entry *entry = *slot_of(settle, key_hash);
+    while (entry != NULL && (entry->key_hash != key_hash || !is_of_key(entry, key, is_base64))) {
         entry = entry->next;
     }
+    return entry;
+}
+
+/* NULL: no room. */
+static struct settle_entry *add(struct dataplane *dp, uint64_t key_hash, struct slice key,
+                                bool is_base64)
+{
+    struct settle *settle = dp->settle;
+    struct settle_entry *entry = slab_take(&settle->entries);
+    if (entry == NULL) {
+        return NULL;
+    }
+    struct settle_entry **slot = slot_of(settle, key_hash);
+    entry->next = *slot;
+    *slot = entry;
+    entry->key_hash = key_hash;
+    entry->key_bytes = (uint8_t)key.len;
+    entry->is_base64 = is_base64;
+    memcpy(entry->key, key.ptr, key.len);
+    for (uint32_t n = 0; n < dp->options.names.node_count; n++) {
+        entry->own_cas[n] = SETTLE_CAS_UNKNOWN;
+    }
+    dp->stats.settle_queue++;
     return entry;
 }
 
@@ -121,23 +146,13 @@ void settle_forget(struct dataplane *dp, struct settle_entry *entry)
 bool settle_enter(struct dataplane *dp, struct txn *txn)
 {
     struct settle *settle = dp->settle;
-    struct settle_entry *entry = find(settle, txn);
+    struct slice key = txn_key(txn);
+    struct settle_entry *entry = find(settle, txn->key_hash, key, txn->is_base64);
     if (entry == NULL) {
-        entry = slab_take(&settle->entries);
+        entry = add(dp, txn->key_hash, key, txn->is_base64);
         if (entry == NULL) {
             return false;
         }
-        struct settle_entry **slot = slot_of(settle, txn->key_hash);
-        entry->next = *slot;
-        *slot = entry;
-        entry->key_hash = txn->key_hash;
-        entry->key_bytes = txn->key_bytes;
-        entry->is_base64 = txn->is_base64;
-        memcpy(entry->key, txn_key(txn).ptr, txn->key_bytes);
-        for (uint32_t n = 0; n < dp->options.names.node_count; n++) {
-            entry->own_cas[n] = SETTLE_CAS_UNKNOWN;
-        }
-        dp->stats.settle_queue++;
     }
     unlist(settle, entry);
     entry->writes++;
@@ -239,7 +254,8 @@ void settle_put_back(struct dataplane *dp, struct settle_entry *entry, enum sett
 bool settle_is_idle(const struct dataplane *dp)
 {
     const struct settle *settle = dp->settle;
-    return list_is_empty(&settle->fresh) && list_is_empty(&settle->again);
+    return list_is_empty(&settle->fresh) && list_is_empty(&settle->again) &&
+           list_is_empty(&settle->cleaning);
 }
 
 static bool may_compare(const struct dataplane *dp)
@@ -291,12 +307,50 @@ static bool begin_first(struct dataplane *dp, struct list *list)
 
 void settle_check_end(struct dataplane *dp, struct settle_check *check)
 {
+    dp->warms -= check->is_warm;
+    dp->is_large_warm = dp->is_large_warm && !check->is_large;
     check->entry->check = NULL;
     slab_drop(&dp->settle->checks, check);
 }
 
+void settle_await_clean(struct dataplane *dp, struct settle_check *check)
+{
+    list_append(&dp->settle->cleaning, &check->txn->held);
+}
+
+static void clean(struct dataplane *dp)
+{
+    struct list *next;
+    struct list *cleaning = &dp->settle->cleaning;
+    for (struct list *at = cleaning->next; at != cleaning; at = next) {
+        next = at->next;
+        settle_check_clean(dp, LIST_OWNER(at, struct txn, held)->check);
+    }
+}
+
+/* Neither a key that waits already nor the last free places are for what was only read. */
+void settle_warm(struct dataplane *dp, const struct settle_read *read)
+{
+    struct settle *settle = dp->settle;
+    if (find(settle, read->key_hash, read->key, read->is_base64) != NULL ||
+        settle->entries.free_count < SETTLE_ENTRIES_MAX / 2 ||
+        settle->checks.free_count < SETTLE_CHECKS_MAX / 2) {
+        return;
+    }
+    struct settle_check *check = slab_take(&settle->checks);
+    check->entry = add(dp, read->key_hash, read->key, read->is_base64);
+    check->entry->check = check;
+    check->target = read->target;
+    check->is_warm = true;
+    check->is_large = read->is_large;
+    dp->warms++;
+    dp->is_large_warm = dp->is_large_warm || read->is_large;
+    settle_check_warm(dp, check);
+}
+
 void settle_tick(struct dataplane *dp)
 {
+    clean(dp);
     if (!may_compare(dp)) {
         return;
     }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Keys that were written, until their copies have been seen to be equal. Part of the dataplane:
- * settle.c (the queue), settle_check.c (one comparison or repair).
+ * Keys that were written, until their copies have been seen to be equal; and keys that were read,
+ * until a warming node has them. Part of the dataplane: settle.c (the queue), settle_check.c (one
+ * comparison or repair, or one key for a warming node), warm.c (which keys those are).
  */
 #ifndef EVERWARM_CORE_SETTLE_H
 #define EVERWARM_CORE_SETTLE_H
@@ -42,10 +43,12 @@ enum settle_step {
     SETTLE_DIGEST,  /* without tokens, where one is not what our write left: their values */
     SETTLE_UNMARK,  /* our read took the one win of a stale item: it is given back */
     SETTLE_READ,    /* the leader's item, to be copied */
+    SETTLE_ASK,     /* warm: has the warming node the key? SETTLE_READ follows if not */
     SETTLE_COPY,    /* it is on its way to `target`; from here on it is a write */
     SETTLE_DELETE,  /* the leader has none: the other's goes */
     SETTLE_LOOK,    /* is the leader's still what was copied? */
     SETTLE_UNDO,
+    SETTLE_CLEAN, /* what became of a copy on a warming node is unknown: it is deleted there */
 };
 
 struct settle_check {
@@ -53,7 +56,9 @@ struct settle_check {
     struct txn *txn;
     enum settle_step step;
     uint32_t target;
-    bool is_failed; /* some node did not answer, or not sensibly */
+    bool is_warm;   /* the key was read, not written: `target` is to have it */
+    bool is_large;  /* warm: only one such at a time */
+    bool is_failed; /* some node did not answer, or not sensibly; or it was written since */
     uint64_t our_cas;
     struct settle_copy item; /* the leader's, as READ saw it */
     struct settle_copy copies[NODES_MAX];
@@ -69,6 +74,12 @@ void settle_forget(struct dataplane *dp, struct settle_entry *entry);
 void settle_give_up(struct dataplane *dp, struct settle_entry *entry);
 /* False: no memory. */
 bool settle_check_begin(struct dataplane *dp, struct settle_check *check);
+/* Its target, which is warming, is to have the key. The check may be over when this returns. */
+void settle_check_warm(struct dataplane *dp, struct settle_check *check);
+/* CHECK is at SETTLE_CLEAN and waits: go on if it can. */
+void settle_check_clean(struct dataplane *dp, struct settle_check *check);
+/* CHECK waits at SETTLE_CLEAN, to be asked in each tick. */
+void settle_await_clean(struct dataplane *dp, struct settle_check *check);
 void settle_check_end(struct dataplane *dp, struct settle_check *check);
 
 #endif

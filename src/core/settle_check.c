@@ -14,8 +14,19 @@
  * comes later reaches the node later than the copy, or its own writer compares after it. With
  * look-again and undo it is one write: it is in dp->writes, and a view is not joined before it is
  * over. Where its connection is lost in between, the key is deleted everywhere.
+ *
+ * A warming node (warm.c) need not have a key: that it lacks one is no difference, and what may be
+ * wrong on it alone is deleted on it alone. So it gets what was read:
+ *
+ *   ASK   mg k on the warming node ── there: done
+ *     └─► READ ─► COPY  ms k ME ─► LOOK at the leader ── the same: done
+ *                                    └─► UNDO; and CLEAN  md k  where the end of one is not known
+ *
+ * It answers no reads meanwhile, for between COPY and LOOK it may show what was deleted.
  */
 #include "settle.h"
+
+#include "everwarm/core/rule.h"
 
 enum {
     /* Comparisons that find a difference, until the key is deleted: each is a request timeout after
@@ -69,15 +80,6 @@ static void finish_txn(struct dataplane *dp, struct settle_check *check)
     txn_release(dp, txn);
 }
 
-/* The check is over; its entry waits for WHEN. */
-static void end(struct dataplane *dp, struct settle_check *check, enum settle_when when)
-{
-    struct settle_entry *entry = check->entry;
-    finish_txn(dp, check);
-    settle_check_end(dp, check);
-    settle_put_back(dp, entry, when);
-}
-
 static void end_equal(struct dataplane *dp, struct settle_check *check)
 {
     struct settle_entry *entry = check->entry;
@@ -88,8 +90,42 @@ static void end_equal(struct dataplane *dp, struct settle_check *check)
     }
 }
 
+/* The check is over; its entry waits for WHEN. A key that was read has had its turn; if it was
+ * written meanwhile, its copies are compared. */
+static void end(struct dataplane *dp, struct settle_check *check, enum settle_when when)
+{
+    struct settle_entry *entry = check->entry;
+    bool is_warm = check->is_warm;
+    if (is_warm && !check->is_failed) {
+        end_equal(dp, check);
+        return;
+    }
+    finish_txn(dp, check);
+    settle_check_end(dp, check);
+    settle_put_back(dp, entry, is_warm ? SETTLE_FRESH : when);
+}
+
+static bool is_target_warming(const struct dataplane *dp, const struct settle_check *check)
+{
+    return check->step >= SETTLE_COPY && (dp->topology->warming & node_set_of(check->target)) != 0;
+}
+
+/* What is on a warming node must be right before a view has it complete, also if the leader leaves
+ * by that view. */
+static void await_target(const struct dataplane *dp, const struct settle_check *check)
+{
+    check->txn->missed = dp->topology->warming & node_set_of(check->target);
+}
+
+/* Nobody knows what the copy on TARGET is, or whether it is there. */
 static void end_in_doubt(struct dataplane *dp, struct settle_check *check)
 {
+    if (is_target_warming(dp, check)) {
+        check->step = SETTLE_CLEAN;
+        await_target(dp, check);
+        settle_await_clean(dp, check);
+        return;
+    }
     struct settle_entry *entry = check->entry;
     finish_txn(dp, check);
     settle_check_end(dp, check);
@@ -101,7 +137,6 @@ static void step_to(struct dataplane *dp, struct settle_check *check, enum settl
                     uint32_t node, struct chain request)
 {
     bool was_writing = check->step >= SETTLE_COPY;
-    check->step = step;
     if (request.head == NULL || !link_is_usable(dp, node)) {
         chain_drop(&dp->chunks, &request);
         if (was_writing) {
@@ -111,6 +146,7 @@ static void step_to(struct dataplane *dp, struct settle_check *check, enum settl
         }
         return;
     }
+    check->step = step;
     bool is_item = step == SETTLE_READ;
     send_to(dp, check, node, is_item ? FORM_ITEM : FORM_LINE, request);
     chain_drop(&dp->chunks, &request);
@@ -146,9 +182,9 @@ static void ask_all(struct dataplane *dp, struct settle_check *check, enum settl
     chain_drop(&dp->chunks, &ask);
 }
 
-bool settle_check_begin(struct dataplane *dp, struct settle_check *check)
+static bool begin(struct dataplane *dp, struct settle_check *check)
 {
-    struct settle_entry *entry = check->entry;
+    const struct settle_entry *entry = check->entry;
     struct txn *txn = txn_create(dp, NULL, MC_VERSION);
     if (txn == NULL) {
         return false;
@@ -160,9 +196,30 @@ bool settle_check_begin(struct dataplane *dp, struct settle_check *check)
     txn->leader = (uint8_t)topology_leader(dp->topology, entry->key_hash);
     txn->is_aside = side_knows(dp, entry->key_hash);
     txn_move(dp, txn, TXN_SETTLING);
+    return true;
+}
+
+bool settle_check_begin(struct dataplane *dp, struct settle_check *check)
+{
+    if (!begin(dp, check)) {
+        return false;
+    }
     dp->stats.settle_checks++;
     ask_all(dp, check, SETTLE_COMPARE);
     return true;
+}
+
+void settle_check_warm(struct dataplane *dp, struct settle_check *check)
+{
+    struct settle_entry *entry = check->entry;
+    if (begin(dp, check)) {
+        /* It is in use, which its LRU is to know. */
+        step_to(dp, check, SETTLE_ASK, check->target,
+                compose(dp, check, SLICE("mg "), SLICE(" t"), NULL));
+    } else {
+        settle_check_end(dp, check);
+        settle_forget(dp, entry);
+    }
 }
 
 /* --- What was found --- */
@@ -209,7 +266,9 @@ static node_set differing(const struct dataplane *dp, const struct settle_check 
     node_set set = 0;
     for (node_set left = t->complete | t->chained; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
-        bool is_same = is_equal(dp, &check->copies[check->txn->leader], &check->copies[node]);
+        const struct settle_copy *copy = &check->copies[node];
+        bool is_same = is_equal(dp, &check->copies[check->txn->leader], copy) ||
+                       (!copy->is_there && (t->warming & node_set_of(node)) != 0);
         set |= is_same ? 0 : node_set_of(node);
     }
     return set;
@@ -269,7 +328,8 @@ static void differ(struct dataplane *dp, struct settle_check *check, node_set wr
     bool is_second = entry->seen == pair;
     entry->seen = pair;
     entry->tries++;
-    bool is_mendable = (wrong & dp->topology->complete) != 0;
+    node_set mendable = wrong & (dp->topology->complete | dp->topology->warming);
+    bool is_mendable = mendable != 0;
     bool is_busy = dp->next != NULL || dp->is_lapsed || entry->writes > 0 || inflight_is_full(dp);
     if (entry->tries > SETTLE_TRIES_MAX) {
         end_in_doubt(dp, check);
@@ -279,7 +339,7 @@ static void differ(struct dataplane *dp, struct settle_check *check, node_set wr
         end(dp, check, SETTLE_PARKED); /* only the filler copies to a node that is being filled */
     } else {
         dp->stats.divergences++;
-        repair(dp, check, wrong & dp->topology->complete);
+        repair(dp, check, mendable);
     }
 }
 
@@ -389,11 +449,52 @@ static void begin_writing(struct dataplane *dp, struct settle_check *check, enum
 {
     list_append(&dp->writes, &check->txn->writes);
     check->txn->is_begun = true;
+    await_target(dp, check);
     step_to(dp, check, step, check->target, request);
+}
+
+static void was_asked(struct dataplane *dp, struct settle_check *check, enum mc_reply_kind kind)
+{
+    if (kind == MC_REPLY_HD) {
+        warm_note(dp, check->target, WARM_HIT);
+    }
+    if (kind == MC_REPLY_EN && !check->is_failed && dp->next == NULL && !dp->is_lapsed) {
+        step_to(dp, check, SETTLE_READ, check->txn->leader,
+                compose(dp, check, SLICE("mg "), SLICE(" v f t c u"), NULL));
+    } else {
+        end(dp, check, SETTLE_AGAIN);
+    }
+}
+
+/* Of a key that the warming node has not. A node that gives its items no CAS can't be looked at
+ * again. */
+static void was_read_to_warm(struct dataplane *dp, struct settle_check *check, struct leg *leg)
+{
+    bool is_open = dp->next == NULL && !dp->is_lapsed && !check->is_failed;
+    struct chain item = leg->reply.chain;
+    leg->reply = (struct chain_builder){0};
+    if (leg->has_item && check->item.is_there) {
+        warm_note(dp, check->target, WARM_MISS);
+    }
+    if (is_open && leg->has_item && check->item.cas != 0 && !leg->is_out_of_memory) {
+        begin_writing(dp, check, SETTLE_COPY, item);
+        return;
+    }
+    chain_drop(&dp->chunks, &item);
+    if (check->item.is_there && check->item.is_won) {
+        check->copies[check->txn->leader] = check->item;
+        give_back(dp, check);
+    } else {
+        end(dp, check, SETTLE_AGAIN);
+    }
 }
 
 static void was_read(struct dataplane *dp, struct settle_check *check, struct leg *leg)
 {
+    if (check->is_warm) {
+        was_read_to_warm(dp, check, leg);
+        return;
+    }
     const struct settle_copy *there = &check->copies[check->target];
     const struct settle_copy *seen = &check->copies[check->txn->leader];
     bool is_open = dp->next == NULL && !dp->is_lapsed && check->item.is_there == seen->is_there;
@@ -421,7 +522,7 @@ static void was_written(struct dataplane *dp, struct settle_check *check,
         check->our_cas = check->step == SETTLE_COPY ? reply->cas : 0;
         look(dp, check);
     } else if (reply->kind == MC_REPLY_NS || reply->kind == MC_REPLY_EX ||
-               reply->kind == MC_REPLY_NF) {
+               reply->kind == MC_REPLY_NF || is_target_warming(dp, check)) {
         end(dp, check, SETTLE_AGAIN); /* somebody wrote there meanwhile */
     } else {
         end_in_doubt(dp, check); /* no room for it: the old one is gone too */
@@ -435,13 +536,19 @@ static void was_looked_at(struct dataplane *dp, struct settle_check *check,
     bool is_same =
         now.is_there == check->item.is_there && !now.is_marked &&
         (!now.is_there || (now.cas == check->item.cas && is_expiry_equal(&now, &check->item)));
-    if (is_same) {
+    is_same = is_same || (check->is_warm && !RULE(WARM_LOOK_AGAIN));
+    if (is_same && check->is_warm) {
+        dp->stats.nodes[check->target].warm_stored++;
+        end(dp, check, SETTLE_AGAIN);
+    } else if (is_same) {
         dp->stats.repairs++;
         check->entry->seen = 0;
         end(dp, check, SETTLE_NOW); /* other nodes may differ too */
     } else if (check->our_cas != 0) {
         step_to(dp, check, SETTLE_UNDO, check->target,
                 compose(dp, check, SLICE("md "), SLICE(" C"), &check->our_cas));
+    } else if (check->is_warm) {
+        end_in_doubt(dp, check); /* it gives its items no CAS */
     } else {
         end(dp, check, SETTLE_AGAIN);
     }
@@ -464,6 +571,10 @@ void settle_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply 
     case SETTLE_DIGEST:
         check->is_failed = check->is_failed || is_odd;
         break;
+    case SETTLE_ASK:
+        leg_drop(dp, leg);
+        was_asked(dp, check, reply->kind);
+        return;
     case SETTLE_READ:
         was_read(dp, check, leg);
         leg_drop(dp, leg);
@@ -486,8 +597,14 @@ void settle_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply 
         end_equal(dp, check);
         return;
     case SETTLE_UNDO:
+    case SETTLE_CLEAN:
         leg_drop(dp, leg);
-        end(dp, check, SETTLE_AGAIN);
+        if (is_odd && reply->kind != MC_REPLY_NF && reply->kind != MC_REPLY_EX &&
+            is_target_warming(dp, check)) {
+            end_in_doubt(dp, check);
+        } else {
+            end(dp, check, SETTLE_AGAIN);
+        }
         return;
     }
     leg_drop(dp, leg);
@@ -503,7 +620,7 @@ void settle_on_leg_lost(struct dataplane *dp, struct leg *leg)
     txn->legs--;
     txn->waiting &= ~node_set_of(leg->node);
     leg_drop(dp, leg);
-    check->is_failed = true;
+    check->is_failed = check->is_failed || !check->is_warm;
     if (txn->legs > 0) {
         return;
     }
@@ -511,5 +628,28 @@ void settle_on_leg_lost(struct dataplane *dp, struct leg *leg)
         end_in_doubt(dp, check);
     } else {
         end(dp, check, SETTLE_AGAIN);
+    }
+}
+
+void settle_check_clean(struct dataplane *dp, struct settle_check *check)
+{
+    struct txn *txn = check->txn;
+    uint32_t node = check->target;
+    if (txn->missed == 0 || (dp->topology->warming & node_set_of(node)) == 0) {
+        list_remove(&txn->held);
+        end(dp, check, SETTLE_AGAIN); /* it left the view, and comes back empty */
+        return;
+    }
+    bool is_open = !dp->is_lapsed && !dp->is_sealed && link_has_room(dp, 1) &&
+                   link_is_usable(dp, node) && link_is_proven(dp, node);
+    struct chain delete =
+        is_open ? compose(dp, check, SLICE("md "), SLICE(""), NULL) : (struct chain){0};
+    if (delete.head != NULL) {
+        list_remove(&txn->held);
+        send_to(dp, check, node, FORM_LINE, delete);
+        chain_drop(&dp->chunks, &delete);
+    } else if (link_main(dp, node)->has_failed ||
+               dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2) {
+        link_report_missed(dp, node, link_main(dp, node)->last_end);
     }
 }

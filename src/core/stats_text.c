@@ -209,6 +209,9 @@ static struct slice node_state(const struct topology *t, uint32_t node)
     if (t != NULL && (t->complete & it) != 0) {
         return (t->leaders & it) != 0 ? SLICE("complete") : SLICE("complete,drain");
     }
+    if (t != NULL && (t->warming & it) != 0) {
+        return SLICE("warming");
+    }
     return t != NULL && (t->chained & it) != 0 ? SLICE("filling") : SLICE("out");
 }
 

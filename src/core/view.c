@@ -303,6 +303,7 @@ void view_topology(const struct view *view, struct topology *out)
     node_set complete = 0;
     node_set ready = 0;
     node_set chained = 0;
+    node_set warming = 0;
     memset(out->name_bytes, 0, sizeof out->name_bytes);
     out->node_count = 0;
     for (node_set left = view->members; left != 0; left &= left - 1) {
@@ -313,8 +314,11 @@ void view_topology(const struct view *view, struct topology *out)
             complete |= node_set_of(i);
             break;
         case NODE_DATA_FILLING:
+            chained |= node_set_of(i);
+            break;
         case NODE_DATA_WARMING:
             chained |= node_set_of(i);
+            warming |= node_set_of(i);
             break;
         case NODE_DATA_OUT:
             break;
@@ -333,6 +337,7 @@ void view_topology(const struct view *view, struct topology *out)
     out->complete = complete;
     out->leaders = (complete & ready) != 0 ? complete & ready : complete;
     out->chained = chained;
+    out->warming = warming;
     out->is_lone = node_set_count(view->members) == 1;
     out->is_holding = view->flush_by != VIEW_NO_PROXY;
     out->is_young = view->is_young;

@@ -15,7 +15,7 @@ static const struct command COMMANDS[] = {
      COMMAND_WAIT | COMMAND_FORCE | COMMAND_REASON, act_node},
     {"maint", "NODE", "leave it alone; it is refilled when it leaves this", 1, 1,
      COMMAND_WAIT | COMMAND_FORCE | COMMAND_REASON, act_node},
-    {"ready", "NODE", "take it back", 1, 1, COMMAND_WAIT, act_node},
+    {"ready", "NODE", "take it back", 1, 1, COMMAND_WAIT | COMMAND_FORCE, act_node},
     {"resync", "NODE", "fill it again from the others", 1, 1, COMMAND_WAIT | COMMAND_FORCE,
      act_resync},
     {"verify", "[NODE]", "compare the copies; --repair mends what differs", 0, 1,
@@ -112,7 +112,8 @@ void command_print_help(FILE *out)
         "  -o table|json       how to print\n"
         "  --token-file FILE   the token for it, in a file that nobody else can read\n"
         "  --wait TIME         until it is in effect, filled, over: 30s, 10m, 1h\n"
-        "  --force             also if no readable copy is left; of add: whatever is there\n"
+        "  --force             also if no readable copy is left; of add: whatever is there;\n"
+        "                      of ready: a warming node is complete as it is\n"
         "  --persist           of add and remove: into the configuration file too\n"
         "  --repair            of verify: mend what differs\n"
         "  --reason TEXT, --for TIME   of drain and maint: kept with it; and until when\n"

@@ -287,6 +287,14 @@ static void judge_data(const struct scene *scene, const char *name, const json_t
         fix(add(scene, FINDING_NOTE, "%s is being filled%s%s%s.", name,
                 left[0] == '\0' ? "" : ", about ", left, left[0] == '\0' ? "" : " left"),
             "%s --wait 10m node %s", scene->command, name);
+    } else if (is_word(node, "data.state", "warming")) {
+        const json_t *warm = table_at(node, "data.warm");
+        fix(add(scene, FINDING_NOTE,
+                "%s is warming: it had %.0f of %.0f keys that were read lately.", name,
+                table_number(warm, "hits"), table_number(warm, "asked")),
+            "start memcached without -X on the others, so that %s can be filled; or take it as it "
+            "is: %s ready %s --force",
+            name, scene->command, name);
     } else if (is_wanted && is_word(node, "data.state", "out")) {
         fix(add(scene, FINDING_NOTE, "%s is up and waits to be filled.", name),
             "%s --wait 10m node %s", scene->command, name);

@@ -28,12 +28,27 @@ bool show_fill_per_mille(const json_t *node, uint64_t *out)
     return true;
 }
 
+/* What part of what is read a warming node has. */
+static bool show_warmth(const json_t *node, char *out)
+{
+    const double asked = table_number(table_at(node, "data.warm"), "asked");
+    const double hits = table_number(table_at(node, "data.warm"), "hits");
+    if (strcmp(table_text(node, "data.state"), "warming") != 0 || asked <= 0) {
+        return false;
+    }
+    (void)snprintf(out, TEXT_BYTES_MAX, "%u%%", (unsigned int)(hits * 100 / asked));
+    return true;
+}
+
 void show_fill(const json_t *node, enum show_fill how, char *out)
 {
     uint64_t per_mille = 0;
     char bar[BAR_WIDTH + 3];
     char left[32] = "";
     out[0] = '\0';
+    if (how == SHOW_FILL_WORD && show_warmth(node, out)) {
+        return;
+    }
     if (!show_fill_per_mille(node, &per_mille)) {
         return;
     }

@@ -516,6 +516,7 @@ static enum status init_control(struct control_pool *pool)
         .keeps_last_copy = limits.keeps_last_copy,
         .is_verify_background = limits.is_verify_background,
         .verify_rate_bytes = limits.verify_rate_bytes,
+        .warm_for_us = limits.warm_for_us,
     };
     pool->control_bytes = control_bytes(&options);
     void *memory = mmap(NULL, pool->control_bytes, PROT_READ | PROT_WRITE,

@@ -47,6 +47,7 @@ struct control_limits pool_limits_control(const struct config_pool *pool)
         .keeps_last_copy = pool->last_copy == CONFIG_LAST_COPY_KEEP,
         .is_verify_background = pool->is_verify_background,
         .verify_rate_bytes = pool->verify_rate_bytes,
+        .warm_for_us = pool->warm_for_us,
         .fill =
             {
                 .rate_bytes = pool->fill_rate_bytes,

@@ -90,6 +90,9 @@ static void add_node(struct dataplane_node_stats *sum, const struct dataplane_no
     sum->connects += one->connects;
     sum->connect_failures += one->connect_failures;
     sum->item_errors += one->item_errors;
+    sum->warm_asked += one->warm_asked;
+    sum->warm_hits += one->warm_hits;
+    sum->warm_stored += one->warm_stored;
     sum->in_flight += one->in_flight;
     sum->given_up += one->given_up;
     sum->is_open = sum->is_open || one->is_open;

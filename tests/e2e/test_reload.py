@@ -37,6 +37,7 @@ SETTINGS = {
     "health.hold_down_max": ["60s", "10s"],
     "fill.rate": ["0", "100mb"],
     "fill.window": [256, 1, 1024],
+    "fill.warm_for": ["10m", "0", "30s"],
     "settle.delay": ["20ms", "0", "300ms"],
     "verify.background": [True, False],
     "verify.rate": ["2mb", "0"],

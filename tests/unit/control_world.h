@@ -91,6 +91,8 @@ static struct world {
     uint64_t steps;
     uint64_t fill_us;
     bool is_fill_failing;
+    bool is_dump_refused;
+    uint64_t warm_for_us; /* of proxies started from now on */
     uint32_t split_fills; /* that forget what two sides did */
     bool knows_tokens;    /* nodes started from now on */
     uint64_t healing_us;  /* a lease; more where writes are given up when a split heals */
@@ -144,7 +146,8 @@ void fill_tick(struct fill *fill, uint64_t now_us)
     if (!world.is_node_alive[node_of(fill, fill->plan.target)] || world.is_fill_failing) {
         fill->state = FILL_FAILED;
     } else if (now_us >= fill->done_us) {
-        fill->state = FILL_DONE;
+        fill->state = world.is_dump_refused ? FILL_FAILED : FILL_DONE;
+        fill->is_refused = world.is_dump_refused;
     }
 }
 
@@ -259,6 +262,7 @@ static inline struct control_options options_of(uint32_t p)
         .fall = 3,
         .rise = 2,
         .verify = {.node_count = places()},
+        .warm_for_us = world.warm_for_us,
     };
 }
 

@@ -14,6 +14,7 @@ struct fill {
     uint64_t done_us;
     struct identity identity;
     struct fill_limits limits;
+    bool is_refused;
 };
 
 size_t fill_bytes(const struct fill_options *options)
@@ -72,6 +73,11 @@ bool fill_wants_flush(const struct fill *fill)
 {
     (void)fill;
     return false;
+}
+
+bool fill_is_refused(const struct fill *fill)
+{
+    return fill->state == FILL_FAILED && fill->is_refused;
 }
 
 bool fill_is_from_empty(const struct fill *fill)

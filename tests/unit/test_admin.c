@@ -189,7 +189,7 @@ START_TEST(a_node_has_the_documented_shape)
         "\"until\":null},"
         "\"oper\":{\"state\":\"up\",\"since\":\"2026-01-01T00:00:01Z\",\"transitions_1h\":1,"
         "\"hold_down_s\":0},"
-        "\"data\":{\"state\":\"complete\",\"since\":null,\"fill\":null},"
+        "\"data\":{\"state\":\"complete\",\"since\":null,\"fill\":null,\"warm\":null},"
         "\"serving\":{\"reads\":true,\"writes\":true},"
         "\"check\":{\"result\":\"ok\",\"ms\":0.28,\"at\":\"2026-01-01T00:01:39Z\","
         "\"text\":\"VERSION 1.6.18??\"},"
@@ -198,7 +198,11 @@ START_TEST(a_node_has_the_documented_shape)
         "\"connections\":{\"open\":1,\"connects\":5,\"failures\":1}}";
     static const char FILL[] =
         "{\"state\":\"filling\",\"since\":\"2026-01-01T00:00:50Z\",\"fill\":{\"from\":[\"a\"],"
-        "\"items_done\":52310,\"items_total\":180000,\"bytes_done\":77,\"eta_s\":41}}";
+        "\"items_done\":52310,\"items_total\":180000,\"bytes_done\":77,\"eta_s\":41},"
+        "\"warm\":null}";
+    static const char WARM[] =
+        "{\"state\":\"warming\",\"since\":\"2026-01-01T00:00:50Z\",\"fill\":null,"
+        "\"warm\":{\"asked\":500,\"hits\":497,\"good_since\":\"2026-01-01T00:00:50Z\"}}";
     json_t *wanted = json_loads(WANTED, 0, NULL);
     json_t *node = ask_json("GET", "/v1/nodes/a", 200);
     char *shown = json_dumps(node, JSON_REAL_PRECISION(9));
@@ -213,6 +217,17 @@ START_TEST(a_node_has_the_documented_shape)
     json_decref(wanted);
     ck_assert_int_eq(
         json_integer_value(json_object_get(json_object_get(node, "oper"), "hold_down_s")), 4);
+    json_decref(node);
+    struct control_node_snapshot *state = &the_pool()->control.nodes[2];
+    state->data = NODE_DATA_WARMING;
+    state->warm_asked = 500;
+    state->warm_hits = 497;
+    state->is_warm = true;
+    state->warm_since_us = 150000000;
+    node = ask_json("GET", "/v1/nodes/%3Cscript%3E%22%26%5C", 200);
+    wanted = json_loads(WARM, 0, NULL);
+    ck_assert(json_equal(json_object_get(node, "data"), wanted));
+    json_decref(wanted);
     json_decref(node);
     json_t *all = ask_json("GET", "/v1/nodes", 200);
     ck_assert_int_eq(json_integer_value(json_object_get(all, "epoch")), 17);
@@ -590,6 +605,17 @@ START_TEST(each_refusal_says_what_to_do)
                      "127.0.0.1:11212 is down and <script>\"&\\ is filling (29%). "
                      "Draining a makes every read a miss.");
     ck_assert_str_eq(text_of(problem, "fix"), "wait for /v1/tasks/1, or repeat with ?force=true");
+    json_decref(problem);
+    answer_free(&answer);
+    the_pool()->control.nodes[2].data = NODE_DATA_WARMING;
+    the_pool()->control.nodes[2].warm_asked = 3;
+    the_pool()->control.nodes[2].warm_hits = 2;
+    answer = ask("POST", "/v1/nodes/a/maint");
+    problem = check_problem(&answer, 409, "/problems/last-copy");
+    ck_assert_ptr_nonnull(strstr(text_of(problem, "detail"), "is warming (66%). "));
+    ck_assert_str_eq(text_of(problem, "fix"),
+                     "wait until <script>\"&\\ is warm, or POST /v1/nodes/%3Cscript%3E%22%26%5C/"
+                     "ready?force=true to take it as it is, or repeat with ?force=true");
     json_decref(problem);
     answer_free(&answer);
     the_pool()->control.nodes[2].data = NODE_DATA_OUT;

@@ -108,6 +108,7 @@ static const struct sample SAMPLES[] = {
     {KEY_SCOPE_POOL, "last_copy", "\"keep\"", "1", "\"lose\""},
     {KEY_SCOPE_POOL, "fill.rate", "\"10mb\"", "0", "\"1025tb\""},
     {KEY_SCOPE_POOL, "fill.window", "64", "\"64\"", "1025"},
+    {KEY_SCOPE_POOL, "fill.warm_for", "\"0\"", "0", "\"721h\""},
     {KEY_SCOPE_POOL, "settle.delay", "\"0\"", "0", "\"61s\""},
     {KEY_SCOPE_POOL, "verify.background", "false", "\"no\"", NULL},
     {KEY_SCOPE_POOL, "verify.rate", "\"1mb\"", "1", "\"1025tb\""},
@@ -265,6 +266,7 @@ START_TEST(defaults_are_those_of_the_design)
     ck_assert_uint_eq(pool->hold_down_max_us, 60000000);
     ck_assert_uint_eq(pool->fill_rate_bytes, 0);
     ck_assert_uint_eq(pool->fill_window_count, 256);
+    ck_assert_uint_eq(pool->warm_for_us, UINT64_C(600000000));
     ck_assert_uint_eq(pool->settle_delay_us, 20000);
     ck_assert(pool->is_verify_background);
     ck_assert_int_eq(pool->read, CONFIG_READ_LEADER);

@@ -1135,6 +1135,7 @@ START_TEST(chaos)
     uint64_t nonce = 5000;
     world_start(3);
     world.workers = 1 + (uint32_t)_i % 2;
+    world.is_dump_refused = _i % 4 == 3;
     for (uint32_t p = 0; p < 3; p++) {
         proxy_start(p);
         WAIT(is_serving(p), 3 * SECOND);
@@ -1167,6 +1168,16 @@ START_TEST(chaos)
             ck_assert_uint_lt(world.now_us, until_us);
             (void)command(0, CONTROL_COMMAND_READY, node, false);
         }
+    }
+    uint64_t until_us = world.now_us + 240 * SECOND;
+    while (world.is_dump_refused && !is_one_view(3, 7)) {
+        ck_assert_uint_lt(world.now_us, until_us);
+        for (uint32_t node = 0; node < world.nodes; node++) {
+            if (is_data(0, node, NODE_DATA_WARMING)) {
+                (void)command(0, CONTROL_COMMAND_READY, node, true);
+            }
+        }
+        pass(SECOND / 10);
     }
     WAIT(is_one_view(3, 7), 240 * SECOND);
     ck_assert_uint_eq(see(0)->proxies, 3);

@@ -1076,6 +1076,7 @@ static void report(const struct control_report *report)
     case CONTROL_REPORT_ANSWERED:
     case CONTROL_REPORT_GIVEN_UP:
     case CONTROL_REPORT_FLUSH:
+    case CONTROL_REPORT_WARMED:
         break;
     }
 }

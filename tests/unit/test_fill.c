@@ -733,6 +733,10 @@ START_TEST(says_that_the_donor_gives_no_dump)
     ck_assert_str_eq(fill_failure(rig->fill),
                      "dump: refused (memcached's option -X, or no_lru_crawler)");
     ck_assert_uint_eq(rig->nodes[RIG_DONOR].dumps, 1);
+    /* The target was emptied, and control knows which run that is. */
+    ck_assert(fill_is_refused(rig->fill) && !fill_wants_flush(rig->fill));
+    struct identity filled = fill_identity(rig->fill);
+    ck_assert(identity_is_known(&filled));
     rig_destroy(rig);
 }
 END_TEST

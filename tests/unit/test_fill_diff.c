@@ -451,6 +451,34 @@ START_TEST(flushes_what_gives_no_dump)
 }
 END_TEST
 
+/* The donor gives no dump, so the target is to be warmed; what is old on it is to go first. */
+START_TEST(donor_gives_no_dump)
+{
+    bool is_empty = _i == 1;
+    struct rig *rig = create();
+    put(rig, RIG_DONOR, key_of(1), 1);
+    if (!is_empty) {
+        put(rig, RIG_TARGET, key_of(2), 2);
+    }
+    rig->nodes[RIG_DONOR].dump_instead = SLICE("ERROR metadump not allowed\r\n");
+    rig->nodes[RIG_DONOR].dump_instead_count = 1000;
+    rig_start(rig);
+    rig_run(rig);
+    ck_assert_int_eq(fill_state(rig->fill), FILL_FAILED);
+    ck_assert(fill_is_refused(rig->fill) == is_empty);
+    ck_assert(fill_wants_flush(rig->fill) == !is_empty);
+    rig->is_diff = false;
+    rig->now_us += 3000000;
+    rig_start(rig);
+    ck_assert(!fill_is_refused(rig->fill));
+    rig_run(rig);
+    ck_assert(fill_is_refused(rig->fill));
+    struct identity filled = fill_identity(rig->fill);
+    ck_assert(identity_is_known(&filled));
+    rig_destroy(rig);
+}
+END_TEST
+
 /* A dump that comes to nothing is had again, the target's too: what it showed first is older. */
 START_TEST(dumps_again)
 {
@@ -513,6 +541,7 @@ static Suite *diff_suite(void)
     tcase_add_test(tcase, keeps_two_chained_writes_at_any_point);
     tcase_add_test(tcase, flushes_what_can_not_be_named);
     tcase_add_loop_test(tcase, flushes_what_gives_no_dump, 0, 3);
+    tcase_add_loop_test(tcase, donor_gives_no_dump, 0, 2);
     tcase_add_test(tcase, dumps_again);
     tcase_add_test(tcase, reads_a_given_up_target_to_its_end);
     suite_add_tcase(suite, tcase);

@@ -70,6 +70,10 @@ enum {
     SETTLE_PARKED_MAX = 8192,
     /* Comparisons of one dataplane under way at once. */
     SETTLE_CHECKS_MAX = 1024,
+    /* Keys of one dataplane that a warming node is being asked for, or given; past it what is read
+     * is not: it will be read again. A thousand connections' reads, a few round trips each, fill
+     * this many places with few to spare, and it holds no more memory than so many small items. */
+    WARMS_MAX = 128,
     /* Times that a read is sent anew before it is answered as unreadable: each try is another
      * connection or another view, so a node that talks nonsense can't keep it going. */
     TXN_TRIES_MAX = 16,

@@ -89,6 +89,7 @@ struct config_pool {
     uint64_t hold_down_max_us;
     uint64_t fill_rate_bytes; /* a second; 0: no fixed limit */
     uint32_t fill_window_count;
+    uint64_t warm_for_us; /* 0: a warming node enters by an operator's word only */
     uint64_t settle_delay_us;
     bool is_verify_background;
     uint64_t verify_rate_bytes; /* a second, in the background; 0: no fixed limit */

@@ -43,6 +43,7 @@ struct control_options {
     bool keeps_last_copy; /* old data stands in for a lost last copy, and is not flushed */
     bool is_verify_background;
     uint64_t verify_rate_bytes; /* of the one in the background, a second; 0: no fixed limit */
+    uint64_t warm_for_us;       /* a warming node enters by its hit rate after so long; 0: never */
 };
 
 /* Wires: one probe a node (wire = node index), then the fill's, then the verify's. */
@@ -62,6 +63,7 @@ enum control_report_type {
     CONTROL_REPORT_ANSWERED, /* node: it answers requests; told now and then, while it does */
     CONTROL_REPORT_GIVEN_UP, /* node, count: connections given up there and not yet at EOF, now */
     CONTROL_REPORT_FLUSH,    /* delay_s, ticket: a client's flush_all */
+    CONTROL_REPORT_WARMED,   /* node, which is warming: it was asked for count keys, had hits */
 };
 
 struct control_report {
@@ -69,6 +71,7 @@ struct control_report {
     uint32_t worker;
     uint32_t node;
     uint32_t count;
+    uint32_t hits;
     uint64_t serial;
     uint64_t ticket;
     int64_t delay_s;
@@ -76,7 +79,7 @@ struct control_report {
 };
 
 enum control_command_type {
-    CONTROL_COMMAND_READY,
+    CONTROL_COMMAND_READY, /* is_forced: a warming node is complete as it is */
     CONTROL_COMMAND_DRAIN,
     CONTROL_COMMAND_MAINT,
     CONTROL_COMMAND_RESYNC, /* throw the node's data away and fill it again */
@@ -163,6 +166,7 @@ struct control_limits {
     bool keeps_last_copy;
     bool is_verify_background;
     uint64_t verify_rate_bytes;
+    uint64_t warm_for_us;
     struct fill_limits fill;
     struct verify_limits verify;
 };
@@ -207,6 +211,10 @@ struct control_node_snapshot {
     enum fill_state fill_state;
     struct fill_progress fill; /* if is_filled_by_us */
     uint16_t filler;           /* proxy id, VIEW_NO_PROXY */
+    uint64_t warm_asked;       /* WARMING: of so many keys that were read here lately, and that */
+    uint64_t warm_hits;        /* the leader had, it had so many */
+    bool is_warm;              /* and that was good enough, since: */
+    uint64_t warm_since_us;
     bool is_check_ok;
     uint64_t check_us; /* how long the last round took */
     uint64_t check_at_us;

@@ -179,6 +179,9 @@ struct dataplane_node_stats {
     uint64_t connects;
     uint64_t connect_failures;
     uint64_t item_errors; /* SERVER_ERROR about one item */
+    uint64_t warm_asked;  /* while it was warming: keys read that the leader had */
+    uint64_t warm_hits;   /* of them found there, too */
+    uint64_t warm_stored; /* given to it */
     uint32_t in_flight;
     uint32_t given_up; /* connections not yet at EOF */
     bool is_open;

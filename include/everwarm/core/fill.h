@@ -101,6 +101,9 @@ const char *fill_state_word(enum fill_state state);
 const char *fill_failure(const struct fill *fill);
 /* FAILED: a diff is not to be had from this target; the next fill must flush it. */
 bool fill_wants_flush(const struct fill *fill);
+/* FAILED: a donor gives no dump, and the target is empty but for what was put there since the fill
+ * began: all of that is right, and fill_identity() is known. */
+bool fill_is_refused(const struct fill *fill);
 /* Whatever the target holds was put there since the fill began: all of it is right. */
 bool fill_is_from_empty(const struct fill *fill);
 /* It compares, and knows whose data the target's is. */

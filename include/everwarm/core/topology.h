@@ -79,6 +79,7 @@ struct topology {
     node_set complete;   /* serve reads, if also in leaders; take every write */
     node_set leaders;    /* complete and not drained; if none is, all complete */
     node_set chained;    /* filling or warming: writes after all complete ones acknowledged */
+    node_set warming;    /* of them: what is read is stored on these too */
     bool is_lone;        /* a pool of one node: complete with whatever identity it has */
     bool is_holding;     /* a flush is due in this view: nothing begins */
     bool is_read_only;   /* another proxy is alone in this view: no write begins */
@@ -91,7 +92,7 @@ struct topology {
     uint64_t node_seed[NODES_MAX]; /* hash of the node's name: the same in every proxy */
     char name[NODES_MAX][NODE_NAME_BYTES_MAX]; /* of nodes in the view */
     uint8_t name_bytes[NODES_MAX];             /* 0: the view names no node here */
-    struct identity identity[NODES_MAX];       /* of complete nodes */
+    struct identity identity[NODES_MAX];       /* of complete and warming nodes */
 };
 
 /* Hash of a key, the same in all proxies and releases (XXH3, 64 bits, seed 0). */
