@@ -33,8 +33,9 @@ enum {
     WORLD_WORKERS_MAX = 3,
     WORLD_NODES_MAX = 5,
     WORLD_LINKS_MAX = 2 * WORLD_NODES_MAX,
-    /* Nearly no command of a client is longer. */
-    WORLD_SIDE_BYTES_MAX = 80,
+    /* Clients' values have about eight bytes, numbers fewer, and what is appended to grows: so some
+     * are large, and the same key changes from one to the other. */
+    WORLD_SIDE_BYTES_MAX = 12,
     WORLD_CLIENTS_MAX = 16,
     WORLD_KEYS_MAX = 48,
     CLIENT_OPS_MAX = 3000,  /* of a run: what the checker can judge in a moment */
