@@ -46,8 +46,9 @@ struct client_conn {
     bool is_paused;
     bool is_starved; /* no memory for what it sends */
     bool is_eof;
-    bool is_blocked; /* took less than it was given */
-    bool is_broken;  /* a write failed; the next turn tells the dataplane */
+    /* Took less than it was given, or has had its share of this turn: then perhaps nothing is left. */
+    bool is_blocked;
+    bool is_broken; /* a write failed; the next turn tells the dataplane */
 };
 
 enum node_state { NODE_CLOSED, NODE_CONNECTING, NODE_OPEN };
