@@ -46,7 +46,7 @@ struct client_conn {
     bool is_paused;
     bool is_starved; /* no memory for what it sends */
     bool is_eof;
-    /* Took less than it was given, or has had its share of this turn: then perhaps nothing is left. */
+    /* Took less than it was given, or has had its share of this turn: perhaps of nothing more. */
     bool is_blocked;
     bool is_broken; /* a write failed; the next turn tells the dataplane */
 };
