@@ -129,8 +129,10 @@ static bool may_start(const struct control *control, uint32_t node)
 {
     bool is_mourning =
         control->buried_us != 0 && control->now_us < control->buried_us + control->options.lease_us;
-    return (!is_mourning || is_diff(control, node)) && fill_given_up(control->fill) == 0 &&
-           control_probe_is_heard(control, node);
+    bool is_waiting = control_merge_is_forgetting(&control->effective) &&
+                      !control->effective.nodes[node].is_split;
+    return (!is_mourning || is_diff(control, node)) && !is_waiting &&
+           fill_given_up(control->fill) == 0 && control_probe_is_heard(control, node);
 }
 
 static void start(struct control *control, uint32_t node)

@@ -7,8 +7,15 @@
  *
  * Of several flushes asked for meanwhile, one without delay and the last with one are done
  * together.
+ *
+ * A delayed one is not left to the nodes: each would forget at a moment of its own clock, and what
+ * it is given in the second before; one that is restarted or flushed meanwhile would not at all. Every
+ * proxy that joins the view of such a flush remembers when it is to be done, and the first of
+ * those that live then asks for it. It is forgotten with the last of these proxies.
  */
 #include "control_private.h"
+
+enum { FLUSH_DELAY_MAX_S = 30 * 24 * 3600 }; /* what is above is a time of day, as for items */
 
 void control_flush_report(struct control *control, const struct control_report *report)
 {
@@ -71,6 +78,44 @@ static void over(struct control *control)
     control->flush = FLUSH_IDLE;
 }
 
+static uint64_t time_of_nodes(const struct control *control)
+{
+    node_set heard = control_probe_heard(control);
+    int64_t clock_s = heard == 0 ? 0 : control->probes[node_set_first(heard)].clock_s;
+    return (uint64_t)((int64_t)(control->now_us / 1000000) + clock_s);
+}
+
+/* The last flush counts, as for memcached. */
+static void remember(struct control *control, uint32_t delay_s)
+{
+    uint64_t left_s = delay_s;
+    if (delay_s > FLUSH_DELAY_MAX_S) {
+        uint64_t time_s = time_of_nodes(control);
+        left_s = delay_s > time_s ? delay_s - time_s : 0;
+    }
+    control->flush_later_us = delay_s == 0 ? 0 : control->now_us + UINT64_C(1000000) * left_s;
+}
+
+/* It is the first's to ask; the others wait whether it does. */
+static void ask_when_due(struct control *control)
+{
+    uint64_t at_us = control->flush_later_us;
+    uint64_t wait_us =
+        control_peers_is_first(control) ? 0 : 2 * (uint64_t)control->options.lease_us;
+    if (at_us != 0 && control->now_us >= at_us + wait_us) {
+        control->flush_later_us = 0;
+        control->is_flush_asked_now = true;
+    }
+}
+
+/* Every live proxy joins that view, but the next may come before it acts on it. */
+void control_flush_on_hold(struct control *control)
+{
+    if (control->target.flush_by != VIEW_NO_PROXY) {
+        remember(control, control->target.flush_delay_s);
+    }
+}
+
 void control_flush_on_effective(struct control *control)
 {
     const struct view *view = &control->effective;
@@ -101,16 +146,17 @@ static void send(struct control *control, struct probe *probe)
     struct mc_writer w = mc_writer_of(text, sizeof text);
     control->flush_sent |= node_set_of(probe->node);
     control->flush_sent_us[probe->node] = control->now_us;
-    if (control->is_flush_doing_later) {
+    bool is_later = control->is_flush_doing_later && control->is_lone;
+    if (is_later) {
         mc_write(&w, SLICE("flush_all "));
         mc_write_u64(&w, control->flush_doing_delay_s);
         mc_write(&w, SLICE("\r\n"));
     }
     if (control->is_flush_doing_now) {
-        bool is_last = !control->is_flush_doing_later;
+        bool is_last = !is_later;
         (void)control_probe_send(control, probe, PROBE_FORM_FLUSH, SLICE("flush_all\r\n"), is_last);
     }
-    if (control->is_flush_doing_later) {
+    if (is_later) {
         (void)control_probe_send(control, probe, PROBE_FORM_FLUSH, slice_of(text, w.len), 1);
     }
 }
@@ -160,11 +206,16 @@ static bool is_done(const struct control *control)
 
 void control_flush_step(struct control *control)
 {
+    ask_when_due(control);
     if (control->is_lone && control->flush == FLUSH_IDLE && control_flush_is_asked(control)) {
         take_asked(control);
         begin(control);
     }
     if (control->flush != FLUSH_SENDING || control->state != CONTROL_SERVING) {
+        return;
+    }
+    if (!control->is_lone && !control->is_flush_doing_now) {
+        control->flush = FLUSH_READY;
         return;
     }
     for (uint32_t node = 0; node < control->node_count; node++) {

@@ -402,6 +402,7 @@ static void begin(struct control *control)
     if (control->state == CONTROL_SERVING || control->state == CONTROL_STARTING) {
         control_move(control, CONTROL_CHANGING);
     }
+    control_flush_on_hold(control);
     control_fill_on_hold(control);
     control_verify_on_hold(control);
 }

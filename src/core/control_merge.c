@@ -81,6 +81,15 @@ static void name_ancestors(struct view *next, const struct view *theirs, const s
     }
 }
 
+bool control_merge_is_forgetting(const struct view *view)
+{
+    bool is_any = false;
+    for (uint32_t node = 0; node < NODES_MAX; node++) {
+        is_any = is_any || view->nodes[node].is_split;
+    }
+    return is_any;
+}
+
 /* Nodes that only one of both sides has as complete are out. */
 static void keep_common(struct control *control, struct view *next, const struct view *theirs,
                         const struct view *ours)
@@ -215,7 +224,8 @@ static void unite(struct control *control, struct view *next, const struct view 
          warming &= warming - 1) {
         next->nodes[node_set_first(warming)].data = NODE_DATA_OUT;
     }
-    if (node_set_count(control_join_nodes(next, NODE_DATA_COMPLETE)) > 1) {
+    bool is_one = node_set_count(control_join_nodes(next, NODE_DATA_COMPLETE)) == 1;
+    if (!is_one || control_merge_is_forgetting(next)) {
         next->due_by = (uint16_t)control->id;
     }
 }

@@ -530,6 +530,11 @@ node_set control_peers_given_up(const struct control *control)
     return set;
 }
 
+bool control_peers_is_first(const struct control *control)
+{
+    return next_live(control, 0) >= control->id;
+}
+
 bool control_peers_is_mismatched(const struct control *control)
 {
     for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {

@@ -521,7 +521,7 @@ static void plan_flush(struct control *control, struct plan *plan)
         return;
     }
     because(control, plan, TRACE_NO_NODE, SLICE("flushed"));
-    for (uint32_t node = 0; node < control->node_count; node++) {
+    for (uint32_t node = 0; node < control->node_count && control->is_flush_doing_now; node++) {
         struct view_node *wanted = &next->nodes[node];
         /* A warming node may be given, after its flush, what another has until its own. */
         bool is_flushed = wanted->data == NODE_DATA_COMPLETE ||
@@ -533,7 +533,7 @@ static void plan_flush(struct control *control, struct plan *plan)
             set_out(control, plan, node, SLICE("not flushed"));
         }
     }
-    next->is_young = next->is_young && next->flush_delay_s > 0;
+    next->is_young = next->is_young && !control->is_flush_doing_now;
     next->flush_by = VIEW_NO_PROXY;
     next->flush_delay_s = 0;
 }

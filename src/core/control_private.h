@@ -339,6 +339,8 @@ void control_peers_on_scanned(struct control *control, struct probe *probe, uint
 void control_peers_tick(struct control *control);
 bool control_peers_is_live(const struct control *control, uint32_t id);
 uint32_t control_peers_live(const struct control *control);
+/* Has no live proxy a lower id than ours? */
+bool control_peers_is_first(const struct control *control);
 node_set control_peers_given_up(const struct control *control);
 bool control_peers_is_mismatched(const struct control *control);
 /* Live or not, another has been seen. */
@@ -399,6 +401,9 @@ bool control_merge_has_majority(const struct view *view);
 bool control_merge_stops(const struct control *control, const struct view *view);
 /* Is `top` the view of another side of a split? It is not to be joined then. */
 bool control_merge_is_due(const struct control *control);
+/* Does a fill delete what differs since a split, on its target and its donor? The donor's fellows
+ * lose it by the verify that is due, and so that and other fills come afterwards. */
+bool control_merge_is_forgetting(const struct view *view);
 /* Propose what both sides can join; `top` is as above, and nothing is being proposed. */
 void control_merge_propose(struct control *control);
 
@@ -520,6 +525,7 @@ void control_flush_report(struct control *control, const struct control_report *
 /* Is one to be proposed? */
 bool control_flush_is_asked(const struct control *control);
 uint32_t control_flush_delay_s(const struct control *control);
+void control_flush_on_hold(struct control *control);
 void control_flush_on_effective(struct control *control);
 void control_flush_on_ok(struct control *control, struct probe *probe);
 void control_flush_step(struct control *control);
@@ -659,6 +665,7 @@ struct control {
 
     /* flush */
     enum flush_step flush;
+    uint64_t flush_later_us;           /* when a delayed one is to be done; 0: none is to come */
     uint64_t flush_asked[WORKERS_MAX]; /* highest ticket; 0: none */
     uint64_t flush_doing[WORKERS_MAX];
     uint64_t flush_done[WORKERS_MAX]; /* the action FLUSHED is to be taken */

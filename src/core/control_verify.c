@@ -144,37 +144,16 @@ static bool is_due(const struct control *control)
     return control->effective.due_by == control->id && control->due_runs > 0;
 }
 
-/* A fill deletes what differs since a split, on its target and its donor; on the donor's fellows
- * that is the verify's, and so it comes afterwards. */
-static bool is_forgetting(const struct view *view)
-{
-    bool is_any = false;
-    for (uint32_t node = 0; node < NODES_MAX; node++) {
-        is_any = is_any || view->nodes[node].is_split;
-    }
-    return is_any;
-}
-
 /* All that a dead proxy sent has happened: time has passed, and each node has answered since. */
 static bool is_due_now(const struct control *control)
 {
-    if (!is_due(control) || is_forgetting(&control->effective) ||
+    if (!is_due(control) || control_merge_is_forgetting(&control->effective) ||
         control->now_us < control->due_after_us || control->now_us < control->verify_retry_us) {
         return false;
     }
     node_set complete = control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
     for (; complete != 0; complete &= complete - 1) {
         if (control->probes[node_set_first(complete)].identity_us < control->due_after_us) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static bool is_first_proxy(const struct control *control)
-{
-    for (uint32_t id = 0; id < control->id; id++) {
-        if (control_peers_is_live(control, id)) {
             return false;
         }
     }
@@ -192,7 +171,8 @@ static enum control_verify_why wanted(const struct control *control)
     }
     bool is_background = control->options.is_verify_background && !is_due(control) &&
                          control->now_us >= control->background_us &&
-                         control->now_us >= control->verify_retry_us && is_first_proxy(control);
+                         control->now_us >= control->verify_retry_us &&
+                         control_peers_is_first(control);
     return is_background ? CONTROL_VERIFY_BACKGROUND : CONTROL_VERIFY_NONE;
 }
 
@@ -293,7 +273,8 @@ void control_verify_on_effective(struct control *control, const struct view *bef
         return;
     }
     control->is_due_wanted = false;
-    bool is_new = before->epoch == 0 || before->due_by != now->due_by || is_forgetting(before);
+    bool is_new =
+        before->epoch == 0 || before->due_by != now->due_by || control_merge_is_forgetting(before);
     if (now->due_by == control->id && is_new && control->due_runs == 0) {
         control->due_runs = 1;
     }
@@ -302,7 +283,7 @@ void control_verify_on_effective(struct control *control, const struct view *bef
 bool control_verify_is_due_over(const struct control *control)
 {
     return control->effective.due_by == control->id && control->due_runs == 0 &&
-           !is_forgetting(&control->effective);
+           !control_merge_is_forgetting(&control->effective);
 }
 
 static void on_progress(struct control *control)

@@ -88,6 +88,9 @@ void client_told(struct world *world, struct history_op *op, enum history_result
     }
     op->result = result;
     op->told_us = until_us;
+    if (op->later_s > 0) {
+        later_on_told(world, op);
+    }
     uint64_t quiet_us = until_us + (result == HISTORY_UNKNOWN ? WORLD_DOUBT_US : 0);
     if (client_is_write(op) && quiet_us > k->quiet_us) {
         k->quiet_us = quiet_us;
@@ -346,21 +349,29 @@ void client_aim(struct world *world, uint32_t number, enum history_kind kind, ui
     bytes_free(&out);
 }
 
-void client_flush_all(struct world *world, uint32_t number)
+bool client_flush_all(struct world *world, uint32_t number, uint32_t delay_s)
 {
     struct client *c = &world->clients[number];
     if (c->state != CLIENT_HERE || c->pending_count >= WORLD_PENDING_MAX / 2 ||
         world->history.count + world->key_count > CLIENT_OPS_MAX) {
-        return;
+        return false;
     }
     for (uint32_t key = 0; key < world->key_count; key++) {
         struct history_op op = client_op(world, c, key, HISTORY_FORGET);
+        op.later_s = delay_s;
         uint32_t first = client_record(world, &op);
         if (key == 0) {
             client_push(world, c, first, world->key_count);
         }
     }
-    struct slice line = SLICE("flush_all\r\n");
-    c->pending[c->pending_count - 1].end = c->sent_bytes + line.len;
-    client_put(world, c, SEGMENT_DATA, line);
+    struct bytes out = {0};
+    if (delay_s > 0) {
+        bytes_print(&out, "flush_all %u\r\n", delay_s);
+    } else {
+        bytes_print(&out, "flush_all\r\n");
+    }
+    c->pending[c->pending_count - 1].end = c->sent_bytes + out.len;
+    client_put(world, c, SEGMENT_DATA, bytes_slice(&out));
+    bytes_free(&out);
+    return true;
 }

@@ -24,8 +24,10 @@ void copies_on_ask(struct world *world, struct history_op *op, uint32_t group)
 /* Does OP leave the same everywhere, if nothing else happens? */
 static bool copies_are_made_equal(const struct history_op *op)
 {
-    return op->kind == HISTORY_FORGET || op->kind == HISTORY_DELETE ||
-           (op->result == HISTORY_OK && op->kind != HISTORY_GET && op->kind != HISTORY_TOUCH);
+    if (op->kind == HISTORY_FORGET || op->kind == HISTORY_DELETE) {
+        return op->later_s == 0;
+    }
+    return op->result == HISTORY_OK && op->kind != HISTORY_GET && op->kind != HISTORY_TOUCH;
 }
 
 void copies_on_told(struct world *world, struct history_op *op)

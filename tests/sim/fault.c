@@ -584,7 +584,36 @@ static void fault_flush_all(struct world *world, uint32_t node)
     (void)node;
     uint32_t client = (uint32_t)world_below(world, world->client_count);
     world_trace(world, "FAULT client %u empties all nodes", client);
-    client_flush_all(world, client);
+    (void)client_flush_all(world, client, 0);
+}
+
+static void fault_flush_later(struct world *world, uint32_t node)
+{
+    (void)node;
+    uint32_t client = (uint32_t)world_below(world, world->client_count);
+    uint32_t delay_s = 1 + (uint32_t)world_below(world, 4);
+    if (!client_flush_all(world, client, delay_s)) {
+        return;
+    }
+    world_trace(world, "FAULT client %u empties all nodes in %u s", client, delay_s);
+    uint64_t at_us = world->now_us + delay_s * UINT64_C(1000000);
+    for (uint32_t i = 0; i < 3; i++) {
+        world_post(world, at_us + world_below(world, 400000), WORLD_FAULT, FAULT_LATER, 0, 0);
+    }
+    world_post(world, at_us - world_below(world, 200000), WORLD_FAULT, FAULT_LATER, 0, 0);
+    if (world_chance(world, 60)) {
+        world_post(world, world->now_us + world_below(world, delay_s * 1000000), WORLD_FAULT,
+                   FAULT_WORD, 0, 0);
+    }
+}
+
+/* Clients write at the moment when all is forgotten. */
+static void fault_later(struct world *world)
+{
+    world_hurry(world, 50000);
+    if (world->end_us != 0 && world->end_us < world->now_us + FAULT_AFTER_US) {
+        world->end_us = world->now_us + FAULT_AFTER_US;
+    }
 }
 
 /* --- Choosing --- */
@@ -610,6 +639,7 @@ static const struct {
     [FAULT_MEMBER] = {fault_member, 40},
     [FAULT_FLICKER] = {fault_flicker, 40},
     [FAULT_SPLIT] = {fault_split, 40},
+    [FAULT_FLUSH_LATER] = {fault_flush_later, 40},
 };
 
 uint32_t fault_choose(struct world *world)
@@ -669,6 +699,10 @@ static void fault_follow(struct world *world, enum fault_phase phase, uint32_t n
     }
     if (phase == FAULT_AGAIN) {
         fault_cut_all(world, number);
+        return;
+    }
+    if (phase == FAULT_LATER) {
+        fault_later(world);
         return;
     }
     if (phase == FAULT_HEAL) {

@@ -23,6 +23,7 @@ enum fault_kind {
     FAULT_MEMBER = FAULT_KIND_COUNT, /* a node leaves the pool, or comes back into it */
     FAULT_FLICKER,                   /* all nodes are cut off from a proxy, again and again */
     FAULT_SPLIT,                     /* the world is cut in two */
+    FAULT_FLUSH_LATER,               /* a client empties all nodes, with a delay */
     FAULT_ALL_COUNT
 };
 
@@ -36,6 +37,7 @@ enum fault_phase {
     FAULT_WAKE,     /* a proxy that was stopped goes on soon */
     FAULT_AGAIN,    /* all nodes are cut off from a proxy */
     FAULT_HEAL,     /* a split heals */
+    FAULT_LATER,    /* nodes are about to forget all */
 };
 
 #endif

@@ -58,6 +58,7 @@ struct history_op {
     bool is_young;        /* a miss asked other replicas then */
     bool is_contended;    /* a write of another worker's to its key overlaps it */
     uint32_t contentions; /* of its key, when it was asked */
+    uint32_t later_s;     /* FORGET: flush_all with this delay */
     uint64_t cas_epoch;   /* CAS: of the gets that it rests on */
     bool is_cas_loose;    /* CAS: the leader may have changed since its gets */
 };

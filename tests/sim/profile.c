@@ -12,7 +12,7 @@ enum { PROFILE_SHARES = 32 };
 static const struct profile PROFILES[] = {
     {.name = "any",
      .slow_percent = 3,
-     .share = 9,
+     .share = 8,
      .proxies = {1, 1, 2, 3},
      .workers = {1, 1, 2, 3},
      .nodes = {1, 2, 3, 4},
@@ -174,6 +174,24 @@ static const struct profile PROFILES[] = {
      .fault_kinds = 1u << FAULT_SPLIT,
      .aim_percent = 20,
      .is_patient = true},
+    /* All is forgotten at an appointed time. */
+    {.name = "later",
+     .slow_percent = 3,
+     .share = 1,
+     .proxies = {1, 1, 2, 3},
+     .workers = {1, 1, 2, 2},
+     .nodes = {2, 2, 3, 3},
+     .keys_min = 4,
+     .keys_max = 10,
+     .shared_percent = 50,
+     .wild_percent = 0,
+     .tokens_percent = 50,
+     .faults_min = 2,
+     .faults_max = 5,
+     .fault_pause_us = 900000,
+     .fault_kinds = 1u << FAULT_FLUSH_LATER | 1u << FAULT_CRASH | 1u << FAULT_COMMAND |
+                    1u << FAULT_FREEZE | 1u << FAULT_FLUSH_ALL,
+     .aim_percent = 20},
     /* Nobody compares copies after a write, and all nodes fail at once; only when it is asked for.
      */
     {.name = "doubt",

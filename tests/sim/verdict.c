@@ -239,6 +239,14 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
             continue;
         }
         op = is_excused ? verdict_rerun(world, c, op) : op;
+        if (op->kind == HISTORY_FORGET && op->later_s > 0) {
+            c->altered[c->altered_count] = later_moment(world, op);
+            op = &c->altered[c->altered_count++];
+            if (op->is_optional) {
+                verdict_excuse(c, op);
+                continue;
+            }
+        }
         if (verdict_is_near_flush(world, op)) {
             c->altered[c->altered_count] = *op;
             op = &c->altered[c->altered_count++];

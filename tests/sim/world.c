@@ -510,8 +510,8 @@ static bool world_is_calm(struct world *world)
         return false;
     }
     world->calm_look_us = world->now_us + WORLD_LOOK_US;
-    if (!fault_is_whole(world) || !split_is_over(world) || !world_is_settled(world) ||
-        !world_is_verified(world)) {
+    if (!fault_is_whole(world) || !split_is_over(world) || world->now_us < world->later_us ||
+        !world_is_settled(world) || !world_is_verified(world)) {
         world->rest_us = world->now_us;
     }
     return world->now_us > world->rest_us + WORLD_CALM_US;

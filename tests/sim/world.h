@@ -13,6 +13,7 @@
  *   copies.c   the copies of what nobody writes, while it runs
  *   lineage.c  which view comes of which
  *   split.c    two sides that each go on alone
+ *   later.c    flush_all with a delay
  *   verdict.c  the checks of a run that has come to rest
  */
 #ifndef SIM_WORLD_H
@@ -348,6 +349,7 @@ struct world {
     uint32_t survivor_count;
     uint64_t leaders_us[64]; /* when the leaders became others; the last 64 */
     uint32_t leaders_count;
+    uint64_t later_us;    /* all delayed flushes have happened by then */
     struct line lines[2]; /* of the sides of a split; else the first alone */
     struct split splits[WORLD_SPLITS_MAX];
     uint32_t split_count;
@@ -527,8 +529,14 @@ void client_aim(struct world *world, uint32_t client, enum history_kind kind, ui
 /* Do its items expire soon? */
 bool client_is_expiring_key(const struct client *c, uint32_t key);
 bool client_may_write(struct world *world, const struct client *c, uint32_t key);
-/* A client empties all nodes. */
-void client_flush_all(struct world *world, uint32_t client);
+/* A client empties all nodes, at once or DELAY_S later. Returns false: not now. */
+bool client_flush_all(struct world *world, uint32_t client, uint32_t delay_s);
+
+/* OP, a delayed flush_all, was told. */
+void later_on_told(struct world *world, const struct history_op *op);
+/* When OP, such a flush, forgets. */
+struct history_op later_moment(const struct world *world, const struct history_op *op);
+
 /* C6. */
 void client_watch(struct world *world);
 struct client *client_at(struct world *world, uint32_t proxy, uint32_t worker, uint32_t slot);

@@ -676,6 +676,46 @@ START_TEST(flush_with_two_proxies)
 }
 END_TEST
 
+/*
+ * A delayed flush is done by the proxies, at once on all nodes, also on one that was restarted
+ * meanwhile; if the first of them is gone, by the next. A later flush takes its place.
+ */
+START_TEST(flush_later)
+{
+    start_serving(2, 2);
+    pass(2 * SECOND);
+    uint32_t asked = (uint32_t)_i % 2;
+    flush(asked, 1, 20);
+    WAIT(world.proxy[asked].flushed == 1, 3 * SECOND);
+    ck_assert_uint_eq(world.model[0].store.flushes, 0);
+    WAIT(is_one_view(2, 3), SECOND);
+    node_kill(1);
+    WAIT(is_one_view(2, 1), 3 * SECOND);
+    node_start(1);
+    WAIT(is_one_view(2, 3), 10 * SECOND);
+    uint64_t flushes = world.model[1].store.flushes; /* by its fill */
+    uint64_t others = world.model[0].store.flushes;
+    if (_i >= 4) {
+        flush(1 - asked, 2, 0);
+        WAIT(world.proxy[1 - asked].flushed == 1, 3 * SECOND);
+        flushes++;
+        others++;
+        pass(25 * SECOND);
+    } else if (_i >= 2) {
+        proxy_kill(asked);
+    }
+    if (_i < 4) {
+        WAIT(world.model[0].store.flushes == others + 1, 25 * SECOND);
+        flushes++;
+        others++;
+        pass(10 * SECOND);
+    }
+    ck_assert_uint_eq(world.model[0].store.flushes, others);
+    ck_assert_uint_eq(world.model[1].store.flushes, flushes);
+    world_end();
+}
+END_TEST
+
 START_TEST(flusher_dies)
 {
     start_serving(2, 2);
@@ -1301,6 +1341,7 @@ int main(void)
     tcase_add_loop_test(stories, last_copy_is_replaced_by_old_data, 0, 2);
     tcase_add_test(stories, frozen_last_copy_is_waited_for);
     tcase_add_test(stories, flush_with_two_proxies);
+    tcase_add_loop_test(stories, flush_later, 0, 6);
     tcase_add_test(stories, flusher_dies);
     tcase_add_test(stories, node_that_is_not_flushed_leaves);
     tcase_add_test(stories, proxy_dies_during_a_change);
