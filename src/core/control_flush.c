@@ -9,8 +9,8 @@
  * together.
  *
  * A delayed one is not left to the nodes: each would forget at a moment of its own clock, and what
- * it is given in the second before; one that is restarted or flushed meanwhile would not at all. Every
- * proxy that joins the view of such a flush remembers when it is to be done, and the first of
+ * it is given in the second before; one that is restarted or flushed meanwhile would not at all.
+ * Every proxy that joins the view of such a flush remembers when it is to be done, and the first of
  * those that live then asks for it. It is forgotten with the last of these proxies.
  */
 #include "control_private.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A client's flush_all with a delay. By the end of it all that was there before it began is gone, on
- * all nodes at once as far as clients can tell. A later flush_all takes its place.
+ * A client's flush_all with a delay. By the end of it all that was there before it began is gone,
+ * on all nodes at once as far as clients can tell. A later flush_all takes its place.
  */
 #include "sim/world.h"
 
