@@ -234,8 +234,12 @@ static void fail_warming(const struct control *control, struct plan *plan, node_
 {
     for (; warming != 0; warming &= warming - 1) {
         uint32_t node = node_set_first(warming);
-        if (control->effective.nodes[node].data == NODE_DATA_WARMING &&
-            is_bad(control, plan, node)) {
+        /* The view that is in effect may still have it filling: chained it was then, too. */
+        enum node_data data = control->effective.nodes[node].data;
+        bool is_missed = control_plan_is_missed(control, node) && data != NODE_DATA_COMPLETE;
+        bool is_lost = has_failed(control, &plan->next, node) ||
+                       (data == NODE_DATA_WARMING && has_changed(control, plan, node));
+        if (is_missed || is_lost) {
             set_out(control, plan, node, failure_of(control, plan, node));
         }
     }

@@ -16,8 +16,6 @@
  */
 #include "control_private.h"
 
-#include "everwarm/core/rule.h"
-
 void control_warm_report(struct control *control, const struct control_report *report)
 {
     struct warm *warm = &control->nodes[report->node].warm;
@@ -56,7 +54,7 @@ bool control_warm_is_doubted(const struct control *control, uint32_t node)
     bool is_warming = control->effective.nodes[node].data == NODE_DATA_WARMING &&
                       control->warm_doubt_us != 0 &&
                       control->warm_doubt_us >= record->warm.began_us;
-    return (is_warming || record->warm.is_doubted) && RULE(WARM_ANEW);
+    return is_warming || record->warm.is_doubted;
 }
 
 void control_warm_on_effective(struct control *control, const struct view *before)

@@ -26,8 +26,6 @@
  */
 #include "settle.h"
 
-#include "everwarm/core/rule.h"
-
 enum {
     /* Comparisons that find a difference, until the key is deleted: each is a request timeout after
      * the one before, so this is far beyond what a write under way explains. */
@@ -536,7 +534,6 @@ static void was_looked_at(struct dataplane *dp, struct settle_check *check,
     bool is_same =
         now.is_there == check->item.is_there && !now.is_marked &&
         (!now.is_there || (now.cas == check->item.cas && is_expiry_equal(&now, &check->item)));
-    is_same = is_same || (check->is_warm && !RULE(WARM_LOOK_AGAIN));
     if (is_same && check->is_warm) {
         dp->stats.nodes[check->target].warm_stored++;
         end(dp, check, SETTLE_AGAIN);

@@ -146,10 +146,33 @@ void aim_at_copy(struct world *world, uint32_t node, struct slice bytes)
     }
 }
 
+/* A worker reads what a warming node is to get, or stores it there: it is deleted meanwhile, and
+ * the store comes last. */
+void aim_at_warming(struct world *world, struct conn *conn, struct slice bytes)
+{
+    static const char READ[] = " v f t c u\r\n";
+    static const char STORE[] = " ME c";
+    uint32_t key = aim_key_of(world, bytes);
+    if (!world->profile->refuses_dumps || !aim_may(world, key)) {
+        return;
+    }
+    if (memmem(bytes.ptr, bytes.len, STORE, sizeof(STORE) - 1) != NULL) {
+        uint64_t for_us = 2 * (world->wire_us + world->delay_us);
+        net_stall(world, conn, for_us + world_below(world, 4 * for_us));
+        aim_read(world, key, 200000);
+        aim_read(world, key, 2000000);
+    } else if (memmem(bytes.ptr, bytes.len, READ, sizeof(READ) - 1) != NULL) {
+        aim_to_delete(world, key, 1 + 2 * world->delay_us);
+    }
+}
+
 void aim_at_view(struct world *world)
 {
     for (uint32_t key = 0; key < world->key_count; key++) {
         const struct key *k = &world->keys[key];
+        if (world->profile->refuses_dumps && aim_may(world, key)) {
+            aim_read(world, key, 300000);
+        }
         bool is_recent = k->aimed_us > 0 && k->aimed_us + AIM_RECENT_US > world->now_us;
         if (is_recent && aim_may(world, key)) {
             aim_read(world, key, 1 + 2 * world->delay_us);

@@ -222,8 +222,30 @@ static void fault_member(struct world *world, uint32_t node)
     proxy_command(world, number, &command);
 }
 
+/* An operator takes it as warm as it is. */
+static bool fault_take_warm(struct world *world, uint32_t proxy, uint32_t node)
+{
+    struct control_snapshot snapshot;
+    if (!proxy_snapshot(world, proxy, &snapshot) ||
+        snapshot.nodes[node].data != NODE_DATA_WARMING) {
+        return false;
+    }
+    struct control_command command = {.type = CONTROL_COMMAND_READY,
+                                      .node = node,
+                                      .is_forced = true,
+                                      .ticket = ++world->proxies[proxy].ticket};
+    world_trace(world, "p%u is told that node %u is warm enough", proxy, node);
+    proxy_command(world, proxy, &command);
+    return true;
+}
+
 static void fault_command(struct world *world, uint32_t node)
 {
+    for (uint32_t i = 0; i < world->options.nodes && world->profile->refuses_dumps; i++) {
+        if (fault_take_warm(world, (uint32_t)world_below(world, world->options.proxies), i)) {
+            return;
+        }
+    }
     fault_say(world, node, (enum control_command_type)world_below(world, 4));
 }
 
@@ -799,6 +821,8 @@ void fault_ready(struct world *world)
                 proxy_command(world, p, &command);
             } else if (snapshot.nodes[i].admin != NODE_ADMIN_READY) {
                 proxy_command(world, p, &command);
+            } else {
+                (void)fault_take_warm(world, p, i);
             }
         }
     }

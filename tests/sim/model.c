@@ -266,6 +266,8 @@ static void model_crawl(struct model *model, struct model_conn *conn, struct sli
     if (!is_dump) {
         model_puzzled(model, words);
         bytes_print(&conn->out, "ERROR\r\n");
+    } else if (model->store.refuses_dumps) {
+        bytes_print(&conn->out, "ERROR metadump not allowed\r\n");
     } else if (model->dumper != NULL) {
         bytes_print(&conn->out, "BUSY currently processing crawler request\r\n");
     } else {

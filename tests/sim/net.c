@@ -89,6 +89,7 @@ void net_send(struct world *world, struct conn *conn, struct slice bytes)
         fault_on_beat(world, conn->proxy, bytes);
     } else {
         fault_on_link(world, conn, bytes);
+        aim_at_warming(world, conn, bytes);
         if (key != WORLD_KEYS_MAX) {
             proxy_check_sending(world, conn->proxy, conn->worker);
         }

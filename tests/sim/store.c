@@ -21,6 +21,7 @@ void store_init(struct store *store, int64_t wall_s)
 {
     *store = (struct store){.epoch_s = wall_s - STORE_CLOCK_START,
                             .wall_s = wall_s,
+                            .refuses_dumps = store->refuses_dumps,
                             .knows_tokens = store->knows_tokens};
 }
 

@@ -34,9 +34,10 @@ struct store {
     uint32_t oldest_live;
     uint64_t oldest_cas;
     uint64_t flushes;
-    int64_t epoch_s;   /* wall clock second that the store's own clock counts from */
-    int64_t wall_s;    /* set by the owner */
-    bool knows_tokens; /* set by the owner: the flag E of memcached 1.6.27 and later */
+    int64_t epoch_s;    /* wall clock second that the store's own clock counts from */
+    int64_t wall_s;     /* set by the owner */
+    bool refuses_dumps; /* set by the owner: memcached's -X */
+    bool knows_tokens;  /* set by the owner: the flag E of memcached 1.6.27 and later */
 };
 
 enum store_mode { STORE_SET, STORE_ADD, STORE_REPLACE, STORE_APPEND, STORE_PREPEND, STORE_CAS };

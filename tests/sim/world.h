@@ -407,6 +407,8 @@ void aim_cas(struct world *world, uint32_t client, uint32_t key, uint64_t within
 uint32_t aim_key_of(const struct world *world, struct slice bytes);
 /* Bytes of a fill or verify are on their way to NODE. */
 void aim_at_copy(struct world *world, uint32_t node, struct slice bytes);
+/* A worker sends these to a node: of a key that a warming node is to get? */
+void aim_at_warming(struct world *world, struct conn *conn, struct slice bytes);
 /* Another view takes effect: what was aimed at is read. */
 void aim_at_view(struct world *world);
 /* PROXY begins to join the view of TOPOLOGY. */

@@ -222,6 +222,28 @@ START_TEST(leaves_as_a_filling_one)
 }
 END_TEST
 
+/* While the view is being joined that has it warming: a write that it missed would hold that up. */
+START_TEST(misses_a_write_while_that_is_joined)
+{
+    start_serving(2, 1);
+    world.is_dump_refused = true;
+    pass(SECOND);
+    node_kill(1);
+    WAIT(is_data(0, 1, NODE_DATA_OUT), 2 * SECOND);
+    node_start(1);
+    WAIT(is_data(0, 1, NODE_DATA_FILLING), 5 * SECOND);
+    world.proxy[0].is_draining_slowly = true;
+    WAIT(see(0)->state == CONTROL_CHANGING, 2 * SECOND);
+    struct control_report r = {.type = CONTROL_REPORT_MISSED, .node = 1, .end = WIRE_END_RESET};
+    control_report(world.proxy[0].control, &r, world.now_us);
+    take_actions(0);
+    world.proxy[0].is_draining_slowly = false;
+    WAIT(is_one_view(1, 1, 0) && is_data(0, 1, NODE_DATA_OUT), SECOND / 2);
+    WAIT(is_one_view(1, 1, 2), 10 * SECOND);
+    world_end();
+}
+END_TEST
+
 /* All that it holds is right: it goes on alone. */
 START_TEST(last_copy_is_lost)
 {
@@ -353,6 +375,7 @@ int main(void)
     tcase_add_test(stories, bad_hit_rate_begins_the_time_anew);
     tcase_add_test(stories, never_by_itself);
     tcase_add_loop_test(stories, leaves_as_a_filling_one, 0, 4);
+    tcase_add_test(stories, misses_a_write_while_that_is_joined);
     tcase_add_test(stories, last_copy_is_lost);
     tcase_add_loop_test(stories, proxy_dies, 0, 2);
     tcase_add_test(stories, proxy_dies_while_it_enters);

@@ -42,8 +42,6 @@
     X(DOUBT, "a key whose write was answered by an error is left as it is")                        \
     X(FORGET, "after a split what differs is replaced, not forgotten")                             \
     X(CAS_TAG, "a cas with another node's number is sent to the leader")                           \
-    X(WARM_LOOK_AGAIN, "what was read stays on a warming node without another look")               \
-    X(WARM_ANEW, "a warming node goes on after a proxy died")                                      \
     X(DEADLINE, "requests have no deadline")
 
 enum rule {
