@@ -527,10 +527,8 @@ static void plan_flush(struct control *control, struct plan *plan)
     because(control, plan, TRACE_NO_NODE, SLICE("flushed"));
     for (uint32_t node = 0; node < control->node_count && control->is_flush_doing_now; node++) {
         struct view_node *wanted = &next->nodes[node];
-        /* A warming node may be given, after its flush, what another has until its own. */
-        bool is_flushed = wanted->data == NODE_DATA_COMPLETE ||
-                          (wanted->data == NODE_DATA_WARMING && next->flush_delay_s == 0);
-        if (is_flushed && (control->flush_ok & node_set_of(node)) != 0) {
+        bool is_kept = wanted->data == NODE_DATA_COMPLETE || wanted->data == NODE_DATA_WARMING;
+        if (is_kept && (control->flush_ok & node_set_of(node)) != 0) {
             wanted->identity = control->probes[node].identity;
         } else {
             /* Not flushed; or its fill has lost what it was built on. */
