@@ -184,7 +184,10 @@ static void check_identity(struct control *control)
 {
     drive_move(control, FILL_DRIVE_CHECKING);
     control->fill_checked_us = control->now_us;
-    control_probe_ask_stats(control, &control->probes[control->fill_node]);
+    node_set asked = control->fill_topology.leaders | node_set_of(control->fill_node);
+    for (; asked != 0; asked &= asked - 1) {
+        control_probe_ask_stats(control, &control->probes[node_set_first(asked)]);
+    }
 }
 
 static void on_progress(struct control *control)
@@ -203,10 +206,37 @@ static void on_progress(struct control *control)
     }
 }
 
+/* A donor that was started anew during the fill told that keys are gone which are not. One that
+ * tells nothing leaves the view, and that ends the fill. */
+static bool are_donors_known(const struct control *control, bool *are_same)
+{
+    bool are_known = true;
+    *are_same = true;
+    for (node_set left = control->fill_topology.leaders; left != 0; left &= left - 1) {
+        uint32_t donor = node_set_first(left);
+        const struct probe *probe = &control->probes[donor];
+        if (probe->state != PROBE_OPEN || probe->identity_us < control->fill_checked_us) {
+            are_known = false;
+        } else if (!identity_is_equal(&probe->identity, &control->fill_topology.identity[donor])) {
+            *are_same = false;
+        }
+    }
+    return are_known;
+}
+
 static void check(struct control *control)
 {
     const struct probe *probe = &control->probes[control->fill_node];
     if (probe->state != PROBE_OPEN || probe->identity_us < control->fill_checked_us) {
+        return;
+    }
+    bool are_same;
+    bool are_known = are_donors_known(control, &are_same);
+    if (!are_same) {
+        failed(control, "a donor was flushed or restarted during the fill");
+        return;
+    }
+    if (!are_known) {
         return;
     }
     struct identity filled = fill_identity(control->fill);

@@ -716,6 +716,26 @@ START_TEST(flush_later)
 }
 END_TEST
 
+/* A donor that was restarted just now said that it has nothing: its fellows have. */
+START_TEST(donor_restarts_at_the_end_of_a_fill)
+{
+    start_serving(3, 1);
+    pass(SECOND);
+    world.fill_us = SECOND;
+    node_kill(2);
+    WAIT(is_data(0, 2, NODE_DATA_OUT), 3 * SECOND);
+    node_start(2);
+    WAIT(world.proxy[0].traced[TRACE_FILL_STARTED] == 1, 5 * SECOND);
+    pass(990000);
+    node_kill(0);
+    node_start(0);
+    WAIT(is_data(0, 0, NODE_DATA_OUT) || is_data(0, 2, NODE_DATA_COMPLETE), 3 * SECOND);
+    ck_assert(!is_data(0, 2, NODE_DATA_COMPLETE));
+    WAIT(is_one_view(1, 7), 15 * SECOND);
+    world_end();
+}
+END_TEST
+
 START_TEST(flusher_dies)
 {
     start_serving(2, 2);
@@ -1342,6 +1362,7 @@ int main(void)
     tcase_add_test(stories, frozen_last_copy_is_waited_for);
     tcase_add_test(stories, flush_with_two_proxies);
     tcase_add_loop_test(stories, flush_later, 0, 6);
+    tcase_add_test(stories, donor_restarts_at_the_end_of_a_fill);
     tcase_add_test(stories, flusher_dies);
     tcase_add_test(stories, node_that_is_not_flushed_leaves);
     tcase_add_test(stories, proxy_dies_during_a_change);
