@@ -425,8 +425,7 @@ static bool is_drained(struct control *control)
 
 static void show(struct control *control)
 {
-    control->joined_epoch = control->target.epoch;
-    control->joined_hash = control->target.hash;
+    control->joined = control->target;
     control->joined_us = control->now_us;
     control_peers_beat(control);
     control->joined_sequence = control->beat.sequence;

@@ -18,6 +18,11 @@
  * perhaps, that leaves it nodes which it does not reach any more. What both name stays complete,
  * and no other.
  *
+ * Ours is what we have joined, whether it has taken effect here or not: others may act on it, or
+ * have done so and be dead. So no view takes effect that does not come of the last that did, also
+ * where another of its epoch lies above it that nobody knew: a store may be late, since what a
+ * closed connection left in a node is still executed when the node goes on.
+ *
  * I1. A view that comes of another names it as an ancestor, unless MERGE_FAR or more have come
  *     between; and then some node is complete in both.
  */
@@ -54,14 +59,23 @@ bool control_merge_stops(const struct control *control, const struct view *view)
            2 * node_set_count(up) <= node_set_count(view->members);
 }
 
+/* What we have joined others may act on already, unless it leaves nothing to act on. */
+static const struct view *ours_of(const struct control *control)
+{
+    bool is_joined = control_join_nodes(&control->joined, NODE_DATA_COMPLETE) != 0;
+    return is_joined ? &control->joined : &control->effective;
+}
+
 bool control_merge_is_due(const struct control *control)
 {
-    const struct view *ours = &control->effective;
+    const struct view *ours = ours_of(control);
     const struct view *theirs = &control->top;
     node_set complete = control_join_nodes(ours, NODE_DATA_COMPLETE);
     bool is_acting = control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING;
-    return is_acting && ours->epoch > 0 && view_compare(theirs, ours) > 0 && complete != 0 &&
-           !is_ancestor(theirs, ours->hash) &&
+    /* What we left for another's while our lease was over, the others did not act on with us. */
+    bool is_left = !is_ancestor(&control->target, ours->hash);
+    return is_acting && !is_left && ours->epoch > 0 && view_compare(theirs, ours) > 0 &&
+           complete != 0 && !is_ancestor(theirs, ours->hash) &&
            (common(ours, theirs) == 0 || theirs->epoch - ours->epoch < MERGE_FAR) &&
            control_join_nodes(theirs, NODE_DATA_COMPLETE) != 0;
 }
@@ -232,10 +246,7 @@ static void unite(struct control *control, struct view *next, const struct view 
 
 void control_merge_propose(struct control *control)
 {
-    /* What we have joined others may act on already. */
-    bool is_joined =
-        control->join == JOIN_POLL && control_join_nodes(&control->target, NODE_DATA_COMPLETE) != 0;
-    const struct view *ours = is_joined ? &control->target : &control->effective;
+    const struct view *ours = ours_of(control);
     const struct view *theirs = &control->top;
     node_set heard = control_probe_heard(control);
     bool is_theirs = (heard & control_join_nodes(theirs, NODE_DATA_COMPLETE)) != 0;

@@ -246,8 +246,8 @@ void control_peers_beat(struct control *control)
         return;
     }
     control->beat.sequence++;
-    control->beat.epoch = control->joined_epoch;
-    control->beat.view_hash = control->joined_hash;
+    control->beat.epoch = control->joined.epoch;
+    control->beat.view_hash = control->joined.hash;
     control->beat.effective_hash = control->effective.hash;
     control->beat.given_up = control_peers_own_given_up(control);
     control->beat.clock_ceiling = ceiling(control);

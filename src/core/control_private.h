@@ -11,8 +11,8 @@
  *                                    │                     ▲
  *                                    └──────► plan ────────┘ proposals
  *
- * I1. `top` is the highest view seen, `target` the one being joined, `effective` the one acted on;
- *     effective <= target <= top.
+ * I1. `top` is the highest view seen, `target` the one being joined, `joined` the one shown, which
+ *     others may act on, `effective` the one acted on; effective <= joined <= target <= top.
  * I2. A condition "all nodes have told" is kept as times of asking: an answer counts from when it
  *     was asked for, never from when it came.
  * I3. A heartbeat shows the view that has been joined: all workers drained, nothing given up.
@@ -606,8 +606,7 @@ struct control {
     node_set anchors_tried; /* that would not take it */
     char reason[TRACE_DETAIL_BYTES];
     enum join_step join;
-    uint64_t joined_epoch; /* what heartbeats show */
-    uint64_t joined_hash;
+    struct view joined; /* what heartbeats show: others may act on it */
     uint64_t joined_us; /* when it was first shown */
     uint64_t joined_sequence;
     uint64_t hold_us;

@@ -958,20 +958,82 @@ START_TEST(hostile_views)
 }
 END_TEST
 
-/* The view on NODE, with the next epoch. */
+static const struct slice view_key = SLICE_INIT("_everwarm:1:pool:view");
+
+static struct view view_on(uint32_t node)
+{
+    struct store_item *item = store_find(&world.model[node].store, view_key);
+    struct view view;
+    ck_assert_ptr_nonnull(item);
+    ck_assert(view_parse(slice_of(item->data, item->len), &view));
+    return view;
+}
+
+static void store_view(uint32_t node, struct view *view)
+{
+    char text[VIEW_BYTES_MAX];
+    struct mc_writer w = mc_writer_of(text, sizeof text);
+    view_seal(view);
+    view_emit(view, &w);
+    hostile(node, view_key, slice_of(text, w.len));
+}
+
+static bool comes_of(const struct view *view, uint64_t hash)
+{
+    for (uint32_t i = 0; i < view->ancestor_count; i++) {
+        if (view->ancestors[i] == hash) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * Proxy 0 proposes to go on without node 2, and 1 joins that; then a node comes to a store that was
+ * late, of another view of the same epoch, which knows nothing of it. 0 might act on the first
+ * already, without 1 knowing: only what comes of both may be joined.
+ */
+START_TEST(what_was_joined_is_not_left_for_another_of_its_epoch)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    world.proxy[0].is_draining_slowly = true;
+    struct control_command maint = {.type = CONTROL_COMMAND_MAINT, .ticket = 9, .node = 2};
+    control_command(world.proxy[0].control, &maint, world.now_us);
+    take_actions(0);
+    pass(100000);
+    struct view first = view_on(0);
+    ck_assert_int_eq(first.nodes[2].data, NODE_DATA_OUT);
+    struct view late = first;
+    late.proposer = PROXIES_MAX - 1;
+    late.nodes[2].data = NODE_DATA_COMPLETE;
+    late.nodes[2].admin = NODE_ADMIN_READY;
+    late.nodes[0].data = NODE_DATA_OUT;
+    store_view(0, &late);
+    pass(300000); /* both have read it in a round */
+    ck_assert_int_eq(see(0)->state, CONTROL_CHANGING);
+    ck_assert_int_eq(see(1)->state, CONTROL_CHANGING);
+    struct view next = view_on(1);
+    ck_assert(comes_of(&next, first.hash) && comes_of(&next, late.hash));
+    world.proxy[0].is_draining_slowly = false;
+    report(0, CONTROL_REPORT_DRAINED, 0, world.proxy[0].held_serial);
+    report(0, CONTROL_REPORT_DRAINED, 1, world.proxy[0].held_serial);
+    WAIT(is_one_view(2, 3), SECOND);
+    world_end();
+}
+END_TEST
+
+/* The view on NODE, and one more that comes of it. */
 static void raise_epoch(uint32_t node)
 {
-    static const struct slice key = SLICE_INIT("_everwarm:1:pool:view");
-    char text[VIEW_BYTES_MAX];
-    struct store_item *item = store_find(&world.model[node].store, key);
-    ck_assert_ptr_nonnull(item);
-    struct view view;
-    ck_assert(view_parse(slice_of(item->data, item->len), &view));
+    struct view view = view_on(node);
+    uint32_t kept = view.ancestor_count < VIEW_ANCESTORS_MAX ? view.ancestor_count
+                                                             : VIEW_ANCESTORS_MAX - 1;
+    memmove(view.ancestors + 1, view.ancestors, kept * sizeof view.ancestors[0]);
+    view.ancestors[0] = view.hash;
+    view.ancestor_count = kept + 1;
     view.epoch++;
-    view_seal(&view);
-    struct mc_writer w = mc_writer_of(text, sizeof text);
-    view_emit(&view, &w);
-    hostile(node, key, slice_of(text, w.len));
+    store_view(node, &view);
 }
 
 /* Views that come one after the other and never take effect, since one proxy can't drain: more of
@@ -1372,6 +1434,7 @@ int main(void)
     tcase_add_test(stories, given_up_connection_holds_up_joining);
     tcase_add_test(stories, failing_fill_is_tried_again);
     tcase_add_test(stories, hostile_views);
+    tcase_add_test(stories, what_was_joined_is_not_left_for_another_of_its_epoch);
     tcase_add_test(stories, many_views_are_overtaken);
     tcase_add_test(stories, rescue_waits_until_the_node_is_up);
     tcase_add_test(stories, third_party_deletes_everything);
