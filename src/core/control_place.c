@@ -254,8 +254,8 @@ uint32_t control_place_candidate(struct control *control, const struct control_c
 
 static node_set named(const struct control *control)
 {
-    node_set set = control->effective.members | control->joined.members |
-                   control->target.members | control->top.members;
+    node_set set = control->effective.members | control->joined.members | control->target.members |
+                   control->top.members;
     return set | (control->is_proposing ? control->proposal.members : 0);
 }
 

@@ -978,6 +978,17 @@ static void store_view(uint32_t node, struct view *view)
     hostile(node, view_key, slice_of(text, w.len));
 }
 
+/* VIEW becomes the next one, which comes of it. */
+static void name_parent(struct view *view)
+{
+    uint32_t kept =
+        view->ancestor_count < VIEW_ANCESTORS_MAX ? view->ancestor_count : VIEW_ANCESTORS_MAX - 1;
+    memmove(view->ancestors + 1, view->ancestors, kept * sizeof view->ancestors[0]);
+    view->ancestors[0] = view->hash;
+    view->ancestor_count = kept + 1;
+    view->epoch++;
+}
+
 static bool comes_of(const struct view *view, uint64_t hash)
 {
     for (uint32_t i = 0; i < view->ancestor_count; i++) {
@@ -1023,16 +1034,54 @@ START_TEST(what_was_joined_is_not_left_for_another_of_its_epoch)
 }
 END_TEST
 
+/*
+ * Proxy 1 joins a view, is stopped for longer than its lease, and the other goes on under another
+ * of that epoch. 1 joins that, and while it does a third: what it had joined counts no more, and
+ * there is nothing to be agreed on.
+ */
+START_TEST(what_was_joined_before_a_lapse_counts_no_more)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    struct view other = view_on(0);
+    world.proxy[0].is_draining_slowly = true;
+    struct control_command maint = {.type = CONTROL_COMMAND_MAINT, .ticket = 9, .node = 2};
+    control_command(world.proxy[1].control, &maint, world.now_us);
+    take_actions(1);
+    WAIT(view_on(0).epoch > other.epoch && world.proxy[0].held_serial > 1, SECOND);
+    pass(2000); /* 1 has shown it */
+    proxy_pause(1);
+    name_parent(&other);
+    other.proposer = PROXIES_MAX - 1;
+    store_view(0, &other);
+    WAIT(view_on(1).hash == other.hash, SECOND);
+    world.proxy[0].is_draining_slowly = false;
+    report(0, CONTROL_REPORT_DRAINED, 0, world.proxy[0].held_serial);
+    report(0, CONTROL_REPORT_DRAINED, 1, world.proxy[0].held_serial);
+    WAIT(see(0)->view_hash == other.hash && is_serving(0), 3 * SECOND);
+    uint32_t proposed = world.proxy[1].traced[TRACE_VIEW_PROPOSED];
+    world.proxy[1].is_draining_slowly = true;
+    proxy_resume(1);
+    WAIT(world.proxy[1].traced[TRACE_LEASE_REGAINED] > 0, 3 * SECOND);
+    struct control_command drain = {.type = CONTROL_COMMAND_DRAIN, .ticket = 9, .node = 1};
+    control_command(world.proxy[0].control, &drain, world.now_us);
+    take_actions(0);
+    pass(400000);
+    world.proxy[1].is_draining_slowly = false;
+    report(1, CONTROL_REPORT_DRAINED, 0, world.proxy[1].held_serial);
+    report(1, CONTROL_REPORT_DRAINED, 1, world.proxy[1].held_serial);
+    WAIT(world.proxy[0].adopted.leaders == 5 && is_one_view(2, 7), SECOND);
+    ck_assert_uint_eq(world.proxy[1].traced[TRACE_VIEW_PROPOSED], proposed);
+    ck_assert_uint_eq(splits_healed(), 0);
+    world_end();
+}
+END_TEST
+
 /* The view on NODE, and one more that comes of it. */
 static void raise_epoch(uint32_t node)
 {
     struct view view = view_on(node);
-    uint32_t kept = view.ancestor_count < VIEW_ANCESTORS_MAX ? view.ancestor_count
-                                                             : VIEW_ANCESTORS_MAX - 1;
-    memmove(view.ancestors + 1, view.ancestors, kept * sizeof view.ancestors[0]);
-    view.ancestors[0] = view.hash;
-    view.ancestor_count = kept + 1;
-    view.epoch++;
+    name_parent(&view);
     store_view(node, &view);
 }
 
@@ -1435,6 +1484,7 @@ int main(void)
     tcase_add_test(stories, failing_fill_is_tried_again);
     tcase_add_test(stories, hostile_views);
     tcase_add_test(stories, what_was_joined_is_not_left_for_another_of_its_epoch);
+    tcase_add_test(stories, what_was_joined_before_a_lapse_counts_no_more);
     tcase_add_test(stories, many_views_are_overtaken);
     tcase_add_test(stories, rescue_waits_until_the_node_is_up);
     tcase_add_test(stories, third_party_deletes_everything);
