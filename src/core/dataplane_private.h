@@ -688,7 +688,7 @@ void settle_write_condition(const struct txn *txn, struct mc_writer *w);
 
 /* --- inflight.c --- */
 
-/* The oldest write in flight to a key with this hash; NULL: none. */
+/* The oldest write that has begun to a key with this hash; NULL: none. */
 const struct txn *inflight_oldest(const struct dataplane *dp, uint64_t key_hash);
 /* Is there an older one to TXN's key? And one that is more than a plain write on its only way? */
 bool inflight_has_older(const struct dataplane *dp, const struct txn *txn);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Writes that have begun, by their key: a hash table with linear probing, from which entries are
- * erased by moving back those behind. Keys are told apart by their hash alone; that two share one
- * only makes a write wait for no need.
+ * Writes that have begun, and held ones that are to go aside, by their key: a hash table with
+ * linear probing, from which entries are erased by moving back those behind. Keys are told apart by
+ * their hash alone; that two share one only makes a write wait for no need.
  */
 #include "dataplane_private.h"
 
@@ -22,34 +22,58 @@ const struct txn *inflight_oldest(const struct dataplane *dp, uint64_t key_hash)
     for (uint32_t slot = slot_of(key_hash); dp->inflight[slot] != NULL;
          slot = (slot + 1) & (INFLIGHT_SLOTS - 1)) {
         const struct txn *txn = dp->inflight[slot];
-        if (txn->key_hash == key_hash && (oldest == NULL || txn->serial < oldest->serial)) {
+        bool is_other = txn->key_hash != key_hash || txn->state == TXN_HELD;
+        if (!is_other && (oldest == NULL || txn->serial < oldest->serial)) {
             oldest = txn;
         }
     }
     return oldest;
 }
 
-bool inflight_has_older(const struct dataplane *dp, const struct txn *txn)
+/* Is OTHER one that TXN must not pass, if it is slow, or TXN must be alone? By two links nothing
+ * keeps their order, so there what has begun comes first, whichever came first. */
+static bool is_before(const struct txn *other, const struct txn *txn)
 {
-    const struct txn *oldest = inflight_oldest(dp, txn->key_hash);
-    return oldest != NULL && oldest->serial < txn->serial;
+    /* A deletion in doubt is of what was there before the one that is held. */
+    bool is_later = txn->is_internal && other->state == TXN_HELD;
+    if (other->key_hash != txn->key_hash || other == txn || is_later) {
+        return false;
+    }
+    bool is_by_two_links = (other->is_aside || txn->is_aside) && RULE(SIDE_ALONE);
+    if (is_by_two_links && other->is_begun != txn->is_begun) {
+        return other->is_begun;
+    }
+    return other->serial < txn->serial;
 }
 
-bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn)
+static bool is_slow(const struct txn *txn)
 {
-    if (!inflight_has_older(dp, txn)) {
+    return txn->state != TXN_WRITING || txn->missed != 0 || (txn->is_aside && RULE(SIDE_ALONE));
+}
+
+static bool has_before(const struct dataplane *dp, const struct txn *txn, bool is_any)
+{
+    if (dp->inflight_count == 0) {
         return false;
     }
     for (uint32_t slot = slot_of(txn->key_hash); dp->inflight[slot] != NULL;
          slot = (slot + 1) & (INFLIGHT_SLOTS - 1)) {
         const struct txn *other = dp->inflight[slot];
-        bool is_older = other->key_hash == txn->key_hash && other->serial < txn->serial;
-        if (is_older && (other->state != TXN_WRITING || other->missed != 0 ||
-                         (other->is_aside && RULE(SIDE_ALONE)))) {
+        if (is_before(other, txn) && (is_any || is_slow(other))) {
             return true;
         }
     }
     return false;
+}
+
+bool inflight_has_older(const struct dataplane *dp, const struct txn *txn)
+{
+    return has_before(dp, txn, true);
+}
+
+bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn)
+{
+    return has_before(dp, txn, false);
 }
 
 bool inflight_is_full(const struct dataplane *dp)

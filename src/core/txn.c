@@ -14,10 +14,11 @@
  * I1. A txn in dp->writes keeps this dataplane from being drained as long as a node of the next
  *     view may still see bytes of it, or owes it an answer (txn_is_drained).
  * I2. Stranded and held txns are tried in the order of their creation, so that two writes of one
- *     client are not turned round.
+ *     client are not turned round. No client's write begins while a recheck of them is due.
  * I3. Every write that has begun is in dp->inflight, by its key. None passes an older one to its
  *     key that takes several steps, goes aside (side.c), or was missed and will be sent again; one
- *     that takes several steps or goes aside itself passes no older one at all.
+ *     that takes several steps or goes aside itself passes no older one at all. Where either goes
+ *     aside, one that has begun counts as older than one that has not.
  */
 #include "dataplane_private.h"
 
@@ -383,6 +384,14 @@ static bool is_open_for_writes(const struct dataplane *dp, const struct txn *txn
            !dp->is_lapsed && !dp->is_sealed && (dp->next == NULL || txn->is_begun || !RULE(HOLD));
 }
 
+/* What waits is not in dp->inflight yet. So TXN, which is new, could begin to go by one link, and
+ * then an older write to its key, that nothing holds back any more, by the other (side.c). */
+static bool is_after_held(const struct dataplane *dp, const struct txn *txn)
+{
+    return txn->state == TXN_NEW && !txn->is_internal && dp->is_recheck_due &&
+           !list_is_empty(&dp->held);
+}
+
 static bool is_last_copy_gone(struct dataplane *dp, const struct txn *txn)
 {
     node_set complete = dp->topology->complete;
@@ -481,7 +490,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         answer_error(dp, txn, SLICE("SERVER_ERROR no majority of the nodes is reachable\r\n"));
         return true;
     }
-    if (!is_open_for_writes(dp, txn)) {
+    if (!is_open_for_writes(dp, txn) || is_after_held(dp, txn)) {
         return false;
     }
     const struct topology *t = dp->topology;

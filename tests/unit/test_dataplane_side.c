@@ -272,6 +272,111 @@ START_TEST(test_a_node_that_leaves_loses_both)
 }
 END_TEST
 
+/* What waited begins before what comes in the turn that ends its waiting. */
+static void lose_lease(void)
+{
+    b.lease_until_us = b.now_us;
+    pass(1000);
+}
+
+START_TEST(test_no_large_write_passes_one_that_waited)
+{
+    meet_large();
+    lose_lease();
+    client(0, "set k 0 0 1\r\nx\r\n");
+    b.lease_until_us = UINT64_MAX;
+    client(1, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, "ms k 1\r\nx\r\n");
+        expect_node(SIDE + n, "");
+        node(n, "HD\r\n");
+    }
+    expect_client(0, "STORED\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(SIDE + n, stored("k"));
+        node(SIDE + n, "HD\r\n");
+    }
+    expect_client(1, "STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_none_passes_a_large_write_that_waited)
+{
+    meet_large();
+    lose_lease();
+    client(0, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    b.lease_until_us = UINT64_MAX;
+    client(1, "set k 0 0 1\r\nx\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(SIDE + n, stored("k"));
+        expect_node(n, "");
+        node(SIDE + n, "HD\r\n");
+    }
+    expect_client(0, "STORED\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, "ms k 1\r\nx\r\n");
+        node(n, "HD\r\n");
+    }
+    expect_client(1, "STORED\r\n");
+}
+END_TEST
+
+START_TEST(test_large_writes_leave_one_between_them)
+{
+    meet_large();
+    client(0, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    client(1, "set k 0 0 1\r\nx\r\n");
+    node(SIDE, "HD\r\n");
+    forget_sent();
+    const char *again = FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large());
+    dataplane_turn(b.dp, b.now_us, b.lease_until_us);
+    dataplane_step(b.dp, &(struct dataplane_event){.type = DATAPLANE_NODE_BYTES,
+                                                   .link = link_of(SIDE + 1),
+                                                   .bytes = SLICE("HD\r\n")});
+    dataplane_step(b.dp, &(struct dataplane_event){.type = DATAPLANE_CLIENT_BYTES,
+                                                   .client = 2,
+                                                   .bytes = slice_of_string(again)});
+    run();
+    expect_client(0, "STORED\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, "ms k 1\r\nx\r\n");
+        expect_node(SIDE + n, "");
+        node(n, "HD\r\n");
+    }
+    expect_client(1, "STORED\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(SIDE + n, stored("k"));
+        node(SIDE + n, "HD\r\n");
+    }
+    expect_client(2, "STORED\r\n");
+}
+END_TEST
+
+/* The deletion of a key in doubt is younger than the large write that waits, but begins first. */
+START_TEST(test_a_deletion_in_doubt_is_not_passed)
+{
+    meet_large();
+    client(0, "set k 0 0 1\r\nx\r\n");
+    client(1, FORMAT("set k 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    lose_lease();
+    b.lease_until_us = UINT64_MAX;
+    pass(1000);
+    forget_sent();
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, "md k\r\n");
+        expect_node(SIDE + n, "");
+        node(n, "HD\r\n");
+    }
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(SIDE + n, stored("k"));
+        node(SIDE + n, "HD\r\n");
+    }
+    expect_client(1, "STORED\r\n");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("side");
@@ -285,6 +390,10 @@ int main(void)
     tcase_add_test(tcase, test_a_second_link_that_ends);
     tcase_add_test(tcase, test_no_second_link_is_needed);
     tcase_add_test(tcase, test_a_node_that_leaves_loses_both);
+    tcase_add_test(tcase, test_no_large_write_passes_one_that_waited);
+    tcase_add_test(tcase, test_none_passes_a_large_write_that_waited);
+    tcase_add_test(tcase, test_large_writes_leave_one_between_them);
+    tcase_add_test(tcase, test_a_deletion_in_doubt_is_not_passed);
     Suite *suite = suite_create("dataplane, second links");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
