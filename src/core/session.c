@@ -664,8 +664,10 @@ static bool is_for_side(struct dataplane *dp, const struct mc_request *request)
         side_want(dp); /* connected before the value is here */
         return true;
     }
-    bool shows_item = command_is_read(request->command) || command_is_decided(request);
-    if (!dp->is_side_wanted || !shows_item) {
+    bool is_look = request->command == MC_META_DEBUG ||
+                   (request->command == MC_META_GET && !request->wants_value);
+    bool shows_item = command_is_read(request->command) && !is_look;
+    if (!dp->is_side_wanted || !(shows_item || command_is_decided(request))) {
         return false;
     }
     if (request->key_count == 1) {

@@ -79,6 +79,7 @@ void side_want(struct dataplane *dp)
 
 static void change_places(struct dataplane *dp, const struct link *main)
 {
+    link_side(dp, main->node)->latency_us = main->latency_us; /* it is as near (reader.c) */
     for (const struct leg *leg = main->head; leg != NULL; leg = leg->next) {
         if (leg->txn != NULL) {
             txn_put_aside(dp, leg->txn);

@@ -377,6 +377,47 @@ START_TEST(test_a_deletion_in_doubt_is_not_passed)
 }
 END_TEST
 
+/* What does not show the value tells nothing of its size, and need not go aside. */
+START_TEST(test_a_look_without_the_value)
+{
+    meet_large();
+    const char *key = key_of(0);
+    client(0, FORMAT("set %s 0 0 %d\r\n%s\r\n", key, SIDE_BYTES, large()));
+    node(SIDE, "HD\r\n");
+    node(SIDE + 1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    forget_sent();
+    client(0, FORMAT("mg %s t\r\nme %s\r\n", key, key));
+    expect_node(SIDE, "");
+    node(0, FORMAT("HD t-1\r\nME %s exp=-1\r\n", key));
+    expect_client(0, FORMAT("HD t-1\r\nME %s exp=-1\r\n", key));
+    forget_sent();
+    client(0, FORMAT("get %s\r\n", key));
+    expect_node(SIDE, FORMAT("get %s\r\n", key));
+    expect_node(0, "");
+}
+END_TEST
+
+/* Changing places does not make a node look nearer than it is. */
+START_TEST(test_the_nearest_stays_the_nearest)
+{
+    free(b.memory);
+    unusual.side_bytes = SIDE_BYTES;
+    unusual.read = DATAPLANE_READ_NEAREST;
+    start(MEMORY_BYTES);
+    meet_large();
+    b.dp->links[0].latency_us = 80000;
+    b.dp->links[1].latency_us = 800;
+    client(0, FORMAT("gets %s\r\n", key_of(0)));
+    forget_sent();
+    node(0, FORMAT("VALUE %s 0 %d 7\r\n%s\r\nEND\r\n", key_of(0), SIDE_BYTES, large()));
+    ck_assert_ptr_eq(link_main(b.dp, 0), &b.dp->links[NODES_MAX]);
+    client(1, "get z\r\n");
+    expect_node(SIDE, "");
+    expect_node(1, "get z\r\n");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("side");
@@ -394,6 +435,8 @@ int main(void)
     tcase_add_test(tcase, test_none_passes_a_large_write_that_waited);
     tcase_add_test(tcase, test_large_writes_leave_one_between_them);
     tcase_add_test(tcase, test_a_deletion_in_doubt_is_not_passed);
+    tcase_add_test(tcase, test_a_look_without_the_value);
+    tcase_add_test(tcase, test_the_nearest_stays_the_nearest);
     Suite *suite = suite_create("dataplane, second links");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
