@@ -456,9 +456,17 @@ void multiget_on_leg(struct dataplane *dp, struct txn *txn, struct leg *leg,
     }
 }
 
+/* Only one of the node's two links has ended, and not for want of answers: it is still the first to
+ * ask, for others may lack what it has shown. */
+static bool is_node_well(const struct dataplane *dp, uint32_t node)
+{
+    enum wire_end end = link_main(dp, node)->last_end;
+    return link_is_usable(dp, node) && (end == WIRE_END_EOF || end == WIRE_END_RESET);
+}
+
 void multiget_on_leg_lost(struct dataplane *dp, struct txn *txn, struct leg *leg)
 {
-    leg->tried |= node_set_of(leg->node);
+    leg->tried |= is_node_well(dp, leg->node) ? 0 : node_set_of(leg->node);
     dp->stats.read_failovers++;
     struct slice keys = slice_of(leg->request.head->data + leg->request.off + txn->places.key_off,
                                  leg->request.len - txn->places.key_off - 2);

@@ -140,6 +140,8 @@ static void describe(struct dataplane *dp, struct txn *txn, const struct mc_requ
     txn->key_hash = key_hash(request, key);
     if (side_is_large(dp, request->value_bytes)) {
         side_remember(dp, txn->key_hash);
+    } else if (request->command == MC_SET) {
+        side_forget(dp, txn->key_hash);
     }
     txn->dialect = (uint8_t)request->dialect;
     txn->is_noreply = request->is_noreply;

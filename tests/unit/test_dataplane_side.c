@@ -418,6 +418,47 @@ START_TEST(test_the_nearest_stays_the_nearest)
 }
 END_TEST
 
+/* A read whose second link ends asks the same node by the first: others may not have all yet that
+ * it has shown. */
+START_TEST(test_a_read_stays_with_its_node)
+{
+    meet_large();
+    const char *key = key_of(0);
+    client(0, FORMAT("set %s 0 0 %d\r\n%s\r\n", key, SIDE_BYTES, large()));
+    node(SIDE, "HD\r\n");
+    node(SIDE + 1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    client(0, FORMAT("get %s\r\n", key));
+    forget_sent();
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_CLOSED, .link = link_of(SIDE), .end = WIRE_END_EOF});
+    expect_node(1, "");
+    expect_node(0, FORMAT("get %s\r\n", key));
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_CLOSED, .link = link_of(0), .end = WIRE_END_EOF});
+    expect_node(SIDE + 1, FORMAT("get %s\r\n", key));
+    node(SIDE + 1, "END\r\n");
+    expect_client(0, "END\r\n");
+}
+END_TEST
+
+START_TEST(test_a_small_store_forgets_that_it_was_large)
+{
+    meet_large();
+    const char *key = key_of(0);
+    client(0, FORMAT("set %s 0 0 %d\r\n%s\r\n", key, SIDE_BYTES, large()));
+    node(SIDE, "HD\r\n");
+    node(SIDE + 1, "HD\r\n");
+    client(0, FORMAT("set %s 0 0 1\r\nx\r\n", key));
+    forget_sent();
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    client(0, FORMAT("get %s other2\r\n", key));
+    expect_node(SIDE, "");
+    expect_node(SIDE + 1, "");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("side");
@@ -437,6 +478,8 @@ int main(void)
     tcase_add_test(tcase, test_a_deletion_in_doubt_is_not_passed);
     tcase_add_test(tcase, test_a_look_without_the_value);
     tcase_add_test(tcase, test_the_nearest_stays_the_nearest);
+    tcase_add_test(tcase, test_a_read_stays_with_its_node);
+    tcase_add_test(tcase, test_a_small_store_forgets_that_it_was_large);
     Suite *suite = suite_create("dataplane, second links");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
