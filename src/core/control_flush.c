@@ -22,6 +22,7 @@ void control_flush_report(struct control *control, const struct control_report *
     control->flush_asked[report->worker] = report->ticket;
     if (report->delay_s <= 0) {
         control->is_flush_asked_now = true;
+        control->is_flush_due = false; /* it counts more than one that is to come */
     } else {
         control->is_flush_asked_later = true;
         control->flush_asked_delay_s =
@@ -36,7 +37,13 @@ bool control_flush_is_asked(const struct control *control)
 
 uint32_t control_flush_delay_s(const struct control *control)
 {
-    return control->is_flush_asked_later ? control->flush_asked_delay_s : 0;
+    if (control->is_flush_asked_later) {
+        return control->flush_asked_delay_s;
+    }
+    /* One that is due does not call off one that was asked for since. */
+    bool is_later = control->is_flush_due && control->flush_later_us > control->now_us;
+    return is_later ? (uint32_t)((control->flush_later_us - control->now_us + 999999) / 1000000)
+                    : 0;
 }
 
 static void take_asked(struct control *control)
@@ -52,6 +59,7 @@ static void take_asked(struct control *control)
     control->flush_doing_delay_s = control->flush_asked_delay_s;
     control->is_flush_asked_now = false;
     control->is_flush_asked_later = false;
+    control->is_flush_due = false;
 }
 
 static void begin(struct control *control)
@@ -104,6 +112,7 @@ static void ask_when_due(struct control *control)
         control_peers_is_first(control) ? 0 : 2 * (uint64_t)control->options.lease_us;
     if (at_us != 0 && control->now_us >= at_us + wait_us) {
         control->flush_later_us = 0;
+        control->is_flush_due = !control->is_flush_asked_now;
         control->is_flush_asked_now = true;
     }
 }

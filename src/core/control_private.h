@@ -669,6 +669,7 @@ struct control {
     uint64_t flush_doing[WORKERS_MAX];
     uint64_t flush_done[WORKERS_MAX]; /* the action FLUSHED is to be taken */
     bool is_flush_asked_now;          /* a flush without delay is among those asked */
+    bool is_flush_due;                /* it is a delayed one's */
     bool is_flush_asked_later;
     uint32_t flush_asked_delay_s;
     bool is_flush_doing_now;

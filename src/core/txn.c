@@ -644,7 +644,7 @@ void txn_spread(struct dataplane *dp, struct txn *txn, node_set targets)
     for (node_set left = targets; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
         if (txn_may_send(dp, node)) {
-            send_to(dp, txn, node, FORM_LINE, txn->result);
+            send_to(dp, txn, node, FORM_LINE, spread_request(txn));
         } else {
             txn->missed |= node_set_of(node);
         }

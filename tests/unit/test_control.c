@@ -716,6 +716,23 @@ START_TEST(flush_later)
 }
 END_TEST
 
+/* A flush that is due does not call off another one, that is asked for in the same moment. */
+START_TEST(flush_later_when_one_is_due)
+{
+    start_serving(2, 2);
+    pass(2 * SECOND);
+    uint64_t asked_us = world.now_us;
+    flush(0, 1, 5);
+    WAIT(world.proxy[0].flushed == 1, 3 * SECOND);
+    pass(asked_us + 5 * SECOND + (uint64_t)_i * 2000 - world.now_us);
+    flush(1, 1, 10);
+    pass(9 * SECOND);
+    uint64_t flushes = world.model[0].store.flushes;
+    WAIT(world.model[0].store.flushes == flushes + 1, 4 * SECOND);
+    world_end();
+}
+END_TEST
+
 /* A donor that was restarted just now said that it has nothing: its fellows have. */
 START_TEST(donor_restarts_at_the_end_of_a_fill)
 {
@@ -1473,6 +1490,7 @@ int main(void)
     tcase_add_test(stories, frozen_last_copy_is_waited_for);
     tcase_add_test(stories, flush_with_two_proxies);
     tcase_add_loop_test(stories, flush_later, 0, 6);
+    tcase_add_loop_test(stories, flush_later_when_one_is_due, 0, 60);
     tcase_add_test(stories, donor_restarts_at_the_end_of_a_fill);
     tcase_add_test(stories, flusher_dies);
     tcase_add_test(stories, node_that_is_not_flushed_leaves);
