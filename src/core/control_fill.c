@@ -232,12 +232,14 @@ static void check(struct control *control)
     }
     bool are_same;
     bool are_known = are_donors_known(control, &are_same);
-    if (!are_same) {
+    node_set others = control_join_nodes(&control->effective, NODE_DATA_COMPLETE) &
+                      ~control->fill_topology.leaders;
+    if (!are_same && others != 0) {
         failed(control, "a donor was flushed or restarted during the fill");
         return;
     }
-    if (!are_known) {
-        return;
+    if (!are_known || !are_same) {
+        return; /* the last copy is gone with its donors: what was filled is what is left of it */
     }
     struct identity filled = fill_identity(control->fill);
     if (identity_is_equal(&probe->identity, &filled) || !RULE(FILL_IDENTITY)) {

@@ -187,12 +187,14 @@ static bool find_rescue(const struct control *control, const struct plan *plan, 
     return is_found;
 }
 
-/* Its fill began from nothing and is under way here: all that it holds is right. A diff with old
- * data is not: what is to be deleted may still be there. */
+/* Its fill began from nothing and is under way here, or is through: all that it holds is right. A
+ * diff with old data is not before its end: what is to be deleted may still be there. */
 static bool is_sound(const struct control *control, uint32_t node)
 {
-    return control->drive == FILL_DRIVE_RUNNING && control->fill_node == node &&
-           fill_is_from_empty(control->fill);
+    bool is_over = control->drive == FILL_DRIVE_CHECKING || control->drive == FILL_DRIVE_READY;
+    bool is_through = is_over && fill_state(control->fill) == FILL_DONE;
+    bool is_running = control->drive == FILL_DRIVE_RUNNING && fill_is_from_empty(control->fill);
+    return (is_through || is_running) && control->fill_node == node;
 }
 
 /* It is being filled here, and nothing of what it held was flushed. */

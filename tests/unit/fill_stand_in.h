@@ -83,7 +83,7 @@ bool fill_is_refused(const struct fill *fill)
 bool fill_is_from_empty(const struct fill *fill)
 {
     return fill->state == FILL_DUMPING || fill->state == FILL_COPYING ||
-           fill->state == FILL_CHECKING;
+           fill->state == FILL_CHECKING || fill->state == FILL_DONE;
 }
 
 bool fill_is_diff(const struct fill *fill)

@@ -753,6 +753,32 @@ START_TEST(donor_restarts_at_the_end_of_a_fill)
 }
 END_TEST
 
+/* The donor dies when all is copied and before it could say who it is: the target has it all. */
+START_TEST(donor_dies_at_the_end_of_a_fill)
+{
+    start_serving(2, 1);
+    pass(SECOND);
+    world.fill_us = SECOND;
+    node_kill(1);
+    WAIT(is_data(0, 1, NODE_DATA_OUT), 3 * SECOND);
+    node_start(1);
+    WAIT(world.proxy[0].traced[TRACE_FILL_STARTED] == 1, 5 * SECOND);
+    uint64_t flushes = world.model[1].store.flushes;
+    pass(990000);
+    if (_i == 0) {
+        node_freeze(0);
+    } else {
+        node_kill(0);
+    }
+    if (_i == 2) {
+        node_start(0);
+    }
+    WAIT(is_data(0, 1, NODE_DATA_COMPLETE), 15 * SECOND);
+    ck_assert_uint_eq(world.model[1].store.flushes, flushes); /* not begun anew */
+    world_end();
+}
+END_TEST
+
 START_TEST(flusher_dies)
 {
     start_serving(2, 2);
@@ -1492,6 +1518,7 @@ int main(void)
     tcase_add_loop_test(stories, flush_later, 0, 6);
     tcase_add_loop_test(stories, flush_later_when_one_is_due, 0, 60);
     tcase_add_test(stories, donor_restarts_at_the_end_of_a_fill);
+    tcase_add_loop_test(stories, donor_dies_at_the_end_of_a_fill, 0, 3);
     tcase_add_test(stories, flusher_dies);
     tcase_add_test(stories, node_that_is_not_flushed_leaves);
     tcase_add_test(stories, proxy_dies_during_a_change);
