@@ -117,6 +117,14 @@ static void ask_when_due(struct control *control)
     }
 }
 
+/* Is what is asked what VIEW, of our flush, has told all proxies? More may have been asked since it
+ * was proposed. */
+static bool is_told(const struct control *control, const struct view *view)
+{
+    return control_flush_is_asked(control) &&
+           (!control->is_flush_asked_later || control->flush_asked_delay_s == view->flush_delay_s);
+}
+
 /* Every live proxy joins that view, but the next may come before it acts on it. */
 void control_flush_on_hold(struct control *control)
 {
@@ -135,10 +143,10 @@ void control_flush_on_effective(struct control *control)
         }
         control->flush = FLUSH_IDLE;
     } else if (view->flush_by == control->id) {
-        if (!is_doing && control_flush_is_asked(control)) {
+        if (!is_doing && is_told(control, view)) {
             take_asked(control);
         } else if (!is_doing) {
-            /* Another began it, and died. */
+            /* Another began it, and died; or what is asked comes after it. */
             control->is_flush_doing_later = view->flush_delay_s > 0;
             control->is_flush_doing_now = !control->is_flush_doing_later;
             control->flush_doing_delay_s = view->flush_delay_s;

@@ -753,6 +753,25 @@ START_TEST(donor_restarts_at_the_end_of_a_fill)
 }
 END_TEST
 
+/* What is asked when all proxies were told otherwise already comes after that. */
+START_TEST(flush_later_asked_during_a_flush)
+{
+    start_serving(2, 2);
+    pass(2 * SECOND);
+    flush(0, 1, _i == 0 ? 0 : 60);
+    WAIT(world.proxy[1].held_serial > world.proxy[1].adopted.serial, SECOND);
+    flush(0, 2, 20);
+    WAIT(world.proxy[0].flushed >= 1, 5 * SECOND);
+    pass(5 * SECOND);
+    uint64_t flushes = world.model[0].store.flushes;
+    ck_assert_uint_le(flushes, _i == 0 ? 2 : 0);
+    WAIT(world.model[0].store.flushes == flushes + 1, 20 * SECOND);
+    pass(60 * SECOND);
+    ck_assert_uint_eq(world.model[0].store.flushes, flushes + 1);
+    world_end();
+}
+END_TEST
+
 /* The donor dies when all is copied and before it could say who it is: the target has it all. */
 START_TEST(donor_dies_at_the_end_of_a_fill)
 {
@@ -1518,6 +1537,7 @@ int main(void)
     tcase_add_loop_test(stories, flush_later, 0, 6);
     tcase_add_loop_test(stories, flush_later_when_one_is_due, 0, 60);
     tcase_add_test(stories, donor_restarts_at_the_end_of_a_fill);
+    tcase_add_loop_test(stories, flush_later_asked_during_a_flush, 0, 2);
     tcase_add_loop_test(stories, donor_dies_at_the_end_of_a_fill, 0, 3);
     tcase_add_test(stories, flusher_dies);
     tcase_add_test(stories, node_that_is_not_flushed_leaves);
