@@ -42,8 +42,8 @@ uint32_t control_flush_delay_s(const struct control *control)
     }
     /* One that is due does not call off one that was asked for since. */
     bool is_later = control->is_flush_due && control->flush_later_us > control->now_us;
-    return is_later ? (uint32_t)((control->flush_later_us - control->now_us + 999999) / 1000000)
-                    : 0;
+    uint64_t left_s = is_later ? (control->flush_later_us - control->now_us + 999999) / 1000000 : 0;
+    return (uint32_t)(left_s < FLUSH_DELAY_MAX_S ? left_s : FLUSH_DELAY_MAX_S);
 }
 
 static void take_asked(struct control *control)
