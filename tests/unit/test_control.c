@@ -1535,7 +1535,7 @@ int main(void)
     tcase_add_test(stories, frozen_last_copy_is_waited_for);
     tcase_add_test(stories, flush_with_two_proxies);
     tcase_add_loop_test(stories, flush_later, 0, 6);
-    tcase_add_loop_test(stories, flush_later_when_one_is_due, 0, 60);
+    tcase_add_loop_test(stories, flush_later_when_one_is_due, 0, 10);
     tcase_add_test(stories, donor_restarts_at_the_end_of_a_fill);
     tcase_add_loop_test(stories, flush_later_asked_during_a_flush, 0, 2);
     tcase_add_loop_test(stories, donor_dies_at_the_end_of_a_fill, 0, 3);
