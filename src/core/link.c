@@ -359,9 +359,7 @@ static bool carries_write(const struct link *link)
 {
     for (const struct leg *leg = link->head; leg != NULL && leg != link->unsent; leg = leg->next) {
         char verb = leg_verb(leg);
-        /* A delete in doubt may as well come later; a copy may not. */
-        if (leg->txn != NULL && (!leg->txn->is_internal || leg->txn->check != NULL) &&
-            (verb == 's' || verb == 'd' || verb == 'a' || verb == 'o')) {
+        if (leg->txn != NULL && (verb == 's' || verb == 'd' || verb == 'a' || verb == 'o')) {
             return true;
         }
     }

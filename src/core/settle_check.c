@@ -26,6 +26,8 @@
  */
 #include "settle.h"
 
+#include "everwarm/core/rule.h"
+
 enum {
     /* Comparisons that find a difference, until the key is deleted: each is a request timeout after
      * the one before, so this is far beyond what a write under way explains. */
@@ -314,7 +316,9 @@ static bool is_any_marked(const struct dataplane *dp, const struct settle_check 
 static void repair(struct dataplane *dp, struct settle_check *check, node_set wrong)
 {
     check->target = node_set_first(wrong);
-    inflight_put(dp, check->txn); /* our own writes to the key wait until it is over */
+    if (RULE(SETTLE_ALONE)) {
+        inflight_put(dp, check->txn); /* our own writes to the key wait until it is over */
+    }
     step_to(dp, check, SETTLE_READ, check->txn->leader,
             compose(dp, check, SLICE("mg "), SLICE(" v f t c u"), NULL));
 }
@@ -323,12 +327,13 @@ static void differ(struct dataplane *dp, struct settle_check *check, node_set wr
 {
     struct settle_entry *entry = check->entry;
     uint64_t pair = pair_of(dp, check);
-    bool is_second = entry->seen == pair;
+    bool is_second = entry->seen == pair || !RULE(SETTLE_TWICE);
     entry->seen = pair;
     entry->tries++;
     node_set mendable = wrong & (dp->topology->complete | dp->topology->warming);
     bool is_mendable = mendable != 0;
-    bool is_busy = dp->next != NULL || dp->is_lapsed || entry->writes > 0 || inflight_is_full(dp);
+    bool is_busy = dp->next != NULL || dp->is_lapsed || (entry->writes > 0 && RULE(SETTLE_ALONE)) ||
+                   inflight_is_full(dp);
     if (entry->tries > SETTLE_TRIES_MAX) {
         end_in_doubt(dp, check);
     } else if (!is_second || (is_mendable && is_busy)) {

@@ -439,6 +439,9 @@ static bool stamp(struct dataplane *dp, struct txn *txn)
         memset(digits - 2, ' ', 2 + TOKEN_DIGITS);
         return true;
     }
+    if (txn->is_begun && digits[-1] == 'E' && !RULE(NEW_TOKEN)) {
+        return true;
+    }
     uint64_t now_ms = t->token_base_ms + dp->now_us / 1000;
     uint64_t token = token_next(&dp->token_clock, now_ms, t->proxy_id, dp->options.worker);
     if (token == 0) {
@@ -738,6 +741,7 @@ static void all_have_it(struct dataplane *dp, struct txn *txn)
 /* All legs of a step are in or lost. */
 static void step_done(struct dataplane *dp, struct txn *txn)
 {
+    txn->missed &= RULE(MISSED_WRITE) ? ~(node_set)0 : ~dp->topology->chained;
     if (txn->missed != 0) {
         strand(dp, txn);
         return;

@@ -62,6 +62,7 @@ static const char *const MUTANT_HOMES[RULE_COUNT] = {
     [RULE_LEASE_FROM_SENDING] = "lease",
     [RULE_DOUBT] = "doubt",
     [RULE_FORGET] = "split",
+    [RULE_MISSED_WRITE] = "fill",
     [RULE_CAS_TAG] = "cas",
 };
 

@@ -41,6 +41,10 @@
     X(SIDE_NEXT, "what a client asks before and behind a large value passes it")                   \
     X(DOUBT, "a key whose write was answered by an error is left as it is")                        \
     X(FORGET, "after a split what differs is replaced, not forgotten")                             \
+    X(SETTLE_TWICE, "copies that differ are mended when that is seen once")                        \
+    X(SETTLE_ALONE, "copies are mended while a write to their key is under way")                   \
+    X(NEW_TOKEN, "a write that is run again has the token of its first run")                       \
+    X(MISSED_WRITE, "a filling node stays though it missed a write")                               \
     X(CAS_TAG, "a cas with another node's number is sent to the leader")                           \
     X(DEADLINE, "requests have no deadline")
 
