@@ -140,7 +140,7 @@ static const struct key KEYS[] = {
      .help = "bytes a second; 0: no fixed limit, still adaptive"},
     {"fill.window", AT_POOL(fill_window_count), COUNT(1, WINDOW_MAX), .fallback = "256",
      .is_live = true, .help = "keys of a fill under way"},
-    {"fill.warm_for", AT_POOL(warm_for_us), DURATION(0, 30 * 24 * US_H), .fallback = "10m",
+    {"fill.warm_for", AT_POOL(warm_for_us), DURATION(0, 720 * US_H), .fallback = "10m",
      .is_live = true,
      .help = "a warming node that had 99 % of what was read for so long enters; 0: by word only"},
     {"settle.delay", AT_POOL(settle_delay_us), DURATION(0, 60 * US_S), .fallback = "20ms",
