@@ -85,6 +85,8 @@ static void change_places(struct dataplane *dp, const struct link *main)
             txn_put_aside(dp, leg->txn);
         }
     }
+    /* The same process; where no view says who a node is, CAS numbers are told apart by this. */
+    link_side(dp, main->node)->identity = main->identity;
     dp->second ^= node_set_of(main->node);
 }
 

@@ -263,6 +263,37 @@ START_TEST(test_no_second_link_is_needed)
 }
 END_TEST
 
+/* What a client was shown as an item's CAS is so still when the links have changed places, though
+ * one of them was made after a flush_all. */
+START_TEST(test_a_cas_outlives_a_change_of_places)
+{
+    struct topology *t = topology(1, 0);
+    t->is_lone = true;
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    client(0, "gets k\r\n");
+    forget_sent();
+    node(0, "VALUE k 0 1 7\r\nx\r\nEND\r\n");
+    unsigned long long cas = 0;
+    b.to_client[0][b.to_client_bytes[0]] = 0;
+    ck_assert_int_eq(sscanf(b.to_client[0], "VALUE k 0 1 %llu", &cas), 1);
+    b.to_client_bytes[0] = 0;
+    client(3, FORMAT("set other 0 0 %d\r\n%s\r\n", SIDE_BYTES, large()));
+    node(0, "HD\r\n");
+    b.is_connecting[SIDE] = false;
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_OPEN, .link = link_of(SIDE)});
+    node(SIDE, "STAT pid 100\r\nSTAT uptime 10\r\nSTAT time 1010\r\nSTAT cmd_flush 1\r\n"
+               "END\r\nEN\r\n");
+    client(1, "get unforeseen\r\n");
+    node(0, FORMAT("VALUE unforeseen 0 %d\r\n", SIDE_BYTES));
+    node(0, FORMAT("%s\r\nEND\r\n", large()));
+    forget_sent();
+    client(0, FORMAT("cas k 0 0 1 %llu\r\ny\r\n", cas));
+    expect_node(SIDE, "ms k 1 C00000000000000000007\r\ny\r\n");
+    node(SIDE, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
 START_TEST(test_a_node_that_leaves_loses_both)
 {
     meet_large();
@@ -472,6 +503,7 @@ int main(void)
     tcase_add_test(tcase, test_a_second_link_that_ends);
     tcase_add_test(tcase, test_no_second_link_is_needed);
     tcase_add_test(tcase, test_a_node_that_leaves_loses_both);
+    tcase_add_test(tcase, test_a_cas_outlives_a_change_of_places);
     tcase_add_test(tcase, test_no_large_write_passes_one_that_waited);
     tcase_add_test(tcase, test_none_passes_a_large_write_that_waited);
     tcase_add_test(tcase, test_large_writes_leave_one_between_them);
