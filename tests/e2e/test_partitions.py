@@ -76,7 +76,9 @@ def main():
     dice = random.Random(SEED)
     hosts = [network.Host() for _ in range(5)]
     nodes = [Memcached(host=host) for host in hosts[:3]]
-    proxies = [Everwarm(nodes, host=host, threads=1, health={"hold_down_max": "1s"})
+    # A proxy that reaches no node would say "miss"; here a miss means that nothing is there.
+    proxies = [Everwarm(nodes, host=host, threads=1, health={"hold_down_max": "1s"},
+                        on_no_replica="error")
                for host in hosts[3:]]
     recorder = Recorder()
     with running(*nodes, *proxies, *hosts):
