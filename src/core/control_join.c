@@ -7,18 +7,13 @@
  *   join:    IDLE ─ top above target ─► HOLD ─ all drained ─► POLL ─ all show it ─► ADOPT ─► IDLE
  *            HOLD and POLL begin anew when something higher is seen; ADOPT ends first.
  *
- * The order of views is by epoch, then proposer, then hash: the last only matters where two proxies
- * had the same id for a moment.
+ * The order of views is by epoch, then proposer, then hash. The last matters where two proxies had
+ * the same id for a moment, and where one proposed twice: a proposal that a lost connection left in
+ * a node may be stored when another one of its epoch is in effect.
  */
 #include "control_private.h"
 
 #include "everwarm/core/rule.h"
-
-static int order(const struct view *a, const struct view *b)
-{
-    int by_view = view_compare(a, b);
-    return by_view != 0 ? by_view : (a->hash > b->hash) - (a->hash < b->hash);
-}
 
 node_set control_join_nodes(const struct view *view, enum node_data data)
 {
@@ -104,7 +99,7 @@ static bool is_in_store(const struct control *control)
 static void rise(struct control *control, const struct view *view)
 {
     control->top = *view;
-    bool is_above = control->is_proposing && order(&control->top, &control->proposal) < 0;
+    bool is_above = control->is_proposing && view_compare(&control->top, &control->proposal) < 0;
     control->is_withdrawn = is_above && is_in_store(control) && RULE(WITHDRAW);
     control->is_proposing = is_above && (control->is_withdrawn || !RULE(WITHDRAW));
 }
@@ -120,7 +115,7 @@ static void accepted(struct control *control)
 
 bool control_join_see(struct control *control, struct view *view, uint32_t from)
 {
-    if (order(view, &control->top) > 0) {
+    if (view_compare(view, &control->top) > 0) {
         if (!control_place_view(control, view, from)) {
             return false;
         }
@@ -539,9 +534,9 @@ static void join_step(struct control *control)
 {
     bool is_other = control->join == JOIN_IDLE && control->state == CONTROL_SERVING &&
                     control->is_stopped != control_merge_stops(control, &control->effective);
-    if (is_other && order(&control->top, &control->target) == 0) {
+    if (is_other && view_compare(&control->top, &control->target) == 0) {
         begin(control); /* the same view, and another topology */
-    } else if (order(&control->top, &control->target) > 0 && control->join != JOIN_ADOPT) {
+    } else if (view_compare(&control->top, &control->target) > 0 && control->join != JOIN_ADOPT) {
         if (control_merge_is_due(control)) {
             if (!control->is_proposing) {
                 control_merge_propose(control);
@@ -577,7 +572,7 @@ static void join_step(struct control *control)
 bool control_join_is_idle(const struct control *control)
 {
     return control->join == JOIN_IDLE && !control->is_proposing &&
-           order(&control->top, &control->target) == 0;
+           view_compare(&control->top, &control->target) == 0;
 }
 
 /* --- Lease --- */
@@ -625,7 +620,7 @@ static void lapse_step(struct control *control)
         control_probe_heard(control) == 0) {
         return;
     }
-    bool is_current = control->join == JOIN_IDLE && order(&control->top, &control->target) == 0;
+    bool is_current = control->join == JOIN_IDLE && view_compare(&control->top, &control->target) == 0;
     if (is_current && !control_peers_all_show(control, &control->effective, control->regained_us)) {
         if (control->now_us >= control->poll_us) {
             control_peers_poll(control, &control->effective, control->regained_us);

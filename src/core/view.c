@@ -23,7 +23,10 @@ int view_compare(const struct view *a, const struct view *b)
     if (a->epoch != b->epoch) {
         return a->epoch > b->epoch ? 1 : -1;
     }
-    return (a->proposer > b->proposer) - (a->proposer < b->proposer);
+    if (a->proposer != b->proposer) {
+        return a->proposer > b->proposer ? 1 : -1;
+    }
+    return (a->hash > b->hash) - (a->hash < b->hash);
 }
 
 void view_name_node(struct view_node *node, struct slice name, struct slice address)

@@ -1097,6 +1097,41 @@ START_TEST(what_was_joined_is_not_left_for_another_of_its_epoch)
 END_TEST
 
 /*
+ * A node froze with a proposal of ours that says that the other is to go; nobody answered, so that
+ * one went on, and what it was told since it alone has. Then the store is executed: it is a view of
+ * the same epoch and proposer as the one in effect, and above it only by its hash.
+ */
+START_TEST(own_view_that_comes_late_undoes_nothing)
+{
+    start_serving(2, 1);
+    pass(2 * SECOND);
+    node_freeze(0);
+    WAIT(is_one_view(1, 2), 3 * SECOND);
+    struct view now = view_on(1);
+    struct view late = now;
+    late.nodes[0] = now.nodes[1];
+    late.nodes[1] = now.nodes[0];
+    late.nodes[0].identity = now.nodes[0].identity;
+    late.nodes[1].identity = now.nodes[1].identity;
+    for (uint32_t node = 0; node < 2; node++) {
+        view_name_node(&late.nodes[node], view_name(&now.nodes[node]),
+                       view_address(&now.nodes[node]));
+    }
+    for (view_seal(&late); late.hash < now.hash; view_seal(&late)) {
+        late.origin++;
+    }
+    store_view(0, &late);
+    node_thaw(0);
+    WAIT(view_on(1).epoch > now.epoch, SECOND);
+    struct view next = view_on(1);
+    ck_assert(comes_of(&next, now.hash));
+    ck_assert_int_eq(next.nodes[1].data, NODE_DATA_COMPLETE);
+    WAIT(is_one_view(1, 3), 10 * SECOND);
+    world_end();
+}
+END_TEST
+
+/*
  * Proxy 1 joins a view, is stopped for longer than its lease, and the other goes on under another
  * of that epoch. 1 joins that, and while it does a third: what it had joined counts no more, and
  * there is nothing to be agreed on.
@@ -1549,6 +1584,7 @@ int main(void)
     tcase_add_test(stories, failing_fill_is_tried_again);
     tcase_add_test(stories, hostile_views);
     tcase_add_test(stories, what_was_joined_is_not_left_for_another_of_its_epoch);
+    tcase_add_test(stories, own_view_that_comes_late_undoes_nothing);
     tcase_add_test(stories, what_was_joined_before_a_lapse_counts_no_more);
     tcase_add_test(stories, many_views_are_overtaken);
     tcase_add_test(stories, rescue_waits_until_the_node_is_up);

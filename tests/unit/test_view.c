@@ -579,6 +579,9 @@ START_TEST(orders_views)
     ck_assert_int_lt(view_compare(&mid, &high), 0);
     ck_assert_int_gt(view_compare(&high, &low), 0);
     ck_assert_int_eq(view_compare(&mid, &mid), 0);
+    struct view other = {.epoch = 5, .proposer = 1, .hash = 7};
+    ck_assert_int_gt(view_compare(&other, &mid), 0);
+    ck_assert_int_gt(view_compare(&high, &other), 0);
     low.epoch = 0;
     mid.epoch = UINT64_MAX;
     ck_assert_int_lt(view_compare(&low, &mid), 0);

@@ -73,7 +73,8 @@ void view_name_node(struct view_node *node, struct slice name, struct slice addr
 /* Make each node that is no member look so. */
 void view_clear_others(struct view *view);
 
-/* Positive when A is above B: by epoch, then by proposer (replication.md section 4). */
+/* Positive when A is above B: by epoch, then by proposer (replication.md section 4), then by hash.
+ * Both are sealed. */
 int view_compare(const struct view *a, const struct view *b);
 
 /* Do both name the same nodes, wherever they stand? */
