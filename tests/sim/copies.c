@@ -74,12 +74,14 @@ bool copies_are_equal(const struct node *x, const struct store_item *a, const st
  * (replication.md section 1). Which one the new leader has is seen at the moment when somebody acts
  * on the view and nobody has written under it.
  */
-void copies_on_leaders(struct world *world, const struct topology *topology, node_set former)
+void copies_on_leaders(struct world *world, const struct topology *topology,
+                       const struct line *former)
 {
-    for (uint32_t key = 0; key < world->key_count && former != 0 && topology->leaders != 0; key++) {
+    bool are_known = former->leaders != 0 && topology->leaders != 0;
+    for (uint32_t key = 0; key < world->key_count && are_known; key++) {
         const struct key *k = &world->keys[key];
         struct slice name = slice_of_string(world_key(key));
-        uint32_t before = topology_first(topology, topology_hash(name), former);
+        uint32_t before = topology_first(topology, topology_hash(name), former->leaders);
         uint32_t after = topology_leader(topology, topology_hash(name));
         struct node *from = &world->nodes[before];
         struct node *to = &world->nodes[after];
@@ -89,9 +91,11 @@ void copies_on_leaders(struct world *world, const struct topology *topology, nod
         }
         net_node_time(world, before);
         net_node_time(world, after);
-        const struct store_item *old = from->is_up ? store_find(&from->model.store, name) : NULL;
+        /* What it had is gone with its process, and another one may be up by now. */
+        bool is_here = from->is_up && from->model.pid == former->pids[before];
+        const struct store_item *old = is_here ? store_find(&from->model.store, name) : NULL;
         const struct store_item *new = to->is_up ? store_find(&to->model.store, name) : NULL;
-        if (!from->is_up || !copies_are_equal(from, old, to, new)) {
+        if (!is_here || !copies_are_equal(from, old, to, new)) {
             int32_t value = new == NULL ? HISTORY_ABSENT
                                         : history_value(&world->history,
                                                         slice_of(new->data, new->len), new->flags);

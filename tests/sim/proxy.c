@@ -214,9 +214,12 @@ static void proxy_note_view(struct world *world, uint32_t proxy, const struct to
     if (topology->epoch > line->leaders_epoch) {
         line->leaders_epoch = topology->epoch;
         if (topology->leaders != line->leaders) {
-            copies_on_leaders(world, topology, line->leaders);
+            copies_on_leaders(world, topology, line);
             world->leaders_us[world->leaders_count++ % 64] = world->now_us;
             line->leaders = topology->leaders;
+        }
+        for (uint32_t i = 0; i < world->options.nodes; i++) {
+            line->pids[i] = topology->identity[i].pid;
         }
         copies_check(world);
     }

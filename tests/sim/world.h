@@ -230,6 +230,7 @@ struct line {
     uint64_t acted_hash; /* of the view that some proxy has acted on last */
     uint64_t leaders_epoch;
     node_set leaders;
+    uint64_t pids[WORLD_NODES_MAX]; /* of the runs that lead */
 };
 
 enum { SPLIT_NO_LOSER = 2 };
@@ -459,8 +460,9 @@ bool split_forgets(const struct world *world, uint32_t number, uint32_t key,
                    struct history_op *out);
 /* Some worker acts on another view: who was emptied has perhaps left it. */
 void copies_on_view(struct world *world);
-/* Keys have other leaders from now on than the nodes of FORMER. */
-void copies_on_leaders(struct world *world, const struct topology *topology, node_set former);
+/* Keys have other leaders from now on than those of FORMER. */
+void copies_on_leaders(struct world *world, const struct topology *topology,
+                       const struct line *former);
 /* The copies of what nobody writes are equal on the nodes that count as complete. */
 void copies_check(struct world *world);
 /* A write was asked, or told. */
