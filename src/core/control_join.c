@@ -620,7 +620,8 @@ static void lapse_step(struct control *control)
         control_probe_heard(control) == 0) {
         return;
     }
-    bool is_current = control->join == JOIN_IDLE && view_compare(&control->top, &control->target) == 0;
+    bool is_current =
+        control->join == JOIN_IDLE && view_compare(&control->top, &control->target) == 0;
     if (is_current && !control_peers_all_show(control, &control->effective, control->regained_us)) {
         if (control->now_us >= control->poll_us) {
             control_peers_poll(control, &control->effective, control->regained_us);
