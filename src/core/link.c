@@ -143,8 +143,10 @@ size_t dataplane_node_gather(struct dataplane *dp, uint32_t number, struct slice
         if (got > 0 && out[count].ptr == end) {
             /* Neighbours in the journal: one piece. */
             out[count - 1].len += out[count].len;
-            memmove(out + count, out + count + 1, (got - 1) * sizeof(*out));
             got--;
+            if (got > 0) {
+                memmove(out + count, out + count + 1, got * sizeof(*out));
+            }
         }
         count += got;
     }

@@ -156,17 +156,29 @@ bool multiget_begin(struct dataplane *dp, struct txn *txn)
     return true;
 }
 
-/* The head line of the VALUE block at the start of REPLY, whose blocks were checked as they came.
+/*
+ * Bytes of the VALUE block at the start of REPLY, whose blocks were checked as they came; 0: it is
+ * not KEY's.
  */
-static struct slice head_line(const struct chain *reply, char *to, size_t capacity)
+static uint32_t block_of(const struct chain *reply, struct slice key)
 {
-    size_t len = reply->len < capacity ? reply->len : capacity;
+    /* Flags, length and CAS, each as long as mc_reply_parse takes it, and CRLF. */
+    enum { WORD_BYTES = sizeof("VALUE ") - 1, NUMBERS_BYTES_MAX = 3 * (1 + 20) + 2 };
+    char text[WORD_BYTES + MC_KEY_BYTES_MAX + NUMBERS_BYTES_MAX];
     struct chain head = *reply;
-    head.len = (uint32_t)len;
-    chain_copy(&head, to);
-    const char *end = memchr(to, '\n', len);
-    INVARIANT(end != NULL);
-    return slice_of(to, (size_t)(end - to) + 1);
+    const size_t head_bytes = WORD_BYTES + key.len + NUMBERS_BYTES_MAX;
+    head.len = head.len < head_bytes ? head.len : (uint32_t)head_bytes;
+    if (head.len <= WORD_BYTES + key.len) {
+        return 0;
+    }
+    chain_copy(&head, text);
+    if (text[WORD_BYTES + key.len] != ' ' || memcmp(text + WORD_BYTES, key.ptr, key.len) != 0) {
+        return 0;
+    }
+    struct mc_reply block;
+    enum mc_parse parse = mc_reply_parse(slice_of(text, head.len), 0, MC_VALUE_BYTES_MAX, &block);
+    INVARIANT(parse == MC_PARSE_DONE && block.kind == MC_REPLY_VALUE);
+    return (uint32_t)(block.line_bytes + block.value_bytes + 2);
 }
 
 /* Move COUNT bytes from the front of FROM to the end of TO. */
@@ -192,16 +204,9 @@ static bool merge_key(struct dataplane *dp, struct txn *txn, struct slice key,
                       struct chain_builder *to)
 {
     for (struct leg *leg = txn->parts; leg != NULL; leg = leg->next) {
-        if (leg->reply.chain.len == 0) {
-            continue;
-        }
-        char text[MC_KEY_BYTES_MAX + 96];
-        struct mc_reply reply;
-        struct slice line = head_line(&leg->reply.chain, text, sizeof(text));
-        enum mc_parse parse = mc_reply_parse(line, 0, MC_VALUE_BYTES_MAX, &reply);
-        INVARIANT(parse == MC_PARSE_DONE && reply.kind == MC_REPLY_VALUE);
-        if (slice_is_equal(reply.key, key)) {
-            return move_bytes(dp, leg, (uint32_t)(line.len + reply.value_bytes + 2), to);
+        uint32_t block = block_of(&leg->reply.chain, key);
+        if (block > 0) {
+            return move_bytes(dp, leg, block, to);
         }
     }
     return true;
@@ -351,16 +356,10 @@ static struct chain missing_of(struct dataplane *dp, const struct txn *txn, cons
     struct chain left = leg->reply.chain;
     left.len -= leg->has_end ? 5 : 0;
     for (struct slice key = mc_next_word(&keys); key.len > 0; key = mc_next_word(&keys)) {
-        if (left.len > 0) {
-            char text[MC_KEY_BYTES_MAX + 96];
-            struct mc_reply reply;
-            struct slice line = head_line(&left, text, sizeof(text));
-            enum mc_parse parse = mc_reply_parse(line, 0, MC_VALUE_BYTES_MAX, &reply);
-            INVARIANT(parse == MC_PARSE_DONE && reply.kind == MC_REPLY_VALUE);
-            if (slice_is_equal(reply.key, key)) {
-                chain_view_skip(&left, (uint32_t)(line.len + reply.value_bytes + 2));
-                continue;
-            }
+        uint32_t block = block_of(&left, key);
+        if (block > 0) {
+            chain_view_skip(&left, block);
+            continue;
         }
         mc_write(&w, SLICE(" "));
         mc_write(&w, key);

@@ -112,10 +112,8 @@ struct slice mc_next_word(struct slice *line)
     while (start < line->len && line->ptr[start] == ' ') {
         start++;
     }
-    size_t end = start;
-    while (end < line->len && line->ptr[end] != ' ') {
-        end++;
-    }
+    const char *space = memchr(line->ptr + start, ' ', line->len - start);
+    size_t end = space != NULL ? (size_t)(space - line->ptr) : line->len;
     struct slice word = slice_of(line->ptr + start, end - start);
     *line = slice_skip(*line, end);
     return word;
