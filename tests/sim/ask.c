@@ -109,6 +109,7 @@ uint32_t client_record(struct world *world, const struct history_op *op)
         k->writes++;
     }
     k->asked++;
+    added.place = op->kind == HISTORY_FORGET ? 0 : world->history.count + 1;
     return history_add(&world->history, &added);
 }
 

@@ -95,7 +95,8 @@ void copies_on_leaders(struct world *world, const struct topology *topology,
         bool is_here = from->is_up && from->model.pid == former->pids[before];
         const struct store_item *old = is_here ? store_find(&from->model.store, name) : NULL;
         const struct store_item *new = to->is_up ? store_find(&to->model.store, name) : NULL;
-        if (!is_here || !copies_are_equal(from, old, to, new)) {
+        bool is_one = (old == NULL) != (new == NULL); /* also if it expires soon */
+        if (!is_here || is_one || !copies_are_equal(from, old, to, new)) {
             int32_t value = new == NULL ? HISTORY_ABSENT
                                         : history_value(&world->history,
                                                         slice_of(new->data, new->len), new->flags);

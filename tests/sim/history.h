@@ -42,6 +42,7 @@ struct history_op {
     enum history_kind kind;
     enum history_result result;
     uint32_t client;
+    uint32_t place; /* among what its client asks: one after the other; 0: in no order */
     uint32_t key;
     int32_t value; /* what is stored or appended */
     int32_t seen;  /* GET: what was read; CAS: what its CAS stood for */

@@ -14,6 +14,7 @@
 enum {
     LINEAR_WORDS = HISTORY_OPS_MAX / 64,
     LINEAR_MEMO = 1 << 18, /* slots: more than twice LINEAR_STATES_MAX, a power of two */
+    LINEAR_NONE = HISTORY_OPS_MAX,
 };
 
 struct linear_frame {
@@ -30,6 +31,7 @@ struct linear {
     const struct history_op *ops[HISTORY_OPS_MAX]; /* the mandatory ones, then the optional */
     uint32_t mandatory;                            /* how many */
     uint32_t count;
+    uint32_t before[HISTORY_OPS_MAX]; /* what its client asked last before it; LINEAR_NONE */
     uint64_t done[LINEAR_WORDS];
     uint64_t done_hash;      /* of the set */
     uint32_t first;          /* the first mandatory one that is not done */
@@ -70,6 +72,12 @@ static void linear_forget(void)
         linear_memo[linear_memo_used[i]] = 0;
     }
     linear_memo_count = 0;
+}
+
+/* What a client asks happens in the order in which it asked, as on any connection to memcached. */
+static bool linear_is_its_turn(const struct linear *l, uint32_t op)
+{
+    return l->before[op] == LINEAR_NONE || linear_is_done(l, l->before[op]);
 }
 
 /* A number's value after incr or decr; ABSENT: the item is no number. */
@@ -244,7 +252,7 @@ static bool linear_do_pure(struct linear *l, const struct linear_bounds *b)
     uint64_t pure_max = b->told_min < b->expires_min ? b->told_min : b->expires_min;
     int32_t next;
     for (uint32_t i = l->first; i < l->mandatory && l->ops[i]->asked_us <= pure_max; i++) {
-        if (!linear_is_done(l, i) && linear_is_pure(l->ops[i]) &&
+        if (!linear_is_done(l, i) && linear_is_pure(l->ops[i]) && linear_is_its_turn(l, i) &&
             linear_apply(l->history, l->ops[i], l->state, &next)) {
             linear_do(l, i, next, true);
             return true;
@@ -258,8 +266,8 @@ static bool linear_try(struct linear *l, uint32_t i)
 {
     const struct history_op *op = l->ops[i];
     int32_t next;
-    if (linear_is_done(l, i) || !linear_apply(l->history, op, l->state, &next) ||
-        (op->is_optional && next == l->state)) {
+    if (linear_is_done(l, i) || !linear_is_its_turn(l, i) ||
+        !linear_apply(l->history, op, l->state, &next) || (op->is_optional && next == l->state)) {
         return false;
     }
     uint64_t hash = l->done_hash ^ prng_mix(i + 1);
@@ -293,6 +301,25 @@ static bool linear_advance(struct linear *l, uint32_t from)
     return false;
 }
 
+/* What a client was not told of may happen at any time, or never. */
+static bool linear_has_place(const struct history_op *op)
+{
+    return op->place != 0 && !op->is_optional && op->result != HISTORY_UNKNOWN;
+}
+
+static uint32_t linear_before(const struct linear *l, uint32_t op)
+{
+    uint32_t last = LINEAR_NONE;
+    for (uint32_t i = 0; i < l->mandatory && linear_has_place(l->ops[op]); i++) {
+        bool is_before = linear_has_place(l->ops[i]) && l->ops[i]->client == l->ops[op]->client &&
+                         l->ops[i]->place < l->ops[op]->place;
+        if (is_before && (last == LINEAR_NONE || l->ops[i]->place > l->ops[last]->place)) {
+            last = i;
+        }
+    }
+    return last;
+}
+
 static void linear_take(struct linear *l, const struct history_op *const *ops, uint32_t count)
 {
     l->count = 0;
@@ -304,6 +331,9 @@ static void linear_take(struct linear *l, const struct history_op *const *ops, u
         }
     }
     l->first_optional = l->mandatory;
+    for (uint32_t i = 0; i < l->count; i++) {
+        l->before[i] = linear_before(l, i);
+    }
 }
 
 enum linear_verdict linear_judge(struct history *history, const struct history_op *const *ops,

@@ -194,13 +194,26 @@ static const struct selftest_case SELFTEST_CASES[] = {
     {"a loss that comes back",
      LINEAR_NO,
      {SET(1, 2, "x"), FORGET(3, 9), MISS(5, 6), HIT(7, 8, "x")}},
+    {"a write and a read at once", LINEAR_YES, {SET(1, 9, "x"), MISS(1, 9)}},
+};
+
+/* All of one client, which asked it in this order. */
+static const struct selftest_case SELFTEST_PIPELINES[] = {
+    {"a read passes a write", LINEAR_NO, {SET(1, 9, "x"), MISS(1, 9)}},
+    {"a read behind a write", LINEAR_YES, {SET(1, 9, "x"), HIT(1, 9, "x")}},
+    {"writes change places", LINEAR_NO, {SET(1, 9, "x"), SET(1, 9, "y"), HIT(10, 11, "x")}},
+    {"a write that was not told comes later",
+     LINEAR_YES,
+     {LOST_SET(1, 20, "x"), MISS(1, 4), HIT(10, 11, "x")}},
 };
 
 #undef OK
 #undef NO
 #undef EXISTS
 
-static enum linear_verdict selftest_judge(const struct selftest_case *c)
+enum selftest_order { SELFTEST_AT_ONCE, SELFTEST_PIPELINE };
+
+static enum linear_verdict selftest_judge(const struct selftest_case *c, enum selftest_order order)
 {
     struct history history = {0};
     struct history_op ops[SELFTEST_STEPS_MAX];
@@ -219,6 +232,7 @@ static enum linear_verdict selftest_judge(const struct selftest_case *c)
                                          .seen = step->kind == HISTORY_GET ? value : seen,
                                          .delta = step->delta,
                                          .number = step->number,
+                                         .place = order == SELFTEST_PIPELINE ? count + 1 : 0,
                                          .asked_us = step->asked_us,
                                          .told_us = step->told_us,
                                          .is_optional = step->is_optional};
@@ -229,19 +243,29 @@ static enum linear_verdict selftest_judge(const struct selftest_case *c)
     return verdict;
 }
 
+static void selftest_try(const struct selftest_case *c, enum selftest_order order, int *bad,
+                         int *wrong)
+{
+    *bad += c->verdict == LINEAR_NO ? 1 : 0;
+    if (selftest_judge(c, order) != c->verdict) {
+        printf("judged wrongly: %s\n", c->name);
+        (*wrong)++;
+    }
+}
+
 int selftest_run(void)
 {
     int wrong = 0;
     int bad = 0;
-    size_t count = sizeof(SELFTEST_CASES) / sizeof(SELFTEST_CASES[0]);
-    for (size_t i = 0; i < count; i++) {
-        const struct selftest_case *c = &SELFTEST_CASES[i];
-        bad += c->verdict == LINEAR_NO ? 1 : 0;
-        if (selftest_judge(c) != c->verdict) {
-            printf("judged wrongly: %s\n", c->name);
-            wrong++;
-        }
+    size_t at_once = sizeof(SELFTEST_CASES) / sizeof(SELFTEST_CASES[0]);
+    size_t pipelines = sizeof(SELFTEST_PIPELINES) / sizeof(SELFTEST_PIPELINES[0]);
+    for (size_t i = 0; i < at_once; i++) {
+        selftest_try(&SELFTEST_CASES[i], SELFTEST_AT_ONCE, &bad, &wrong);
     }
-    printf("%zu planted histories, %d of them bad: %d judged wrongly\n", count, bad, wrong);
+    for (size_t i = 0; i < pipelines; i++) {
+        selftest_try(&SELFTEST_PIPELINES[i], SELFTEST_PIPELINE, &bad, &wrong);
+    }
+    printf("%zu planted histories, %d of them bad: %d judged wrongly\n", at_once + pipelines, bad,
+           wrong);
     return wrong;
 }
