@@ -225,6 +225,12 @@ static bool have_beats(const struct control *control, uint64_t sequence)
     return heard != 0;
 }
 
+/* Has what we have joined been shown on all nodes that we hear? */
+static bool is_shown(const struct control *control)
+{
+    return have_beats(control, control->joined_sequence) || control_peers_is_blind(control);
+}
+
 /* --- Start --- */
 
 static void start_move(struct control *control, enum start_step step)
@@ -309,7 +315,7 @@ static void start_step(struct control *control)
         }
         break;
     case START_BEAT:
-        if (have_beats(control, 1) || !RULE(BEAT_FIRST)) {
+        if (have_beats(control, 1) || control_peers_is_blind(control)) {
             start_move(control, START_READ);
             (void)control_join_have_scans(control, control->now_us, CONTROL_SCAN_ALL);
         }
@@ -492,7 +498,7 @@ static uint64_t remembered_us(const struct control *control)
  */
 static bool is_acted_on(const struct control *control)
 {
-    return control->state == CONTROL_CHANGING && have_beats(control, control->joined_sequence) &&
+    return control->state == CONTROL_CHANGING && is_shown(control) &&
            control_peers_is_effective(control, &control->target, control->fresh_us);
 }
 
@@ -524,7 +530,7 @@ static void poll(struct control *control)
     if (complete != 0 && (complete & heard) == 0) {
         return; /* nothing could be served, and those who reach these nodes may go on there */
     }
-    if (control->state == CONTROL_CHANGING && have_beats(control, control->joined_sequence) &&
+    if (control->state == CONTROL_CHANGING && is_shown(control) &&
         (control_peers_all_show(control, &control->target, control->fresh_us) || !RULE(ALL_JOIN))) {
         adopt(control);
     }
@@ -580,7 +586,8 @@ bool control_join_is_idle(const struct control *control)
 static void lapse_step(struct control *control)
 {
     uint64_t over_us = control->lease_from_us + control->options.lease_us;
-    bool is_held = control->now_us + control->options.interval_us < over_us || !RULE(LEASE);
+    bool is_held = control->now_us + control->options.interval_us < over_us || !RULE(LEASE) ||
+                   control_peers_is_blind(control);
     if (control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING) {
         if (!is_held) {
             struct trace_event event = control_event(control, TRACE_LEASE_LAPSED);

@@ -240,9 +240,15 @@ static uint64_t ceiling(const struct control *control)
     return (control_peers_token_ms(control) + lease_ms + TOKEN_AHEAD_MS_MAX + 1) << TOKEN_SHIFT_MS;
 }
 
+bool control_peers_is_blind(const struct control *control)
+{
+    return control->effective.epoch == 0 && !RULE(BEAT_FIRST);
+}
+
 void control_peers_beat(struct control *control)
 {
-    if (control->id_state != ID_OURS || control->state == CONTROL_LEAVING) {
+    if (control->id_state != ID_OURS || control->state == CONTROL_LEAVING ||
+        control_peers_is_blind(control)) {
         return;
     }
     control->beat.sequence++;
@@ -500,7 +506,7 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
 void control_peers_on_scanned(struct control *control, struct probe *probe, uint64_t asked_us)
 {
     probe->is_scan_owed = false;
-    if (!probe->is_own_seen) {
+    if (!probe->is_own_seen && !control_peers_is_blind(control)) {
         return;
     }
     if (probe->is_scan_full) {

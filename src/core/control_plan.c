@@ -412,7 +412,8 @@ static void plan_entry(struct control *control, struct plan *plan)
         plan->next.is_young = false; /* all that is on the new one came from the other */
     }
     wanted->data = NODE_DATA_COMPLETE;
-    wanted->identity = fill_identity(control->fill);
+    wanted->identity =
+        RULE(FILL_IDENTITY) ? fill_identity(control->fill) : control->probes[node].identity;
     wanted->filler = VIEW_NO_PROXY;
     wanted->is_split = false;
 }

@@ -315,6 +315,8 @@ void control_peers_on_id(struct control *control, struct probe *probe,
                          struct slice value);
 /* Store a new heartbeat on all nodes that are open. */
 void control_peers_beat(struct control *control);
+/* The mutant of BEAT_FIRST: what we read counts, though nobody can know of us yet. */
+bool control_peers_is_blind(const struct control *control);
 /* Store the latest one on a node that has just been greeted. */
 void control_peers_beat_on(struct control *control, struct probe *probe);
 void control_peers_on_ack(struct control *control, struct probe *probe, uint64_t sequence);

@@ -644,6 +644,9 @@ bool settle_enter(struct dataplane *dp, struct txn *txn);
 /* It is over. Harmless when it has not entered. */
 void settle_leave(struct dataplane *dp, struct txn *txn);
 #define SETTLE_CAS_UNKNOWN UINT64_MAX
+/* The mutant of RUN_AGAIN: TXN, which a node missed, counts as done, and what the leader has mends
+ * the copies. False: it is to be run again. */
+bool settle_instead(struct dataplane *dp, struct txn *txn);
 /* What a write made of NODE's copy; 0: there is none. */
 void settle_note(struct txn *txn, uint32_t node, uint64_t cas);
 void settle_tick(struct dataplane *dp);

@@ -102,7 +102,8 @@ static bool is_on(const struct dump_entry *entry, uint32_t node)
  * the same. */
 static bool is_equal(const struct fill *fill, const struct dump_entry *entry)
 {
-    return is_on(entry, fill->donor) && entry->differs == 0 && token_is(entry->first.cas);
+    bool is_same = entry->differs == 0 || !RULE(EXISTS_IS_NOT_DONE);
+    return is_on(entry, fill->donor) && is_same && token_is(entry->first.cas);
 }
 
 static void take_item(struct fill *fill, const struct mc_dump_item *dumped)

@@ -374,7 +374,7 @@ static bool carries_write(const struct link *link)
 static bool is_dark(const struct dataplane *dp, enum wire_end end)
 {
     bool is_lone = dp->topology != NULL && dp->topology->is_lone;
-    return end == WIRE_END_TIMEOUT || (end == WIRE_END_RESET && !is_lone);
+    return end == WIRE_END_TIMEOUT || (end == WIRE_END_RESET && !is_lone && RULE(RESET_IS_NO_EOF));
 }
 
 void link_on_closed(struct dataplane *dp, struct link *link, enum wire_end end)

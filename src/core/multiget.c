@@ -9,6 +9,8 @@
  */
 #include "dataplane_private.h"
 
+#include "everwarm/core/rule.h"
+
 struct slice multiget_keys(const struct txn *txn)
 {
     const char *text = txn->command.head->data + txn->command.off;
@@ -284,6 +286,40 @@ static void finish(struct dataplane *dp, struct txn *txn)
     merge(dp, txn);
 }
 
+/* The mutant of FALLBACK_STORES_NOT: the leader gets what LEG has found on another node. */
+static void store_found(struct dataplane *dp, const struct txn *txn, const struct leg *leg)
+{
+    enum { FOUND_BYTES_MAX = 1024 };
+    bool is_found = leg->hits > 0 && leg->tried != 0 && leg->reply.chain.len <= FOUND_BYTES_MAX;
+    uint32_t leader = topology_leader(dp->topology, txn->key_hash);
+    if (RULE(FALLBACK_STORES_NOT) || !is_found || !link_is_usable(dp, leader) ||
+        !link_has_room(dp, 1) || dp->next != NULL) {
+        return;
+    }
+    char text[FOUND_BYTES_MAX];
+    struct mc_reply reply;
+    chain_copy(&leg->reply.chain, text);
+    enum mc_parse parse =
+        mc_reply_parse(slice_of(text, leg->reply.chain.len), 0, MC_VALUE_BYTES_MAX, &reply);
+    const char *data = memchr(text, '\n', leg->reply.chain.len);
+    char *to = journal_reserve(&dp->requests, &dp->chunks, 2 * FOUND_BYTES_MAX);
+    if (parse != MC_PARSE_DONE || reply.kind != MC_REPLY_VALUE || data == NULL || to == NULL) {
+        return;
+    }
+    struct mc_writer w = mc_writer_of(to, 2 * FOUND_BYTES_MAX);
+    mc_write(&w, SLICE("ms "));
+    mc_write(&w, reply.key);
+    mc_write(&w, SLICE(" "));
+    mc_write_u64(&w, reply.value_bytes);
+    mc_write(&w, SLICE(" ME F"));
+    mc_write_u64(&w, reply.flags);
+    mc_write(&w, SLICE("\r\n"));
+    mc_write(&w, slice_of(data + 1, (size_t)reply.value_bytes + 2));
+    struct chain request = journal_commit(&dp->requests, w.len);
+    link_send(dp, leader, NULL, FORM_BUMP, request);
+    chain_drop(&dp->chunks, &request);
+}
+
 /* The usual case, one key and one answer: nothing to merge. */
 static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
 {
@@ -298,6 +334,7 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
     if (dp->topology->warming != 0 && is_read && is_hit) {
         warm_read(dp, txn, leg->reply.chain.len);
     }
+    store_found(dp, txn, leg);
     txn->reply = leg->reply.chain;
     if (has_end && txn->is_part) {
         txn->reply.len -= 5;

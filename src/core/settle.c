@@ -20,6 +20,8 @@
  */
 #include "settle.h"
 
+#include "everwarm/core/rule.h"
+
 enum {
     /* One comparison is a request to each node; so many are a few percent of what a node does. */
     SETTLE_CHECKS_A_TICK = 512,
@@ -162,6 +164,19 @@ bool settle_enter(struct dataplane *dp, struct txn *txn)
         entry->check->is_failed = true; /* what it has seen may be older than this write */
     }
     txn->settle = entry;
+    return true;
+}
+
+bool settle_instead(struct dataplane *dp, struct txn *txn)
+{
+    bool is_plain = !txn->is_internal && !txn->is_decided;
+    if (RULE(RUN_AGAIN) || !is_plain || (txn->settle == NULL && !settle_enter(dp, txn))) {
+        return false;
+    }
+    if (!txn->is_leader_in) {
+        answer_write(dp, txn, &(struct answer){.kind = MC_REPLY_HD, .node = txn->leader});
+    }
+    txn_finish(dp, txn);
     return true;
 }
 

@@ -886,7 +886,7 @@ static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
         all_have_it(dp, txn);
     } else if (is_answer_known && (txn->step == STEP_SPREAD || txn->step == STEP_CHAIN)) {
         txn_spread(dp, txn, t->complete & ~txn->acked);
-    } else if (!write_begin(dp, txn)) {
+    } else if (!settle_instead(dp, txn) && !write_begin(dp, txn)) {
         /* It waits on as stranded, any change takes it up again; nodes that are back may or may not
          * have done it, so they have still missed it. */
         INVARIANT(txn->state == TXN_STRANDED);

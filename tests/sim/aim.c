@@ -100,6 +100,29 @@ void aim_to_delete(struct world *world, uint32_t key, uint64_t within_us)
     }
 }
 
+void aim_to_delete_by(struct world *world, const struct conn *link, enum aim_by by, uint32_t key,
+                      uint64_t within_us)
+{
+    uint32_t first = (uint32_t)world_below(world, world->client_count);
+    for (uint32_t i = 0; i < world->client_count && aim_may(world, key); i++) {
+        uint32_t number = (first + i) % world->client_count;
+        const struct client *c = &world->clients[number];
+        bool is_workers = c->proxy == link->proxy && c->worker == link->worker;
+        if (is_workers == (by == AIM_BY_WORKER) && client_may_write(world, c, key)) {
+            aim_post(world, number, HISTORY_DELETE, key,
+                     world->now_us + 1 + world_below(world, within_us));
+            return;
+        }
+    }
+}
+
+void aim_to_count(struct world *world, uint32_t key, uint64_t within_us)
+{
+    if (aim_may(world, key)) {
+        (void)aim_write(world, key, HISTORY_DELTA, within_us);
+    }
+}
+
 uint32_t aim_key_of(const struct world *world, struct slice bytes)
 {
     uint32_t found = WORLD_KEYS_MAX;
@@ -125,6 +148,17 @@ static bool aim_is_store(uint32_t key, struct slice bytes)
     return false;
 }
 
+void aim_past(struct world *world, uint32_t key, uint32_t node, uint64_t within_us)
+{
+    uint32_t client = world->client_count;
+    if (aim_may(world, key)) {
+        client = aim_write(world, key, HISTORY_DELETE, within_us);
+    }
+    if (client < world->client_count) {
+        aim_delay(world, client, node, 2 * (world->wire_us + world->delay_us));
+    }
+}
+
 void aim_at_copy(struct world *world, uint32_t node, struct slice bytes)
 {
     uint32_t key = aim_key_of(world, bytes);
@@ -135,11 +169,7 @@ void aim_at_copy(struct world *world, uint32_t node, struct slice bytes)
     if (key != world->hot_key) {
         aim_at(world, key, within_us);
         if (slice_has_prefix(bytes, SLICE("mg ")) && world_chance(world, 20)) {
-            /* It reaches the donor last, and meets all of the copy's steps elsewhere. */
-            uint32_t client = aim_write(world, key, HISTORY_DELETE, within_us);
-            if (client < world->client_count) {
-                aim_delay(world, client, node, 2 * (world->wire_us + world->delay_us));
-            }
+            aim_past(world, key, node, within_us);
         }
     } else if (aim_is_store(key, bytes)) {
         (void)aim_write(world, key, HISTORY_SET, 1);

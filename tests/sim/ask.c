@@ -132,7 +132,8 @@ uint64_t client_epoch(const struct world *world, const struct client *c)
 {
     const struct topology *topology = world->proxies[c->proxy].topology[c->worker];
     /* In a young view a miss asks other nodes, whose CAS is foreign to the leader. */
-    return topology == NULL || topology->is_young ? CLIENT_NO_EPOCH : topology->epoch;
+    bool is_young = topology == NULL || topology->is_young || world->profile->falls_back;
+    return is_young ? CLIENT_NO_EPOCH : topology->epoch;
 }
 
 struct history_op client_op(const struct world *world, const struct client *c, uint32_t key,

@@ -69,7 +69,7 @@ bool fault_is_whole(struct world *world)
 }
 
 /* Another node holds everything, none was harmed lately, and every proxy is well. */
-static bool fault_is_tame(const struct world *world, uint32_t node)
+bool fault_is_tame(const struct world *world, uint32_t node)
 {
     for (uint32_t i = 0; i < world->options.proxies; i++) {
         struct control_snapshot snapshot;
@@ -105,17 +105,22 @@ static void fault_crash(struct world *world, uint32_t number)
     world_post(world, world->now_us + pause_us, WORLD_NODE_START, number, 0, node->generation);
 }
 
-static void fault_freeze(struct world *world, uint32_t number)
+void fault_stop(struct world *world, uint32_t number, uint64_t pause_us)
 {
     struct node *node = &world->nodes[number];
-    if (!node->is_up || node->is_frozen) {
-        return;
-    }
     node->is_frozen = true;
     node->generation++;
-    uint64_t pause_us = 1000 + world_below(world, world_chance(world, 50) ? 600000 : 5000000);
     world_trace(world, "FAULT node %u freezes for %llu us", number, (unsigned long long)pause_us);
     world_post(world, world->now_us + pause_us, WORLD_NODE_THAW, number, 0, node->generation);
+}
+
+static void fault_freeze(struct world *world, uint32_t number)
+{
+    const struct node *node = &world->nodes[number];
+    if (node->is_up && !node->is_frozen) {
+        fault_stop(world, number,
+                   1000 + world_below(world, world_chance(world, 50) ? 600000 : 5000000));
+    }
 }
 
 static void fault_cut(struct world *world, uint32_t number)
@@ -173,7 +178,7 @@ static void fault_stall(struct world *world, uint32_t number)
     }
 }
 
-static void fault_say(struct world *world, uint32_t node, enum control_command_type type)
+void fault_say(struct world *world, uint32_t node, enum control_command_type type)
 {
     uint32_t first = (uint32_t)world_below(world, world->options.proxies);
     for (uint32_t i = 0; i < world->options.proxies; i++) {
@@ -662,6 +667,7 @@ static const struct {
     [FAULT_FLICKER] = {fault_flicker, 40},
     [FAULT_SPLIT] = {fault_split, 40},
     [FAULT_FLUSH_LATER] = {fault_flush_later, 40},
+    [FAULT_MUTE] = {moment_mute, 40},
 };
 
 uint32_t fault_choose(struct world *world)
@@ -698,6 +704,9 @@ static void fault_one(struct world *world, uint32_t node)
 static void fault_word(struct world *world)
 {
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
+    if (world->emptied_us > 0 && world->emptied_us + FAULT_PEACE_US > world->now_us) {
+        return;
+    }
     for (uint32_t i = 0; i < world->options.nodes && !world->is_wild; i++) {
         const struct node *other = &world->nodes[i];
         if (i != node && (!other->is_up || other->is_frozen || other->is_host_down)) {
@@ -711,8 +720,13 @@ static void fault_word(struct world *world)
 /* What follows from a fault that came before. */
 static void fault_follow(struct world *world, enum fault_phase phase, uint32_t number)
 {
-    if (phase == FAULT_DRAIN) {
-        fault_say(world, number, CONTROL_COMMAND_DRAIN);
+    if (phase == FAULT_DRAIN || phase == FAULT_READY) {
+        fault_say(world, number,
+                  phase == FAULT_DRAIN ? CONTROL_COMMAND_DRAIN : CONTROL_COMMAND_READY);
+        return;
+    }
+    if (phase == FAULT_EMPTY || phase == FAULT_TOGGLE) {
+        moment_strike(world, phase, number);
         return;
     }
     if (phase == FAULT_COPY_CUT) {

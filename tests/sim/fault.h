@@ -24,6 +24,7 @@ enum fault_kind {
     FAULT_FLICKER,                   /* all nodes are cut off from a proxy, again and again */
     FAULT_SPLIT,                     /* the world is cut in two */
     FAULT_FLUSH_LATER,               /* a client empties all nodes, with a delay */
+    FAULT_MUTE,                      /* answers to a write that a node decides are lost */
     FAULT_ALL_COUNT
 };
 
@@ -38,6 +39,9 @@ enum fault_phase {
     FAULT_AGAIN,    /* all nodes are cut off from a proxy */
     FAULT_HEAL,     /* a split heals */
     FAULT_LATER,    /* nodes are about to forget all */
+    FAULT_EMPTY,    /* a node has been filled, and is emptied */
+    FAULT_READY,    /* an operator's: a node may lead again */
+    FAULT_TOGGLE,   /* an operator's: a node leads no more, or again */
 };
 
 #endif

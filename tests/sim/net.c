@@ -85,10 +85,13 @@ void net_send(struct world *world, struct conn *conn, struct slice bytes)
         }
         aim_at_copy(world, conn->node, bytes);
         fault_on_copy(world, conn, bytes);
+        moment_on_copy(world, conn, bytes);
     } else if (!conn->is_link) {
         fault_on_beat(world, conn->proxy, bytes);
+        moment_on_probe(world, conn, bytes);
     } else {
         fault_on_link(world, conn, bytes);
+        moment_on_link(world, conn, bytes);
         aim_at_warming(world, conn, bytes);
         if (key != WORLD_KEYS_MAX) {
             proxy_check_sending(world, conn->proxy, conn->worker);
@@ -158,6 +161,10 @@ void net_run(struct world *world, struct conn *conn)
     if (!model->is_understanding) {
         world_broken(world, "S10", "node %u does not understand: %s", conn->node, model->puzzle);
         model->is_understanding = true;
+    }
+    if (conn->is_mute && conn->mc.out.len > 0) {
+        bytes_clear(&conn->mc.out);
+        conn->mc.is_closing = moment_is_silenced(world, conn);
     }
     if (conn->mc.out.len > 0 && !conn->has_rst) {
         net_put_bytes(world, conn, WORLD_TO_PROXY, bytes_slice(&conn->mc.out));

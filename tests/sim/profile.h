@@ -39,6 +39,9 @@ struct profile {
     uint64_t delay_us;              /* typical, of a packet; 0: by the seed */
     uint32_t slow_percent;          /* of the messages between a proxy's threads */
     uint32_t command_pairs_percent; /* of operators' words, which another follows at once */
+    uint32_t moments; /* bits, see moment.h: what strikes at a moment of the protocol */
+    bool is_large;    /* most values go by second links */
+    bool falls_back;  /* what one node has not is asked of the others */
 };
 
 /* Of the seed with these random bits. */

@@ -92,6 +92,8 @@ void proxy_init(struct world *world, uint32_t proxy)
             .settle_delay_us = 20 * 1000,
             .seed = prng_next(&world->prng),
             .on_no_replica = DATAPLANE_ANSWER_ERROR,
+            .miss_fallback =
+                world->profile->falls_back ? DATAPLANE_FALLBACK_ALWAYS : DATAPLANE_FALLBACK_AUTO,
             .version = SLICE_INIT("1.6.18"),
         };
         p->dp_bytes = dataplane_bytes(&dp);

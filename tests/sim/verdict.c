@@ -262,6 +262,9 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
              * may come after the answer. */
             again.told_us += world->options.nodes == 1 ? WORLD_REQUEST_US : 0;
             verdict_excuse(c, &again);
+            if (world->keys[key].was_muted) {
+                verdict_excuse(c, &again); /* an answer to it may have been lost twice */
+            }
         } else if (op->is_optional && verdict_is_write(op) && !op->is_noreply) {
             verdict_excuse(c, op); /* its reply is lost: it may take effect twice */
         }

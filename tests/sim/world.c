@@ -143,6 +143,7 @@ static void world_character(struct world *world)
     world->is_shared = world_chance(world, profile->shared_percent) || world->options.is_shared;
     world->delay_us = 20 + world_below(world, world_chance(world, 30) ? 3000 : 200);
     world->side_bytes = world_chance(world, 50) ? 1 + world_below(world, WORLD_SIDE_BYTES_MAX) : 0;
+    world->side_bytes = profile->is_large ? 1 + world_below(world, 4) : world->side_bytes;
     world->delay_us = profile->delay_us == 0 ? world->delay_us : profile->delay_us;
     world->wire_us = world_chance(world, 50) ? 1 + world_below(world, 12000) : 1;
     world->wire_us = profile->wire_us == 0 ? world->wire_us : profile->wire_us;
@@ -152,6 +153,8 @@ static void world_character(struct world *world)
         (uint32_t)world_below(world, 1 + profile->faults_max - profile->faults_min);
     world->has_tokens = world_chance(world, profile->tokens_percent);
     world->link_cut_node = WORLD_NODES_MAX;
+    world->mute_node = WORLD_NODES_MAX;
+    world->mute_key = WORLD_KEYS_MAX;
     world->fault_kinds = profile->fault_kinds == 0 ? fault_choose(world) : profile->fault_kinds;
     world->fault_pause_us = profile->fault_pause_us == 0 ? 200000 + world_below(world, 3000000)
                                                          : profile->fault_pause_us;

@@ -10,6 +10,7 @@
  *   ask.c      what clients ask
  *   aim.c      what they ask at delicate moments
  *   fault.c    what goes wrong, and operators' commands
+ *   moment.c   what goes wrong at a moment of the protocol
  *   copies.c   the copies of what nobody writes, while it runs
  *   lineage.c  which view comes of which
  *   split.c    two sides that each go on alone
@@ -130,6 +131,7 @@ struct conn {
     bool has_timer;
     bool is_timed_out;   /* nothing of it arrives any more */
     uint32_t last_key;   /* the client's key that it carried last; WORLD_KEYS_MAX: none */
+    bool is_mute;        /* what it asks next is done, and not answered */
     uint64_t stalled_us; /* until then its thread of the node does not get to it */
     bool is_complete;    /* from the last segment that arrived */
     struct identity identity;
@@ -216,6 +218,7 @@ struct key {
     uint64_t aimed_us; /* something delicate happened to it then */
     bool is_split;     /* its write was under way when its proxy died, and none was made since */
     bool was_split;
+    bool was_muted; /* a node did twice what was asked of it, and told nobody */
 };
 
 /* Somebody else has emptied a node. */
@@ -335,6 +338,9 @@ struct world {
     bool has_tokens;        /* the nodes know E */
     bool is_copy_cut_due;   /* the next connection that carries a copy is cut */
     uint32_t link_cut_node; /* the next one that carries a write there is cut */
+    uint64_t emptied_us;    /* when a node was killed that was about to be complete */
+    uint32_t mute_node;     /* the answer to what it decides next is lost; WORLD_NODES_MAX: none */
+    uint32_t mute_key;      /* whose answer was lost, and will be once more; WORLD_KEYS_MAX: none */
     uint32_t fault_kinds;   /* bits of those that this seed has */
     uint64_t fault_pause_us;
     bool is_resting;       /* no more faults or requests */
@@ -402,6 +408,15 @@ const char *world_key(uint32_t key);
 void aim_at(struct world *world, uint32_t key, uint64_t within_us);
 /* Somebody deletes KEY within a while, whatever the chances. */
 void aim_to_delete(struct world *world, uint32_t key, uint64_t within_us);
+/* KEY, which is copied from NODE, is deleted, there last: it meets all of the copy's steps
+ * elsewhere. */
+void aim_past(struct world *world, uint32_t key, uint32_t node, uint64_t within_us);
+/* A client of that worker deletes KEY, or one of any other. */
+enum aim_by { AIM_BY_WORKER, AIM_BY_OTHERS };
+void aim_to_delete_by(struct world *world, const struct conn *link, enum aim_by by, uint32_t key,
+                      uint64_t within_us);
+/* KEY, which holds a number, is counted. */
+void aim_to_count(struct world *world, uint32_t key, uint64_t within_us);
 /* CLIENT tries its CAS of KEY a few times within a while. */
 void aim_cas(struct world *world, uint32_t client, uint32_t key, uint64_t within_us);
 /* The key that the command in BYTES is about; WORLD_KEYS_MAX: none of the clients'. */
@@ -568,6 +583,22 @@ void fault_end(struct world *world);
 void fault_ready(struct world *world);
 /* All nodes up, complete and of the run that the views name. */
 bool fault_is_whole(struct world *world);
+
+/* Operators at some proxy. */
+void fault_say(struct world *world, uint32_t node, enum control_command_type type);
+/* May NODE be harmed without a client's noticing? */
+bool fault_is_tame(const struct world *world, uint32_t node);
+void fault_stop(struct world *world, uint32_t node, uint64_t for_us);
+
+/* A fill or verify, a probe, a worker sends BYTES. */
+void moment_on_copy(struct world *world, const struct conn *conn, struct slice bytes);
+void moment_on_probe(struct world *world, const struct conn *conn, struct slice bytes);
+void moment_on_link(struct world *world, struct conn *conn, struct slice bytes);
+/* The node has done what CONN, which is mute, asked. Returns whether it closes it. */
+bool moment_is_silenced(struct world *world, struct conn *conn);
+/* The answer to what NODE decides next is lost. */
+void moment_mute(struct world *world, uint32_t node);
+void moment_strike(struct world *world, uint32_t phase, uint32_t number);
 
 void verdict_give(struct world *world, struct world_result *result);
 

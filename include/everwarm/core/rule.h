@@ -25,14 +25,14 @@
     X(IDENTITY, "a connection is used whoever answers there")                                      \
     X(GIVE_UP, "a connection goes on after a reply that came too late")                            \
     X(EOF, "a connection given up counts as ended at once")                                        \
-    X(RESET_IS_NO_EOF, "a write whose connection was reset is sent again")                         \
+    X(RESET_IS_NO_EOF, "a connection that was reset counts as read to its end")                    \
     X(ENTRY_BEHIND_EOF, "a node is filled while connections given up to it are open")              \
     X(DRAIN, "a view is joined before the writes under the last one are over")                     \
     X(SEAL, "answers of a node that leaves are acted on after its view was joined")                \
     X(HOLD, "writes begin while a view is being joined")                                           \
     X(ALL_JOIN, "a view takes effect before all live proxies have joined it")                      \
     X(WITHDRAW, "a proposal is stored on top of another one of its epoch")                         \
-    X(BEAT_FIRST, "at the start the view is read before the heartbeat is stored")                  \
+    X(BEAT_FIRST, "a proxy that starts joins its first view without a heartbeat")                  \
     X(OTHERS_LEASE, "a proxy counts as dead as soon as its heartbeat stands still")                \
     X(LEASE, "a proxy goes on when its lease is over")                                             \
     X(LEASE_FROM_SENDING, "the lease counts from the answer to a heartbeat")                       \
@@ -44,6 +44,8 @@
     X(SETTLE_TWICE, "copies that differ are mended when that is seen once")                        \
     X(SETTLE_ALONE, "copies are mended while a write to their key is under way")                   \
     X(NEW_TOKEN, "a write that is run again has the token of its first run")                       \
+    X(RUN_AGAIN, "a write that its leader missed is mended by the leader's old item")              \
+    X(FALLBACK_STORES_NOT, "what a miss finds on another complete node is stored on the leader")   \
     X(MISSED_WRITE, "a filling node stays though it missed a write")                               \
     X(CAS_TAG, "a cas with another node's number is sent to the leader")                           \
     X(DEADLINE, "requests have no deadline")
