@@ -86,6 +86,9 @@ void client_told(struct world *world, struct history_op *op, enum history_result
     if (op->result == HISTORY_PENDING && client_is_write(op)) {
         k->writes--;
     }
+    if (result == HISTORY_UNKNOWN && client_is_write(op) && until_us > k->open_us) {
+        k->open_us = until_us;
+    }
     op->result = result;
     op->told_us = until_us;
     if (op->later_s > 0) {

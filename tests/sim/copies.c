@@ -14,13 +14,14 @@ enum { COPIES_EXPIRY_SLACK_S = 3 };
 void copies_on_ask(struct world *world, struct history_op *op, uint32_t group)
 {
     struct key *k = &world->keys[op->key];
-    if (k->writes > 0 && k->writer != group) {
+    bool is_open = k->writes > 0 || k->open_us > world->now_us;
+    if (is_open && k->writer != group) {
         k->contentions++;
         k->is_contended = true;
     }
     k->writer = group;
     op->contentions = k->contentions;
-    op->is_contended = k->writes > 0 && k->is_contended;
+    op->is_contended = is_open && k->is_contended;
 }
 
 /* Does OP leave the same everywhere, if nothing else happens? */

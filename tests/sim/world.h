@@ -208,6 +208,7 @@ struct key {
     uint32_t owner;       /* group of clients that may write it */
     uint32_t writes;      /* asked and not told */
     uint64_t quiet_us;    /* from then on nothing of its owner's happens to it */
+    uint64_t open_us;     /* a write that was not told may be under way until then */
     uint32_t writer;      /* group of the last write */
     uint32_t contentions; /* writes that began while another group's were under way */
     bool is_contended;    /* none has been alone since: its copies may differ until they settle */
