@@ -118,6 +118,22 @@ static bool match_key(struct leg *leg, struct slice key)
     }
 }
 
+/* What a value's size says of the link that its key is asked by from now on (side.c). */
+static void learn_size(struct dataplane *dp, const struct link *link, const struct mc_reply *reply)
+{
+    const struct txn *txn = link->head->txn;
+    const bool is_large = side_is_large(dp, reply->value_bytes);
+    if (!is_large && !txn->is_aside) {
+        return; /* the usual case */
+    }
+    uint64_t hash = txn->key_count == 1 ? txn->key_hash : topology_hash(reply->key);
+    if (is_large) {
+        side_on_value(dp, link, hash);
+    } else {
+        side_forget(dp, hash);
+    }
+}
+
 /* REPLY's value is next. */
 static void expect_body(struct dataplane *dp, struct link *link, const struct mc_reply *reply,
                         bool is_kept)
@@ -131,10 +147,7 @@ static void expect_body(struct dataplane *dp, struct link *link, const struct mc
         return;
     }
     deadline_put_off(dp, leg->txn, value_bytes);
-    if (side_is_large(dp, value_bytes)) {
-        bool is_one = leg->txn->key_count == 1;
-        side_on_value(dp, link, is_one ? leg->txn->key_hash : topology_hash(reply->key));
-    }
+    learn_size(dp, link, reply);
     /* Larger than what our clients may store, by far: nobody else is to starve for it. */
     if (is_kept && value_bytes / CHUNK_DATA_BYTES > dp->chunks.count / 2) {
         run_out(dp, leg);
@@ -193,6 +206,7 @@ static size_t take_get(struct dataplane *dp, struct link *link, const struct mc_
     if (is_simple) {
         char *to = journal_reserve(&dp->replies, &dp->chunks, block + 5);
         if (to != NULL) {
+            learn_size(dp, link, reply);
             memcpy(to, input.ptr, block + 5);
             leg->reply.chain = journal_commit(&dp->replies, block + 5);
             leg->has_end = true;
@@ -530,6 +544,7 @@ static size_t take_meta_get(struct dataplane *dp, struct link *link, const struc
     bool is_small = block <= JOURNAL_REPLY_BYTES_MAX && block <= body.len &&
                     memcmp(body.ptr + block - 2, "\r\n", 2) == 0;
     if (is_small) {
+        learn_size(dp, link, reply);
         keep_small(dp, leg, line, slice_of(body.ptr, block));
         complete_get(dp, link);
         return reply->line_bytes + block;

@@ -339,9 +339,7 @@ static void answer_one(struct dataplane *dp, struct txn *txn, struct leg *leg)
     if (has_end && txn->is_part) {
         txn->reply.len -= 5;
     }
-    /* Others' values have put it aside; it says nothing of its own. */
-    bool is_look = leg->form == FORM_META_GET && !txn->wants_value;
-    if (txn->is_aside && !is_look && !side_is_large(dp, txn->reply.len)) {
+    if (txn->is_aside && !is_hit) {
         side_forget(dp, txn->key_hash);
     }
     leg->reply = (struct chain_builder){0};

@@ -100,6 +100,38 @@ START_TEST(test_an_unforeseen_value_has_the_link_for_itself)
 }
 END_TEST
 
+/* What a read shows to be small is asked for aside no more, however it was read. */
+START_TEST(test_any_read_forgets_that_it_was_large)
+{
+    static const struct {
+        const char *verb, *behind, *answer, *end;
+    } reads[] = {
+        {"get", " another", " 0 1", "END\r\n"},
+        {"gets", " another", " 0 1 7", "END\r\n"},
+        {"mg", " s v", NULL, ""},
+    };
+    const char *key = key_of(0);
+    meet_large();
+    client(0, FORMAT("set %s 0 0 %d\r\n%s\r\n", key, SIDE_BYTES, large()));
+    node(SIDE, "HD\r\n");
+    node(SIDE + 1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    forget_sent();
+    client(0, FORMAT("%s %s%s\r\n", reads[_i].verb, key, reads[_i].behind));
+    ck_assert_uint_gt(b.to_node_bytes[SIDE], 0);
+    if (reads[_i].answer == NULL) {
+        node(SIDE, "VA 1 s1");
+    } else {
+        node(SIDE, FORMAT("VALUE %s%s", key, reads[_i].answer));
+    }
+    node(SIDE, FORMAT("\r\nx\r\n%s", reads[_i].end));
+    forget_sent();
+    client(1, FORMAT("get %s\r\n", key));
+    expect_node(0, FORMAT("get %s\r\n", key));
+    expect_node(SIDE, "");
+}
+END_TEST
+
 /* The same key, back and forth between the links. */
 START_TEST(test_a_client_sees_its_own_order)
 {
@@ -496,6 +528,7 @@ int main(void)
     tcase_add_checked_fixture(tcase, start_with_side, teardown);
     tcase_add_test(tcase, test_a_large_store_holds_up_nobody);
     tcase_add_test(tcase, test_an_unforeseen_value_has_the_link_for_itself);
+    tcase_add_loop_test(tcase, test_any_read_forgets_that_it_was_large, 0, 3);
     tcase_add_test(tcase, test_a_client_sees_its_own_order);
     tcase_add_test(tcase, test_writes_to_a_key_keep_their_order);
     tcase_add_test(tcase, test_what_stands_behind_keeps_its_order);
