@@ -696,6 +696,8 @@ const struct txn *inflight_oldest(const struct dataplane *dp, uint64_t key_hash)
 /* Is there an older one to TXN's key? And one that is more than a plain write on its only way? */
 bool inflight_has_older(const struct dataplane *dp, const struct txn *txn);
 bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn);
+/* An older one that goes by the other link (side.c): what both send next to a node has no order. */
+bool inflight_has_older_elsewhere(const struct dataplane *dp, const struct txn *txn);
 /* No more may be put; later writes wait. */
 bool inflight_is_full(const struct dataplane *dp);
 void inflight_put(struct dataplane *dp, struct txn *txn);

@@ -30,6 +30,11 @@ const struct txn *inflight_oldest(const struct dataplane *dp, uint64_t key_hash)
     return oldest;
 }
 
+static bool is_by_two_links(const struct txn *other, const struct txn *txn)
+{
+    return (other->is_aside || txn->is_aside) && RULE(SIDE_ALONE);
+}
+
 /* Is OTHER one that TXN must not pass, if it is slow, or TXN must be alone? By two links nothing
  * keeps their order, so there what has begun comes first, whichever came first. */
 static bool is_before(const struct txn *other, const struct txn *txn)
@@ -39,19 +44,30 @@ static bool is_before(const struct txn *other, const struct txn *txn)
     if (other->key_hash != txn->key_hash || other == txn || is_later) {
         return false;
     }
-    bool is_by_two_links = (other->is_aside || txn->is_aside) && RULE(SIDE_ALONE);
-    if (is_by_two_links && other->is_begun != txn->is_begun) {
+    if (is_by_two_links(other, txn) && other->is_begun != txn->is_begun) {
         return other->is_begun;
     }
     return other->serial < txn->serial;
 }
 
-static bool is_slow(const struct txn *txn)
+/* Which older ones count. */
+typedef bool counts_fn(const struct txn *other, const struct txn *txn);
+
+static bool is_any(const struct txn *other, const struct txn *txn)
 {
-    return txn->state != TXN_WRITING || txn->missed != 0 || (txn->is_aside && RULE(SIDE_ALONE));
+    (void)other;
+    (void)txn;
+    return true;
 }
 
-static bool has_before(const struct dataplane *dp, const struct txn *txn, bool is_any)
+static bool is_slow(const struct txn *other, const struct txn *txn)
+{
+    (void)txn;
+    return other->state != TXN_WRITING || other->missed != 0 ||
+           (other->is_aside && RULE(SIDE_ALONE));
+}
+
+static inline bool has_before(const struct dataplane *dp, const struct txn *txn, counts_fn *counts)
 {
     if (dp->inflight_count == 0) {
         return false;
@@ -59,7 +75,7 @@ static bool has_before(const struct dataplane *dp, const struct txn *txn, bool i
     for (uint32_t slot = slot_of(txn->key_hash); dp->inflight[slot] != NULL;
          slot = (slot + 1) & (INFLIGHT_SLOTS - 1)) {
         const struct txn *other = dp->inflight[slot];
-        if (is_before(other, txn) && (is_any || is_slow(other))) {
+        if (is_before(other, txn) && counts(other, txn)) {
             return true;
         }
     }
@@ -68,12 +84,17 @@ static bool has_before(const struct dataplane *dp, const struct txn *txn, bool i
 
 bool inflight_has_older(const struct dataplane *dp, const struct txn *txn)
 {
-    return has_before(dp, txn, true);
+    return has_before(dp, txn, is_any);
 }
 
 bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn)
 {
-    return has_before(dp, txn, false);
+    return has_before(dp, txn, is_slow);
+}
+
+bool inflight_has_older_elsewhere(const struct dataplane *dp, const struct txn *txn)
+{
+    return has_before(dp, txn, is_by_two_links);
 }
 
 bool inflight_is_full(const struct dataplane *dp)

@@ -912,7 +912,7 @@ static void recheck_stranded(struct dataplane *dp, struct txn *txn)
             away |= node_set_of(node);
         }
     }
-    if (away == 0 && !dp->is_lapsed && !dp->is_sealed) {
+    if (away == 0 && !dp->is_lapsed && !dp->is_sealed && !inflight_has_older_elsewhere(dp, txn)) {
         unstrand(dp, txn, home);
     }
 }

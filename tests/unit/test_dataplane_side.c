@@ -335,6 +335,44 @@ START_TEST(test_a_node_that_leaves_loses_both)
 }
 END_TEST
 
+static void lose_node(uint32_t n)
+{
+    for (uint32_t at = n; at < LINKS; at += NODES) {
+        step(&(struct dataplane_event){
+            .type = DATAPLANE_NODE_CLOSED, .link = link_of(at), .end = WIRE_END_EOF});
+    }
+}
+
+/* Two writes to a key, of which the second was put aside behind a large value: what one view leaves
+ * of them is chained by two links to a node that the next one fills. */
+START_TEST(test_what_is_chained_keeps_its_order)
+{
+    meet_large();
+    const char *key = key_of(0);
+    client(0, "set k 0 0 1\r\na\r\n");
+    client(2, FORMAT("get %s\r\n", key));
+    client(1, "set k 0 0 1\r\nb\r\n");
+    node(0, "HD\r\n");
+    node(0, FORMAT("VALUE %s 0 %d\r\nvvv", key, SIDE_BYTES));
+    forget_sent();
+    lose_node(1);
+    struct topology *t = topology(1, 2);
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+    node(0, FORMAT("%s\r\nEND\r\nHD\r\n", large() + 3));
+    greet(1, 201);
+    greet(SIDE + 1, 201);
+    forget_sent();
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+    expect_node(1, "ms k 1\r\na\r\n");
+    expect_node(SIDE + 1, "");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    expect_node(SIDE + 1, "ms k 1\r\nb\r\n");
+    node(SIDE + 1, "HD\r\n");
+    expect_client(1, "STORED\r\n");
+}
+END_TEST
+
 /* What waited begins before what comes in the turn that ends its waiting. */
 static void lose_lease(void)
 {
@@ -537,6 +575,7 @@ int main(void)
     tcase_add_test(tcase, test_no_second_link_is_needed);
     tcase_add_test(tcase, test_a_node_that_leaves_loses_both);
     tcase_add_test(tcase, test_a_cas_outlives_a_change_of_places);
+    tcase_add_test(tcase, test_what_is_chained_keeps_its_order);
     tcase_add_test(tcase, test_no_large_write_passes_one_that_waited);
     tcase_add_test(tcase, test_none_passes_a_large_write_that_waited);
     tcase_add_test(tcase, test_large_writes_leave_one_between_them);
