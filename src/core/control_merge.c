@@ -28,6 +28,8 @@
  */
 #include "control_private.h"
 
+#include "everwarm/core/rule.h"
+
 /* A merge keeps half of the ancestors of each side. */
 enum { MERGE_FAR = VIEW_ANCESTORS_MAX / 2 - 1 };
 
@@ -74,8 +76,9 @@ bool control_merge_is_due(const struct control *control)
     bool is_acting = control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING;
     /* What we left for another's while our lease was over, the others did not act on with us. */
     bool is_left = !is_ancestor(&control->target, ours->hash);
-    return is_acting && !is_left && ours->epoch > 0 && view_compare(theirs, ours) > 0 &&
-           complete != 0 && !is_ancestor(theirs, ours->hash) &&
+    bool is_above = RULE(WITHDRAW) ? view_compare(theirs, ours) > 0 : theirs->epoch > ours->epoch;
+    return is_acting && !is_left && ours->epoch > 0 && is_above && complete != 0 &&
+           !is_ancestor(theirs, ours->hash) &&
            (common(ours, theirs) == 0 || theirs->epoch - ours->epoch < MERGE_FAR) &&
            control_join_nodes(theirs, NODE_DATA_COMPLETE) != 0;
 }

@@ -100,16 +100,17 @@ void aim_to_delete(struct world *world, uint32_t key, uint64_t within_us)
     }
 }
 
-void aim_to_delete_by(struct world *world, const struct conn *link, enum aim_by by, uint32_t key,
-                      uint64_t within_us)
+void aim_by(struct world *world, const struct conn *link, const struct aim *aim, uint64_t within_us)
 {
+    uint32_t key = aim->key;
     uint32_t first = (uint32_t)world_below(world, world->client_count);
     for (uint32_t i = 0; i < world->client_count && aim_may(world, key); i++) {
         uint32_t number = (first + i) % world->client_count;
         const struct client *c = &world->clients[number];
         bool is_workers = c->proxy == link->proxy && c->worker == link->worker;
-        if (is_workers == (by == AIM_BY_WORKER) && client_may_write(world, c, key)) {
-            aim_post(world, number, HISTORY_DELETE, key,
+        bool may_ask = aim->kind == HISTORY_GET || client_may_write(world, c, key);
+        if (is_workers == (aim->by == AIM_BY_WORKER) && may_ask) {
+            aim_post(world, number, aim->kind, key,
                      world->now_us + 1 + world_below(world, within_us));
             return;
         }

@@ -102,6 +102,13 @@ static void moment_delay_other(struct world *world, const struct conn *conn)
     }
 }
 
+static bool moment_leads(const struct world *world, const struct conn *conn, uint32_t key)
+{
+    const struct topology *topology = world->proxies[conn->proxy].topology[conn->worker];
+    return topology == NULL || topology->leaders == 0 ||
+           topology_leader(topology, topology_hash(slice_of_string(world_key(key)))) == conn->node;
+}
+
 void moment_on_link(struct world *world, struct conn *conn, struct slice bytes)
 {
     uint32_t key = aim_key_of(world, bytes);
@@ -109,12 +116,20 @@ void moment_on_link(struct world *world, struct conn *conn, struct slice bytes)
         return;
     }
     if (moment_has(bytes, "ms ") && moment_is(world, MOMENT_CONTEND)) {
-        aim_to_delete_by(world, conn, AIM_BY_OTHERS, key, 1 + 2 * world->delay_us);
+        struct aim aim = {.by = AIM_BY_OTHERS, .kind = HISTORY_DELETE, .key = key};
+        aim_by(world, conn, &aim, 1 + 2 * world->delay_us);
     }
     if (slice_has_prefix(bytes, SLICE("mg ")) && moment_has(bytes, " v f t c u\r\n") &&
         moment_is(world, MOMENT_MEND)) {
         moment_delay_other(world, conn);
-        aim_to_delete_by(world, conn, AIM_BY_WORKER, key, 1);
+        struct aim aim = {.by = AIM_BY_WORKER, .kind = HISTORY_DELETE, .key = key};
+        aim_by(world, conn, &aim, 1);
+    }
+    if (moment_has(bytes, "md ") && !moment_leads(world, conn, key) &&
+        moment_is(world, MOMENT_DELETE)) {
+        struct aim aim = {.by = AIM_BY_OTHERS, .kind = HISTORY_GET, .key = key};
+        net_stall(world, conn, 10 * world->delay_us);
+        aim_by(world, conn, &aim, 1 + 4 * world->delay_us);
     }
     bool is_decided = slice_has_prefix(bytes, SLICE("ma ")) && conn->node == world->mute_node;
     if (is_decided && (world->mute_key == WORLD_KEYS_MAX || world->mute_key == key) &&

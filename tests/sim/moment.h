@@ -8,6 +8,7 @@ enum moment {
     MOMENT_DONOR,   /* a fill is about to copy: its donor is drained, and leads no more */
     MOMENT_START,   /* a proxy that starts reads what the others show: these change the view */
     MOMENT_CONTEND, /* a worker stores a value: a client of another's deletes it at once */
+    MOMENT_DELETE,  /* a key has gone from its leader: another worker's client reads it */
     MOMENT_MEND,    /* a worker is about to mend a copy: its own client deletes the key */
 };
 

@@ -127,7 +127,7 @@ static const struct profile PROFILES[] = {
     {.name = "miss",
      .slow_percent = 3,
      .share = 1,
-     .proxies = {1, 2, 2, 3},
+     .proxies = {2, 2, 2, 3},
      .workers = {1, 1, 1, 2},
      .nodes = {2, 2, 3, 3},
      .keys_min = 2,
@@ -141,6 +141,7 @@ static const struct profile PROFILES[] = {
      .fault_kinds = 1u << FAULT_COMMAND | 1u << FAULT_CUT | 1u << FAULT_STALL,
      .wire_us = 1,
      .aim_percent = 30,
+     .moments = 1u << MOMENT_DELETE,
      .falls_back = true},
     /* Nodes leave while answers of theirs are still on the way. */
     {.name = "leave",

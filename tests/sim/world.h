@@ -412,10 +412,14 @@ void aim_to_delete(struct world *world, uint32_t key, uint64_t within_us);
 /* KEY, which is copied from NODE, is deleted, there last: it meets all of the copy's steps
  * elsewhere. */
 void aim_past(struct world *world, uint32_t key, uint32_t node, uint64_t within_us);
-/* A client of that worker deletes KEY, or one of any other. */
-enum aim_by { AIM_BY_WORKER, AIM_BY_OTHERS };
-void aim_to_delete_by(struct world *world, const struct conn *link, enum aim_by by, uint32_t key,
-                      uint64_t within_us);
+struct aim {
+    enum { AIM_BY_WORKER, AIM_BY_OTHERS } by;
+    enum history_kind kind;
+    uint32_t key;
+};
+/* A client of LINK's worker, or one of any other, asks that within a while. */
+void aim_by(struct world *world, const struct conn *link, const struct aim *aim,
+            uint64_t within_us);
 /* KEY, which holds a number, is counted. */
 void aim_to_count(struct world *world, uint32_t key, uint64_t within_us);
 /* CLIENT tries its CAS of KEY a few times within a while. */

@@ -31,7 +31,7 @@
     X(SEAL, "answers of a node that leaves are acted on after its view was joined")                \
     X(HOLD, "writes begin while a view is being joined")                                           \
     X(ALL_JOIN, "a view takes effect before all live proxies have joined it")                      \
-    X(WITHDRAW, "a proposal is stored on top of another one of its epoch")                         \
+    X(WITHDRAW, "a proposal is stored on top of another one of its epoch, and joined")             \
     X(BEAT_FIRST, "a proxy that starts joins its first view without a heartbeat")                  \
     X(OTHERS_LEASE, "a proxy counts as dead as soon as its heartbeat stands still")                \
     X(LEASE, "a proxy goes on when its lease is over")                                             \
