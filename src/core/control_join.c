@@ -412,7 +412,7 @@ static bool is_drained(struct control *control)
 {
     node_set in = control->target.members & ~control_join_nodes(&control->target, NODE_DATA_OUT);
     node_set ending = control_peers_own_given_up(control) & in;
-    if (ending != 0 &&
+    if (ending != 0 && control->state != CONTROL_LAPSED &&
         control->now_us - control->hold_us >= control->options.request_timeout_us / 4) {
         /* No end of that connection comes: as good as a write that is missed. */
         for (; ending != 0; ending &= ending - 1) {
@@ -583,23 +583,83 @@ bool control_join_is_idle(const struct control *control)
 
 /* --- Lease --- */
 
+/*
+ * Without the lease we are dead to the others, or soon will be, and they wait for us no longer; the
+ * next heartbeat changes that. So it comes when we could join any view of theirs at once: all nodes
+ * that matter are found again, nothing that was given up there is still to be proven, and what was
+ * under way is over. Who sees nobody else holds up nobody.
+ */
+static bool may_return(struct control *control)
+{
+    const struct control_options *o = &control->options;
+    node_set heard = control_probe_heard(control);
+    if (heard == 0) {
+        control->found_us = 0;
+        return false;
+    }
+    control->found_us = control->found_us == 0 ? control->now_us : control->found_us;
+    /* A connection is proven a request timeout after there is a new one (docs/decisions.md 4). */
+    uint64_t most_us = o->request_timeout_us + 2 * o->lease_us;
+    bool is_over = control->now_us - control->found_us >= most_us;
+    if (is_over || control_peers_live(control) == 0 || !RULE(SILENCE)) {
+        return true;
+    }
+    node_set in = control->top.members & ~control_join_nodes(&control->top, NODE_DATA_OUT);
+    node_set complete = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
+    bool is_drained = (control->join == JOIN_IDLE || control->join == JOIN_POLL) &&
+                      view_compare(&control->top, &control->target) == 0;
+    return is_drained && (control_peers_own_given_up(control) & in) == 0 &&
+           (complete & ~heard) == 0;
+}
+
+/*
+ * No node answers, and what was given up at each that matters is still to be proven: a lease that
+ * is not over yet would only make others wait for us when we are back.
+ */
+static bool is_cut_off(const struct control *control)
+{
+    for (uint32_t node = 0; node < control->node_count; node++) {
+        if (control->probes[node].is_greeted) {
+            return false;
+        }
+    }
+    node_set complete = control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
+    return complete != 0 && (complete & ~control_peers_own_given_up(control)) == 0 &&
+           control_peers_live(control) > 0 && RULE(SILENCE);
+}
+
+static void lapse(struct control *control)
+{
+    struct trace_event event = control_event(control, TRACE_LEASE_LAPSED);
+    event.b = control->now_us - control->lease_from_us;
+    control_trace(control, &event);
+    control->counts.leases_lapsed++;
+    control->lapsed_us = control->now_us;
+    control->regained_us = 0;
+    control->is_silent = true;
+    control->found_us = 0;
+    control_move(control, CONTROL_LAPSED);
+    control_fill_stop(control);
+    control_verify_stop(control);
+}
+
 static void lapse_step(struct control *control)
 {
     uint64_t over_us = control->lease_from_us + control->options.lease_us;
     bool is_held = control->now_us + control->options.interval_us < over_us || !RULE(LEASE) ||
                    control_peers_is_blind(control);
     if (control->state == CONTROL_SERVING || control->state == CONTROL_CHANGING) {
-        if (!is_held) {
-            struct trace_event event = control_event(control, TRACE_LEASE_LAPSED);
-            event.b = control->now_us - control->lease_from_us;
-            control_trace(control, &event);
-            control->counts.leases_lapsed++;
-            control->lapsed_us = control->now_us;
-            control->regained_us = 0;
-            control_move(control, CONTROL_LAPSED);
-            control_fill_stop(control);
-            control_verify_stop(control);
+        if (!is_held || is_cut_off(control)) {
+            lapse(control);
         }
+        return;
+    }
+    if (control->is_silent && may_return(control)) {
+        control->is_silent = false;
+        control_peers_beat(control);
+        control->joined_sequence = control->beat.sequence; /* it shows what was joined meanwhile */
+    }
+    if (control->is_silent) {
         return;
     }
     if (!is_held) {

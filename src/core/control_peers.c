@@ -247,7 +247,7 @@ bool control_peers_is_blind(const struct control *control)
 
 void control_peers_beat(struct control *control)
 {
-    if (control->id_state != ID_OURS || control->state == CONTROL_LEAVING ||
+    if (control->id_state != ID_OURS || control->state == CONTROL_LEAVING || control->is_silent ||
         control_peers_is_blind(control)) {
         return;
     }
@@ -265,8 +265,8 @@ void control_peers_beat(struct control *control)
 
 void control_peers_beat_on(struct control *control, struct probe *probe)
 {
-    if (control->beat.sequence > 0 && control->state != CONTROL_LEAVING && probe->is_greeted &&
-        control->places[probe->node].state == PLACE_IN) {
+    if (control->beat.sequence > 0 && control->state != CONTROL_LEAVING && !control->is_silent &&
+        probe->is_greeted && control->places[probe->node].state == PLACE_IN) {
         send_beat(control, probe, ttl_s(control));
     }
 }

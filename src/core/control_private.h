@@ -583,6 +583,8 @@ struct control {
     uint64_t lease_from_us;
     uint64_t lapsed_us;
     uint64_t regained_us; /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
+    bool is_silent;       /* LAPSED: no heartbeat is stored, as others would wait for us */
+    uint64_t found_us;    /* silent: since when some node is heard again; 0: none is */
     struct peer peers[PROXIES_MAX];
     struct probe_id_set live;  /* of them */
     struct probe_id_set asked; /* of these, about which a node is to be asked */

@@ -523,6 +523,40 @@ static void fault_crash_proxy(struct world *world, uint32_t node)
     }
 }
 
+/*
+ * A proxy reaches no node for about its lease or longer, one way or both. The others' clients may
+ * not notice, neither when it goes nor when it comes back, whatever they change then.
+ */
+static void fault_cut_off(struct world *world, uint32_t node)
+{
+    (void)node;
+    uint32_t number = (uint32_t)world_below(world, world->options.proxies);
+    struct proxy *p = &world->proxies[number];
+    if (!fault_may_harm_proxy(world, p)) {
+        return;
+    }
+    uint64_t for_us = 700000 + world_below(world, world_chance(world, 50) ? 800000 : 3000000);
+    uint64_t slow_us = world_chance(world, 50) ? 1 : 400000; /* node by node */
+    uint32_t way = (uint32_t)world_below(world, 3);
+    world_trace(world, "FAULT p%u is cut off from all nodes%s for %llu us", number,
+                way == 0   ? ""
+                : way == 1 ? ", requests"
+                           : ", replies",
+                (unsigned long long)for_us);
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        uint64_t until_us = world->now_us + for_us + world_below(world, slow_us);
+        p->cut_to_node_us[i] = way != 2 ? until_us : 0;
+        p->cut_to_proxy_us[i] = way != 1 ? until_us : 0;
+    }
+    fault_trouble(p, world->now_us + for_us + WORLD_LEASE_US);
+    fault_command_later(world);
+    if (world_chance(world, 60)) {
+        uint64_t at_us = world->now_us + for_us + world_below(world, 1500000);
+        world_post(world, at_us, WORLD_FAULT, FAULT_WORD, 0, 0);
+    }
+    world_post(world, world->now_us + for_us, WORLD_FAULT, FAULT_HEAL, 0, 0);
+}
+
 /* --- What is rarer --- */
 
 /* The next connection that carries a copy is cut while it does. */
@@ -668,6 +702,7 @@ static const struct {
     [FAULT_SPLIT] = {fault_split, 40},
     [FAULT_FLUSH_LATER] = {fault_flush_later, 40},
     [FAULT_MUTE] = {moment_mute, 40},
+    [FAULT_CUT_OFF] = {fault_cut_off, 40},
 };
 
 uint32_t fault_choose(struct world *world)

@@ -25,6 +25,7 @@ enum fault_kind {
     FAULT_SPLIT,                     /* the world is cut in two */
     FAULT_FLUSH_LATER,               /* a client empties all nodes, with a delay */
     FAULT_MUTE,                      /* answers to a write that a node decides are lost */
+    FAULT_CUT_OFF,                   /* no node is reached by a proxy, for longer than its lease */
     FAULT_ALL_COUNT
 };
 

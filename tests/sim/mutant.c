@@ -60,6 +60,7 @@ static const char *const MUTANT_HOMES[RULE_COUNT] = {
     [RULE_BEAT_FIRST] = "start",
     [RULE_LEASE] = "lease",
     [RULE_LEASE_FROM_SENDING] = "lease",
+    [RULE_SILENCE] = "away",
     [RULE_DOUBT] = "doubt",
     [RULE_FORGET] = "split",
     [RULE_MISSED_WRITE] = "fill",

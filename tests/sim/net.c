@@ -124,6 +124,12 @@ void net_give_up(struct world *world, struct conn *conn)
 
 void net_close(struct world *world, struct conn *conn)
 {
+    /* A socket that is closed sends nothing again (SO_LINGER): so a heartbeat that packets were
+     * lost of does not come when they are lost no longer. */
+    bool is_probe = !conn->is_link && conn->wire < world->options.nodes;
+    conn->is_timed_out =
+        conn->is_timed_out ||
+        (is_probe && world->now_us < world->proxies[conn->proxy].cut_to_node_us[conn->node]);
     conn->side = CONN_DEAD;
     net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_RST, SLICE("")));
 }

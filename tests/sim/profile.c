@@ -311,6 +311,25 @@ static const struct profile PROFILES[] = {
      .fault_kinds = 1u << FAULT_FLUSH_LATER | 1u << FAULT_CRASH | 1u << FAULT_COMMAND |
                     1u << FAULT_FREEZE | 1u << FAULT_FLUSH_ALL,
      .aim_percent = 20},
+    /* Proxies are cut off from all nodes for longer than their lease, and come back; only when it
+     * is asked for by name. */
+    {.name = "away",
+     .slow_percent = 10,
+     .share = 0,
+     .proxies = {2, 2, 3, 3},
+     .workers = {1, 1, 1, 2},
+     .nodes = {2, 2, 3, 3},
+     .keys_min = 2,
+     .keys_max = 6,
+     .shared_percent = 60,
+     .wild_percent = 0,
+     .tokens_percent = 50,
+     .faults_min = 2,
+     .faults_max = 4,
+     .fault_pause_us = 800000,
+     .fault_kinds = 1u << FAULT_CUT_OFF,
+     .aim_percent = 40,
+     .is_patient = true},
     /* Nobody compares copies after a write, and all nodes fail at once; only when it is asked for.
      */
     {.name = "doubt",

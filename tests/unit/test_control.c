@@ -1153,7 +1153,7 @@ START_TEST(what_was_joined_before_a_lapse_counts_no_more)
     uint32_t proposed = world.proxy[1].traced[TRACE_VIEW_PROPOSED];
     world.proxy[1].is_draining_slowly = true;
     proxy_resume(1);
-    WAIT(world.proxy[1].traced[TRACE_LEASE_REGAINED] > 0, 3 * SECOND);
+    WAIT(world.proxy[1].traced[TRACE_LEASE_REGAINED] > 0, 6 * SECOND);
     struct control_command drain = {.type = CONTROL_COMMAND_DRAIN, .ticket = 9, .node = 1};
     control_command(world.proxy[0].control, &drain, world.now_us);
     take_actions(0);

@@ -36,6 +36,7 @@
     X(OTHERS_LEASE, "a proxy counts as dead as soon as its heartbeat stands still")                \
     X(LEASE, "a proxy goes on when its lease is over")                                             \
     X(LEASE_FROM_SENDING, "the lease counts from the answer to a heartbeat")                       \
+    X(SILENCE, "a proxy whose lease was over is back while its old connections are open")          \
     X(IN_ORDER, "a write passes an older one to its key that will be sent again")                  \
     X(SIDE_ALONE, "a write passes one of a large value to its key by another connection")          \
     X(SIDE_NEXT, "what a client asks before and behind a large value passes it")                   \

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A proxy whose lease was over comes back, and nobody else may notice: stories as in
+ * test_control.c. */
+#include "control_world.h"
+
+static bool is_one_view(uint32_t complete)
+{
+    return is_serving(0) && is_serving(1) && world.proxy[0].adopted.complete == complete &&
+           world.proxy[0].adopted.view_hash == world.proxy[1].adopted.view_hash;
+}
+
+static void cut_off(uint32_t p)
+{
+    for (uint32_t node = 0; node < world.nodes; node++) {
+        cut(p, node);
+    }
+}
+
+static void come_back(uint32_t p)
+{
+    for (uint32_t node = 0; node < world.nodes; node++) {
+        heal(p, node);
+    }
+}
+
+/* A dataplane of P has COUNT connections to each node given up and not at their end. */
+static void give_up(uint32_t p, uint32_t count)
+{
+    for (uint32_t node = 0; node < world.nodes; node++) {
+        struct control_report r = {.type = CONTROL_REPORT_GIVEN_UP, .node = node, .count = count};
+        control_report(world.proxy[p].control, &r, world.now_us);
+        take_actions(p);
+    }
+}
+
+/* How long a change of view takes that proxy 0 is asked for. */
+static uint64_t change_us(enum control_command_type type)
+{
+    uint64_t from_us = world.now_us;
+    ck_assert_int_eq(command(0, type, 2, false), CONTROL_RESULT_OK);
+    return world.now_us - from_us;
+}
+
+/* Proxy 1 is cut off for longer than its lease, with writes under way to all nodes. */
+static void start_with_one_away(void)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    cut_off(1);
+    pass(500000);
+    give_up(1, 1);
+    WAIT(see(0)->proxies == 1, 3 * SECOND);
+}
+
+START_TEST(old_connections_hold_up_nobody)
+{
+    start_with_one_away();
+    uint32_t proposed = world.proxy[1].traced[TRACE_VIEW_PROPOSED];
+    come_back(1);
+    for (uint32_t i = 0; i < 5; i++) {
+        pass(250000);
+        ck_assert_uint_le(change_us(i % 2 == 0 ? CONTROL_COMMAND_DRAIN : CONTROL_COMMAND_READY),
+                          50000);
+    }
+    ck_assert_int_eq(see(1)->state, CONTROL_LAPSED);
+    ck_assert_uint_eq(control_lease_until_us(world.proxy[1].control), 0);
+    give_up(1, 0);
+    WAIT(is_one_view(7) && see(0)->proxies == 2, SECOND);
+    ck_assert_uint_le(change_us(CONTROL_COMMAND_READY), 50000);
+    ck_assert_uint_eq(world.proxy[1].traced[TRACE_VIEW_PROPOSED], proposed);
+    world_end();
+}
+END_TEST
+
+/* A connection may never come to its end. */
+START_TEST(old_connections_are_not_waited_for_too_long)
+{
+    start_with_one_away();
+    come_back(1);
+    pass(4 * SECOND);
+    ck_assert_int_eq(see(1)->state, CONTROL_LAPSED);
+    WAIT(is_one_view(7) && see(0)->proxies == 2, 2 * SECOND);
+    world_end();
+}
+END_TEST
+
+START_TEST(where_nobody_else_is_nothing_is_waited_for)
+{
+    start_serving(3, 1);
+    pass(2 * SECOND);
+    cut_off(0);
+    pass(500000);
+    give_up(0, 1);
+    WAIT(see(0)->state == CONTROL_LAPSED, SECOND);
+    come_back(0);
+    WAIT(is_serving(0), SECOND + SECOND / 2);
+    world_end();
+}
+END_TEST
+
+/* It finds one node only later than the others: it would have it taken out for writes that wait. */
+START_TEST(nodes_are_found_again_first)
+{
+    start_with_one_away();
+    give_up(1, 0);
+    heal(1, 0);
+    heal(1, 2);
+    pass(2 * SECOND);
+    ck_assert_int_eq(see(1)->state, CONTROL_LAPSED);
+    ck_assert_uint_eq(see(0)->proxies, 1);
+    heal(1, 1);
+    WAIT(is_one_view(7) && see(0)->proxies == 2, 2 * SECOND);
+    world_end();
+}
+END_TEST
+
+/* The lease is not over yet when the network is back; what was given up is in doubt for longer. */
+START_TEST(who_is_cut_off_does_not_wait_for_its_lease)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    cut_off(1);
+    pass(550000);
+    ck_assert_int_ne(see(1)->state, CONTROL_LAPSED);
+    give_up(1, 1);
+    ck_assert_int_eq(see(1)->state, CONTROL_LAPSED);
+    come_back(1);
+    pass(100000);
+    /* As for one that died. */
+    ck_assert_uint_le(change_us(CONTROL_COMMAND_DRAIN), SECOND + SECOND / 10);
+    ck_assert_uint_eq(see(0)->proxies, 1);
+    give_up(1, 0);
+    WAIT(is_one_view(7) && see(0)->proxies == 2, SECOND);
+    world_end();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("control and leases that were over");
+    TCase *stories = tcase_create("stories");
+    tcase_set_timeout(stories, 60);
+    tcase_add_test(stories, old_connections_hold_up_nobody);
+    tcase_add_test(stories, old_connections_are_not_waited_for_too_long);
+    tcase_add_test(stories, where_nobody_else_is_nothing_is_waited_for);
+    tcase_add_test(stories, nodes_are_found_again_first);
+    tcase_add_test(stories, who_is_cut_off_does_not_wait_for_its_lease);
+    suite_add_tcase(suite, stories);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
