@@ -431,7 +431,7 @@ uint64_t control_lease_until_us(const struct control *control)
     if (control->is_lone) {
         return UINT64_MAX;
     }
-    return control->effective.epoch == 0
+    return control->effective.epoch == 0 || control->is_behind
                ? 0
                : control->lease_from_us + control->options.lease_us - control->options.interval_us;
 }

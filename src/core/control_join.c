@@ -567,6 +567,7 @@ static void join_step(struct control *control)
         if (least_of(control, control->adopted) >= control->effective_serial) {
             join_move(control, JOIN_IDLE);
             if (control->state == CONTROL_CHANGING) {
+                control->is_behind = false;
                 control_move(control, CONTROL_SERVING);
             }
             control_flush_on_effective(control);
@@ -698,6 +699,7 @@ static void lapse_step(struct control *control)
     /* What was seen before the lapse is history. */
     control->fresh_us = control->regained_us;
     control->joined_us = since_us;
+    control->is_behind = !is_current;
     control_tell(control, TRACE_LEASE_REGAINED, TRACE_NO_NODE, "");
     control_move(control, is_current ? CONTROL_SERVING : CONTROL_CHANGING);
 }

@@ -912,7 +912,9 @@ static void recheck_stranded(struct dataplane *dp, struct txn *txn)
             away |= node_set_of(node);
         }
     }
-    if (away == 0 && !dp->is_lapsed && !dp->is_sealed && !inflight_has_older_elsewhere(dp, txn)) {
+    /* What is in doubt is sent to nobody again, so it needs no lease. */
+    bool may_go_on = dp->is_lapsed ? txn->is_doubtful : !inflight_has_older_elsewhere(dp, txn);
+    if (away == 0 && may_go_on && !dp->is_sealed) {
         unstrand(dp, txn, home);
     }
 }

@@ -135,6 +135,28 @@ START_TEST(who_is_cut_off_does_not_wait_for_its_lease)
 }
 END_TEST
 
+/* The others have acted on a view that it has not: what they changed it would not know. */
+START_TEST(nothing_is_answered_before_it_has_caught_up)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    proxy_pause(1);
+    WAIT(see(0)->proxies == 1, 3 * SECOND);
+    ck_assert_uint_le(change_us(CONTROL_COMMAND_DRAIN), 50000);
+    uint64_t epoch = see(0)->epoch;
+    proxy_resume(1);
+    WAIT(see(1)->state == CONTROL_CHANGING, SECOND);
+    ck_assert_uint_eq(world.proxy[1].traced[TRACE_LEASE_REGAINED], 1);
+    while (!is_serving(1)) {
+        ck_assert_uint_eq(control_lease_until_us(world.proxy[1].control), 0);
+        ck_assert(world_step(world.now_us + SECOND));
+    }
+    ck_assert_uint_gt(control_lease_until_us(world.proxy[1].control), world.now_us);
+    ck_assert_uint_eq(see(1)->epoch, epoch);
+    world_end();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control and leases that were over");
@@ -145,6 +167,7 @@ int main(void)
     tcase_add_test(stories, where_nobody_else_is_nothing_is_waited_for);
     tcase_add_test(stories, nodes_are_found_again_first);
     tcase_add_test(stories, who_is_cut_off_does_not_wait_for_its_lease);
+    tcase_add_test(stories, nothing_is_answered_before_it_has_caught_up);
     suite_add_tcase(suite, stories);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
