@@ -48,19 +48,16 @@ def harm_node(dice, recorder, proxies, node, way):
 
 
 def harm_proxy(dice, recorder, proxies, nodes, way):
-    """A proxy is cut off from all nodes. When it comes back it may hold up the others' writes for
-    longer than they have (docs/limits.md)."""
+    """A proxy is cut off from all nodes."""
     say("what goes %s is lost between a proxy and all nodes" % way)
-    for proxy in proxies:
-        proxy.is_harmed = True
     proxy = dice.choice(proxies)
+    proxy.is_harmed = True
     recorder.mark("lapse", now_us())
     partition(dice, recorder, list(pairs(way, [proxy], nodes)))
     recorder.mark("lapse", now_us())
     wait_until("the proxy is ready", proxy.is_ready, HEAL_S)
     threading.Event().wait(TROUBLE_S)
-    for proxy in proxies:
-        proxy.is_harmed = False
+    proxy.is_harmed = False
 
 
 def harm(dice, recorder, number, proxies, nodes):
