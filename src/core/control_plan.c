@@ -217,6 +217,15 @@ static bool has_successor(const struct control *control, const struct plan *plan
     return false;
 }
 
+/* What we gave up there does not come to its end, so that we can't join a view which has it filled:
+ * who proposed that did not know yet. */
+static bool is_fill_early(const struct control *control, const struct plan *plan, uint32_t node)
+{
+    return plan->is_urgent && control->join == JOIN_HOLD &&
+           (control_peers_own_given_up(control) & node_set_of(node)) != 0 &&
+           control->now_us - control->hold_us >= control->options.request_timeout_us / 4;
+}
+
 static void fail_fills(const struct control *control, struct plan *plan, node_set filling)
 {
     for (; filling != 0; filling &= filling - 1) {
@@ -225,9 +234,11 @@ static void fail_fills(const struct control *control, struct plan *plan, node_se
         bool is_missed = control_plan_is_missed(control, node) &&
                          control->effective.nodes[node].data == NODE_DATA_FILLING;
         bool is_lost = has_failed(control, &plan->next, node);
-        if (is_missed || is_lost) {
+        if (is_missed || is_lost || is_fill_early(control, plan, node)) {
             set_out(control, plan, node,
-                    is_lost ? SLICE("down while it was filled") : SLICE("misses writes"));
+                    is_lost     ? SLICE("down while it was filled")
+                    : is_missed ? SLICE("misses writes")
+                                : SLICE("an old connection is not at its end"));
         }
     }
 }

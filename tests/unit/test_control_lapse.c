@@ -23,13 +23,18 @@ static void come_back(uint32_t p)
     }
 }
 
-/* A dataplane of P has COUNT connections to each node given up and not at their end. */
+/* A dataplane of P has COUNT connections to NODE given up and not at their end. */
+static void give_up_at(uint32_t p, uint32_t node, uint32_t count)
+{
+    struct control_report r = {.type = CONTROL_REPORT_GIVEN_UP, .node = node, .count = count};
+    control_report(world.proxy[p].control, &r, world.now_us);
+    take_actions(p);
+}
+
 static void give_up(uint32_t p, uint32_t count)
 {
     for (uint32_t node = 0; node < world.nodes; node++) {
-        struct control_report r = {.type = CONTROL_REPORT_GIVEN_UP, .node = node, .count = count};
-        control_report(world.proxy[p].control, &r, world.now_us);
-        take_actions(p);
+        give_up_at(p, node, count);
     }
 }
 
@@ -114,6 +119,32 @@ START_TEST(nodes_are_found_again_first)
 }
 END_TEST
 
+/* Connections to a node that is out don't matter before it is filled, and who proposes that may not
+ * know of them yet. */
+START_TEST(fill_is_put_off_for_an_old_connection)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_MAINT, 2, false), CONTROL_RESULT_OK);
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_READY, 2, false), CONTROL_RESULT_OK);
+    uint32_t before[2] = {world.proxy[0].traced[TRACE_VIEW_PROPOSED],
+                          world.proxy[1].traced[TRACE_VIEW_PROPOSED]};
+    WAIT(world.proxy[0].traced[TRACE_VIEW_PROPOSED] > before[0] ||
+             world.proxy[1].traced[TRACE_VIEW_PROPOSED] > before[1],
+         SECOND);
+    uint32_t late = world.proxy[0].traced[TRACE_VIEW_PROPOSED] > before[0] ? 1 : 0;
+    give_up_at(late, 2, 1);
+    WAIT(is_one_view(3), SECOND); /* a quarter of the requests' time, and a bit */
+    ck_assert_uint_eq(
+        world.proxy[0].traced[TRACE_FILL_STARTED] + world.proxy[1].traced[TRACE_FILL_STARTED], 0);
+    pass(2 * SECOND);
+    ck_assert(is_one_view(3));
+    give_up_at(late, 2, 0);
+    WAIT(is_one_view(7), 3 * SECOND);
+    world_end();
+}
+END_TEST
+
 /* The lease is not over yet when the network is back; what was given up is in doubt for longer. */
 START_TEST(who_is_cut_off_does_not_wait_for_its_lease)
 {
@@ -166,6 +197,7 @@ int main(void)
     tcase_add_test(stories, old_connections_are_not_waited_for_too_long);
     tcase_add_test(stories, where_nobody_else_is_nothing_is_waited_for);
     tcase_add_test(stories, nodes_are_found_again_first);
+    tcase_add_test(stories, fill_is_put_off_for_an_old_connection);
     tcase_add_test(stories, who_is_cut_off_does_not_wait_for_its_lease);
     tcase_add_test(stories, nothing_is_answered_before_it_has_caught_up);
     suite_add_tcase(suite, stories);
