@@ -589,10 +589,11 @@ void fault_ready(struct world *world);
 /* All nodes up, complete and of the run that the views name. */
 bool fault_is_whole(struct world *world);
 
-/* Operators at some proxy. */
+/* An operator tells some proxy. */
 void fault_say(struct world *world, uint32_t node, enum control_command_type type);
 /* May NODE be harmed without a client's noticing? */
 bool fault_is_tame(const struct world *world, uint32_t node);
+/* NODE, which is up, is frozen. */
 void fault_stop(struct world *world, uint32_t node, uint64_t for_us);
 
 /* A fill or verify, a probe, a worker sends BYTES. */
