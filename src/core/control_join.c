@@ -588,21 +588,26 @@ bool control_join_is_idle(const struct control *control)
  * Without the lease we are dead to the others, or soon will be, and they wait for us no longer; the
  * next heartbeat changes that. So it comes when we could join any view of theirs at once: all nodes
  * that matter are found again, nothing that was given up there is still to be proven, and what was
- * under way is over. Who sees nobody else holds up nobody.
+ * under way is over. Who sees nobody else holds up nobody; but who came while we were cut off is
+ * seen a moment after the first node is.
  */
 static bool may_return(struct control *control)
 {
     const struct control_options *o = &control->options;
     node_set heard = control_probe_heard(control);
     if (heard == 0) {
-        control->found_us = 0;
+        /* A node that answers late once does not make us wait all over again. */
+        bool is_cut = control->now_us - control->heard_us >= o->lease_us;
+        control->found_us = is_cut ? 0 : control->found_us;
         return false;
     }
+    control->heard_us = control->now_us;
     control->found_us = control->found_us == 0 ? control->now_us : control->found_us;
+    uint64_t found_for_us = control->now_us - control->found_us;
     /* A connection is proven a request timeout after there is a new one (docs/decisions.md 4). */
-    uint64_t most_us = o->request_timeout_us + 2 * o->lease_us;
-    bool is_over = control->now_us - control->found_us >= most_us;
-    if (is_over || control_peers_live(control) == 0 || !RULE(SILENCE)) {
+    bool is_over = found_for_us >= o->request_timeout_us + 2 * o->lease_us;
+    bool is_alone = control_peers_live(control) == 0 && found_for_us >= o->interval_us;
+    if (is_over || is_alone || !RULE(SILENCE)) {
         return true;
     }
     node_set in = control->top.members & ~control_join_nodes(&control->top, NODE_DATA_OUT);

@@ -796,6 +796,19 @@ bool control_plan_has_tokens(const struct control *control, const struct view *v
     return is_known || view->has_tokens;
 }
 
+/*
+ * Back after a lapse, and what was given up is still to be proven: a change of view would wait for
+ * that, and nodes would be taken out for it. So what can wait waits.
+ */
+static bool is_recovering(const struct control *control)
+{
+    const struct control_options *o = &control->options;
+    node_set in = control->top.members & ~control_join_nodes(&control->top, NODE_DATA_OUT);
+    return control->fresh_us != 0 &&
+           control->now_us - control->fresh_us < o->request_timeout_us + o->lease_us &&
+           (control_peers_own_given_up(control) & in) != 0;
+}
+
 void control_plan_step(struct control *control)
 {
     bool is_quiet = control->state == CONTROL_SERVING && control_join_is_idle(control);
@@ -811,6 +824,8 @@ void control_plan_step(struct control *control)
     plan_failures(control, &plan);
     if (is_quiet && !is_flushing) {
         plan_wishes(control, &plan);
+    }
+    if (is_quiet && !is_flushing && !is_recovering(control)) {
         plan_warming(control, &plan);
         plan_entry(control, &plan);
         plan_fills(control, &plan);

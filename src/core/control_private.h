@@ -585,6 +585,7 @@ struct control {
     uint64_t regained_us; /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
     bool is_silent;       /* LAPSED: no heartbeat is stored, as others would wait for us */
     uint64_t found_us;    /* silent: since when some node is heard again; 0: none is */
+    uint64_t heard_us;    /* silent: when one was heard last */
     bool is_behind; /* CHANGING, after a lapse: others act on a view that we have not adopted */
     struct peer peers[PROXIES_MAX];
     struct probe_id_set live;  /* of them */

@@ -188,6 +188,81 @@ START_TEST(nothing_is_answered_before_it_has_caught_up)
 }
 END_TEST
 
+/* The only node that it reaches answers late once in a while. */
+START_TEST(late_answers_do_not_make_it_wait_for_ever)
+{
+    start_serving(2, 2);
+    pass(2 * SECOND);
+    cut_off(1);
+    WAIT(see(0)->proxies == 1, 3 * SECOND);
+    for (uint32_t i = 0; i < 3; i++) {
+        heal(1, 0);
+        pass(2 * SECOND);
+        cut(1, 0);
+        pass(20000);
+    }
+    heal(1, 0);
+    WAIT(see(0)->proxies == 2, SECOND);
+    world_end();
+}
+END_TEST
+
+/* It was alone when it was cut off, and is not any more. */
+START_TEST(who_came_meanwhile_is_not_held_up)
+{
+    start_serving(3, 1);
+    pass(2 * SECOND);
+    cut_off(0);
+    pass(550000);
+    give_up(0, 1);
+    WAIT(see(0)->state == CONTROL_LAPSED, SECOND);
+    proxy_start(1);
+    WAIT(is_serving(1), 4 * SECOND);
+    pass(SECOND);
+    come_back(0);
+    pass(700000);
+    struct control_command c = {.type = CONTROL_COMMAND_DRAIN, .ticket = 9, .node = 2};
+    control_command(world.proxy[1].control, &c, world.now_us);
+    take_actions(1);
+    WAIT(world.proxy[1].done > 0, 50000);
+    give_up(0, 0);
+    WAIT(is_one_view(7) && see(0)->proxies == 2, 2 * SECOND);
+    world_end();
+}
+END_TEST
+
+/* A switch fails. Each finds the others silent; no node did anything wrong. */
+START_TEST(all_are_cut_off)
+{
+    for (uint64_t for_us = 550000; for_us < 6 * SECOND; for_us += 150000) {
+        start_serving(3, 2);
+        pass(2 * SECOND);
+        cut_off(0);
+        cut_off(1);
+        pass(510000);
+        give_up(0, 1);
+        give_up(1, 1);
+        pass(for_us - 510000);
+        come_back(0);
+        come_back(1);
+        uint64_t proven_us = world.now_us + 2600000;
+        while (world_step(proven_us)) {
+            ck_assert_uint_eq(world.proxy[0].adopted.complete, 7);
+            ck_assert_uint_eq(world.proxy[1].adopted.complete, 7);
+        }
+        give_up(0, 0);
+        give_up(1, 0);
+        uint64_t until_us = world.now_us + 2 * SECOND;
+        while (world_step(until_us)) {
+            ck_assert_uint_eq(world.proxy[0].adopted.complete, 7);
+            ck_assert_uint_eq(world.proxy[1].adopted.complete, 7);
+        }
+        ck_assert(is_one_view(7));
+        world_end();
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control and leases that were over");
@@ -200,6 +275,9 @@ int main(void)
     tcase_add_test(stories, fill_is_put_off_for_an_old_connection);
     tcase_add_test(stories, who_is_cut_off_does_not_wait_for_its_lease);
     tcase_add_test(stories, nothing_is_answered_before_it_has_caught_up);
+    tcase_add_test(stories, late_answers_do_not_make_it_wait_for_ever);
+    tcase_add_test(stories, who_came_meanwhile_is_not_held_up);
+    tcase_add_test(stories, all_are_cut_off);
     suite_add_tcase(suite, stories);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
