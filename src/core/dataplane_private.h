@@ -784,6 +784,8 @@ void link_moved(struct link *link, uint64_t count);
 uint64_t link_node_time_s(const struct dataplane *dp, uint32_t node);
 /* A write waits for a node that does not come: tell control, not too often. */
 void link_report_missed(struct dataplane *dp, uint32_t node, enum wire_end end);
+/* The same, also without the lease: it would not come back as long as NODE stays. */
+void link_report_stuck(struct dataplane *dp, uint32_t node, enum wire_end end);
 
 /* --- session.c --- */
 

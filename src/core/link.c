@@ -249,9 +249,13 @@ uint64_t link_node_time_s(const struct dataplane *dp, uint32_t node)
 
 void link_report_missed(struct dataplane *dp, uint32_t node, enum wire_end end)
 {
-    if (dp->is_lapsed) {
-        return; /* not the node's fault: nothing is sent; and the lease is regained through nodes */
-    }
+    if (!dp->is_lapsed) {
+        link_report_stuck(dp, node, end);
+    } /* else not the node's fault: nothing is sent; and the lease is regained through nodes */
+}
+
+void link_report_stuck(struct dataplane *dp, uint32_t node, enum wire_end end)
+{
     if (dp->missed_at_us[node] == 0 || dp->now_us - dp->missed_at_us[node] >= MISSED_REPEAT_US) {
         dp->missed_at_us[node] = dp->now_us;
         dp->missed_due |= node_set_of(node);

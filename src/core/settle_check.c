@@ -650,6 +650,9 @@ void settle_check_clean(struct dataplane *dp, struct settle_check *check)
         list_remove(&txn->held);
         send_to(dp, check, node, FORM_LINE, delete);
         chain_drop(&dp->chunks, &delete);
+    } else if (dp->is_lapsed && dp->next != NULL) {
+        /* It keeps the next view from being joined, and that comes before the lease. */
+        link_report_stuck(dp, node, link_main(dp, node)->last_end);
     } else if (link_main(dp, node)->has_failed ||
                dp->now_us - txn->started_us >= dp->options.request_timeout_us / 2) {
         link_report_missed(dp, node, link_main(dp, node)->last_end);

@@ -305,6 +305,33 @@ START_TEST(test_node_is_lost_with_the_copy)
 }
 END_TEST
 
+/* Without the lease it can't be deleted, and after a lapse there is none before the next view. So
+ * the node must leave: else the others would wait for this proxy for ever. */
+START_TEST(test_copy_in_doubt_holds_up_no_view_after_a_lapse)
+{
+    copy_k();
+    close_node(1, WIRE_END_EOF);
+    greet(1, 101);
+    b.lease_until_us = 0;
+    b.report_count = 0;
+    hold(warming());
+    for (int i = 0; i < 5; i++) {
+        pass(20 * 1000);
+    }
+    expect_node(1, "");
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_DRAINED));
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_MISSED));
+    ck_assert_uint_eq(last_report(CONTROL_REPORT_MISSED)->node, 1);
+    struct topology *next = topology(1, 0);
+    hold(next);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+    b.lease_until_us = UINT64_MAX;
+    adopt(next);
+    pass(20 * 1000);
+    assert_at_rest();
+}
+END_TEST
+
 /* Another run than the view's: it may hold old data. It is asked nothing, and writes wait. */
 START_TEST(test_other_run_is_not_used)
 {
@@ -434,6 +461,7 @@ int main(void)
     tcase_add_test(warm, test_copy_is_lost);
     tcase_add_test(warm, test_copy_is_cut_off);
     tcase_add_test(warm, test_node_is_lost_with_the_copy);
+    tcase_add_test(warm, test_copy_in_doubt_holds_up_no_view_after_a_lapse);
     tcase_add_test(warm, test_other_run_is_not_used);
     tcase_add_test(warm, test_nothing_begins_while_holding);
     tcase_add_test(warm, test_bound);
