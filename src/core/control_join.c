@@ -536,10 +536,19 @@ static void poll(struct control *control)
     }
 }
 
+/* Would the topology of the view in effect be another now? Tokens are told apart by ids. */
+static bool is_outdated(const struct control *control)
+{
+    const struct topology *topology =
+        &control->topologies[control->effective_serial % CONTROL_TOPOLOGIES_MAX];
+    return control->is_stopped != control_merge_stops(control, &control->effective) ||
+           (control->id_state == ID_OURS && topology->proxy_id != control->id);
+}
+
 static void join_step(struct control *control)
 {
     bool is_other = control->join == JOIN_IDLE && control->state == CONTROL_SERVING &&
-                    control->is_stopped != control_merge_stops(control, &control->effective);
+                    is_outdated(control);
     if (is_other && view_compare(&control->top, &control->target) == 0) {
         begin(control); /* the same view, and another topology */
     } else if (view_compare(&control->top, &control->target) > 0 && control->join != JOIN_ADOPT) {

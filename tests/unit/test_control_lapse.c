@@ -263,6 +263,30 @@ START_TEST(all_are_cut_off)
 }
 END_TEST
 
+/* Its id was forgotten, and is another's by now: no two may give out the same tokens. */
+START_TEST(another_has_its_id_by_then)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    uint32_t id = see(1)->proxy_id;
+    cut_off(1);
+    pass(135 * SECOND);
+    struct control_options options = options_of(2);
+    options.nonce = options_of(1).nonce + 256; /* begins to look for one where the other did */
+    proxy_start_with(2, &options);
+    WAIT(is_serving(2), 4 * SECOND);
+    ck_assert_uint_eq(see(2)->proxy_id, id);
+    come_back(1);
+    WAIT(is_serving(1), 4 * SECOND);
+    pass(SECOND);
+    ck_assert(is_serving(1));
+    ck_assert_uint_ne(see(1)->proxy_id, id);
+    ck_assert_uint_eq(world.proxy[1].adopted.proxy_id, see(1)->proxy_id);
+    ck_assert_uint_eq(world.proxy[2].adopted.proxy_id, id);
+    world_end();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control and leases that were over");
@@ -278,6 +302,7 @@ int main(void)
     tcase_add_test(stories, late_answers_do_not_make_it_wait_for_ever);
     tcase_add_test(stories, who_came_meanwhile_is_not_held_up);
     tcase_add_test(stories, all_are_cut_off);
+    tcase_add_test(stories, another_has_its_id_by_then);
     suite_add_tcase(suite, stories);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
