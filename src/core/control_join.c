@@ -699,8 +699,8 @@ static void lapse_step(struct control *control)
     }
     bool have = have_views(control, since_us);
     if (!control_join_have_scans(control, since_us, CONTROL_SCAN_ALL) || !have ||
-        control_probe_heard(control) == 0) {
-        return;
+        control_probe_heard(control) == 0 || control->join == JOIN_ADOPT) {
+        return; /* what is still being adopted took effect before the lapse: it is history too */
     }
     bool is_current =
         control->join == JOIN_IDLE && view_compare(&control->top, &control->target) == 0;

@@ -65,6 +65,7 @@ struct proxy {
     bool has_adopted;
     uint64_t deadline_us;
     bool is_draining_slowly; /* DRAINED is not reported */
+    bool is_adopting_slowly; /* nor is ADOPTED */
     uint64_t held_serial;
     uint32_t flushed;
     uint32_t done;
@@ -387,7 +388,7 @@ static inline void take_action(uint32_t p, const struct control_action *action)
     case CONTROL_ACTION_ADOPT:
         proxy->adopted = *action->topology;
         proxy->has_adopted = true;
-        for (uint32_t w = 0; w < world.workers; w++) {
+        for (uint32_t w = 0; w < world.workers && !proxy->is_adopting_slowly; w++) {
             put(EVENT_ADOPTED, p, w, action->topology->serial, WORKER_US);
         }
         break;

@@ -287,6 +287,37 @@ START_TEST(another_has_its_id_by_then)
 }
 END_TEST
 
+/* A worker takes long to adopt the last view before the lapse. */
+START_TEST(what_was_adopted_late_is_history)
+{
+    start_serving(3, 1);
+    pass(2 * SECOND);
+    world.proxy[0].is_adopting_slowly = true;
+    struct control_command c = {.type = CONTROL_COMMAND_DRAIN, .ticket = 9, .node = 2};
+    control_command(world.proxy[0].control, &c, world.now_us);
+    take_actions(0);
+    pass(50000);
+    ck_assert_uint_eq(see(0)->epoch, world.proxy[0].adopted.epoch);
+    ck_assert_int_eq(see(0)->state, CONTROL_CHANGING);
+    proxy_pause(0);
+    proxy_start(1);
+    WAIT(is_serving(1), 4 * SECOND);
+    ck_assert_int_eq(command(1, CONTROL_COMMAND_READY, 2, false), CONTROL_RESULT_OK);
+    proxy_resume(0);
+    pass(6 * SECOND);
+    world.proxy[0].is_adopting_slowly = false;
+    for (uint32_t w = 0; w < world.workers; w++) {
+        put(EVENT_ADOPTED, 0, w, world.proxy[0].adopted.serial, WORKER_US);
+    }
+    uint32_t verifies = world.proxy[0].traced[TRACE_VERIFY_STARTED];
+    WAIT(is_serving(0), SECOND);
+    uint64_t epoch = see(0)->epoch;
+    ck_assert_uint_eq(see(1)->epoch, epoch);
+    ck_assert_uint_eq(world.proxy[0].traced[TRACE_VERIFY_STARTED], verifies);
+    world_end();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control and leases that were over");
@@ -303,6 +334,7 @@ int main(void)
     tcase_add_test(stories, who_came_meanwhile_is_not_held_up);
     tcase_add_test(stories, all_are_cut_off);
     tcase_add_test(stories, another_has_its_id_by_then);
+    tcase_add_test(stories, what_was_adopted_late_is_history);
     suite_add_tcase(suite, stories);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
