@@ -547,8 +547,8 @@ static bool is_outdated(const struct control *control)
 
 static void join_step(struct control *control)
 {
-    bool is_other = control->join == JOIN_IDLE && control->state == CONTROL_SERVING &&
-                    is_outdated(control);
+    bool is_other =
+        control->join == JOIN_IDLE && control->state == CONTROL_SERVING && is_outdated(control);
     if (is_other && view_compare(&control->top, &control->target) == 0) {
         begin(control); /* the same view, and another topology */
     } else if (view_compare(&control->top, &control->target) > 0 && control->join != JOIN_ADOPT) {
