@@ -254,6 +254,29 @@ static void fault_command(struct world *world, uint32_t node)
     fault_say(world, node, (enum control_command_type)world_below(world, 4));
 }
 
+static bool fault_is_cut(const struct world *world, uint32_t number, uint32_t node)
+{
+    const struct proxy *p = &world->proxies[number];
+    return p->cut_to_node_us[node] > world->now_us || p->cut_to_proxy_us[node] > world->now_us;
+}
+
+/* Would proxy NUMBER share no node with another one if it lost NODE? That is a split, which is made
+ * and judged by split.c. */
+static bool fault_is_split_by(const struct world *world, uint32_t number, uint32_t node)
+{
+    for (uint32_t other = 0; other < world->options.proxies; other++) {
+        bool is_shared = other == number;
+        for (uint32_t i = 0; i < world->options.nodes && !is_shared; i++) {
+            is_shared =
+                i != node && !fault_is_cut(world, number, i) && !fault_is_cut(world, other, i);
+        }
+        if (!is_shared) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Packets between a proxy and a node are lost, one way or both. */
 static void fault_partition(struct world *world, uint32_t node)
 {
@@ -261,6 +284,9 @@ static void fault_partition(struct world *world, uint32_t node)
     struct proxy *p = &world->proxies[number];
     uint32_t way = (uint32_t)world_below(world, 3);
     uint64_t for_us = 1000 + world_below(world, world_chance(world, 50) ? 800000 : 4000000);
+    if (world->options.nodes > 1 && fault_is_split_by(world, number, node)) {
+        return;
+    }
     world_trace(world, "FAULT p%u and node %u are cut off%s for %llu us", number, node,
                 way == 0   ? ""
                 : way == 1 ? ", requests"

@@ -60,6 +60,10 @@ bool split_begin(struct world *world, const uint32_t *sides, node_set first, uin
     memcpy(split->now_at, sides, sizeof(split->now_at));
     world->lines[1] = world->lines[0];
     world->owed_count = 0;
+    for (uint32_t key = 0; key < world->key_count; key++) {
+        /* To the side without its proxy it is as if that had died. */
+        world->keys[key].is_split = world->keys[key].is_split || world->keys[key].writes > 0;
+    }
     return true;
 }
 

@@ -217,7 +217,7 @@ struct key {
     bool is_evicted;   /* and nobody has written it since */
     uint32_t asked;    /* requests, as the checker's room is bounded */
     uint64_t aimed_us; /* something delicate happened to it then */
-    bool is_split;     /* its write was under way when its proxy died, and none was made since */
+    bool is_split; /* its write was under way when its proxy died or a split began; none since */
     bool was_split;
     bool was_muted; /* a node did twice what was asked of it, and told nobody */
 };
