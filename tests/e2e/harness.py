@@ -100,9 +100,9 @@ class Raw:
             line = self.line()
             if line == b"END":
                 return found
-            word, key, flags, size = line.split(b" ")[:4]
-            if word != b"VALUE":
+            if not line.startswith(b"VALUE "):
                 raise ValueError(line)
+            _, key, flags, size = line.split(b" ")[:4]
             data = self.file.read(int(size) + 2)
             assert data.endswith(b"\r\n"), data[-10:]
             found[key] = (int(flags), data[:-2])

@@ -260,17 +260,40 @@ static bool fault_is_cut(const struct world *world, uint32_t number, uint32_t no
     return p->cut_to_node_us[node] > world->now_us || p->cut_to_proxy_us[node] > world->now_us;
 }
 
+static node_set fault_reached(const struct world *world, uint32_t number)
+{
+    node_set reached = 0;
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        const struct node *node = &world->nodes[i];
+        bool is_there = node->is_up && !node->is_frozen && !fault_is_cut(world, number, i);
+        reached |= is_there ? node_set_of(i) : 0;
+    }
+    return reached;
+}
+
 /* Would proxy NUMBER share no node with another one if it lost NODE? That is a split, which is made
  * and judged by split.c. */
 static bool fault_is_split_by(const struct world *world, uint32_t number, uint32_t node)
 {
+    node_set ours = fault_reached(world, number) & ~node_set_of(node);
     for (uint32_t other = 0; other < world->options.proxies; other++) {
-        bool is_shared = other == number;
-        for (uint32_t i = 0; i < world->options.nodes && !is_shared; i++) {
-            is_shared =
-                i != node && !fault_is_cut(world, number, i) && !fault_is_cut(world, other, i);
+        node_set theirs = fault_reached(world, other);
+        if (other != number && theirs != 0 && (ours & theirs) == 0) {
+            return true;
         }
-        if (!is_shared) {
+    }
+    return false;
+}
+
+/* Would some proxy that is cut off from a node share none with another one without NODE? */
+static bool fault_is_split_without(const struct world *world, uint32_t node)
+{
+    for (uint32_t number = 0; number < world->options.proxies; number++) {
+        bool is_cut = false;
+        for (uint32_t i = 0; i < world->options.nodes; i++) {
+            is_cut = is_cut || fault_is_cut(world, number, i);
+        }
+        if (is_cut && fault_reached(world, number) != 0 && fault_is_split_by(world, number, node)) {
             return true;
         }
     }
@@ -753,7 +776,9 @@ static void fault_one(struct world *world, uint32_t node)
     for (uint32_t i = 0;; i++) {
         uint32_t weight = (world->fault_kinds >> i & 1) * FAULT_KINDS[i].weight;
         if (dice < weight) {
-            FAULT_KINDS[i].strike(world, node);
+            if (!fault_is_split_without(world, node)) {
+                FAULT_KINDS[i].strike(world, node);
+            }
             return;
         }
         dice -= weight;
