@@ -291,9 +291,11 @@ static void store_found(struct dataplane *dp, const struct txn *txn, const struc
 {
     enum { FOUND_BYTES_MAX = 1024 };
     bool is_found = leg->hits > 0 && leg->tried != 0 && leg->reply.chain.len <= FOUND_BYTES_MAX;
+    if (RULE(FALLBACK_STORES_NOT) || !is_found) {
+        return;
+    }
     uint32_t leader = topology_leader(dp->topology, txn->key_hash);
-    if (RULE(FALLBACK_STORES_NOT) || !is_found || !link_is_usable(dp, leader) ||
-        !link_has_room(dp, 1) || dp->next != NULL) {
+    if (!link_is_usable(dp, leader) || !link_has_room(dp, 1) || dp->next != NULL) {
         return;
     }
     char text[FOUND_BYTES_MAX];
