@@ -10,8 +10,8 @@
  * tells anything: at the end of a delayed flush a node forgets whatever it is given, for up to a
  * second.
  *
- * A farewell is a last heartbeat without a view, which expires by itself. Absence alone would not
- * do: a flush makes heartbeats of proxies absent that are only slow.
+ * A farewell is a last heartbeat that says so, and expires by itself. Absence alone would not do: a
+ * flush makes heartbeats of proxies absent that are only slow.
  *
  * Our lease counts from the sending of the last heartbeat that all nodes have acknowledged which we
  * hear and which are complete in the view in effect; if there are none of those, any node. Others
@@ -304,7 +304,7 @@ void control_peers_farewell(struct control *control)
 {
     control->beat.sequence++;
     control->beat.epoch = 0;
-    control->beat.view_hash = 0;
+    control->beat.view_hash = HEARTBEAT_FAREWELL;
     control->beat.given_up = 0;
     for (uint32_t node = 0; node < control->node_count; node++) {
         if (control->probes[node].is_greeted && control->places[node].state == PLACE_IN) {
@@ -421,20 +421,22 @@ static void died(struct control *control, const struct peer *peer)
 static void grow(struct control *control, uint32_t id, const struct heartbeat *beat)
 {
     struct peer *peer = &control->peers[id];
-    if (peer->nonce == beat->nonce && peer->epoch > 0 && beat->epoch == 0) {
-        peer->sequence = beat->sequence;
-        if (peer->state == PEER_LIVE) {
-            peer_move(control, id, PEER_GONE);
-            tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
-        }
-        return;
-    }
     if (peer->nonce != beat->nonce) {
         if (peer->state == PEER_LIVE) {
             peer_move(control, id, PEER_GONE);
             died(control, peer); /* another run in its place, without a farewell */
         }
         *peer = (struct peer){.nonce_before = peer->nonce, .state = PEER_UNKNOWN};
+    }
+    if (heartbeat_is_farewell(beat)) {
+        /* Also of one that we never saw alive: who restarts at once finds what that run left. */
+        peer->nonce = beat->nonce;
+        peer->sequence = beat->sequence;
+        if (peer->state == PEER_LIVE) {
+            peer_move(control, id, PEER_GONE);
+            tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
+        }
+        return;
     }
     bool was_mismatched = peer->nonce != 0 && peer->config_hash != control->options.config_hash;
     peer->nonce = beat->nonce;
@@ -494,7 +496,8 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
     struct peer *peer = &control->peers[id];
     bool is_leftover = beat.nonce != peer->nonce && beat.nonce == peer->nonce_before;
     if (!is_leftover && (beat.nonce != peer->nonce || beat.sequence > peer->sequence)) {
-        bool is_clash = id == control->id && control->id_state != ID_NONE && peer->nonce != 0;
+        bool is_clash = id == control->id && control->id_state != ID_NONE && peer->nonce != 0 &&
+                        !heartbeat_is_farewell(&beat);
         grow(control, id, &beat);
         /* A left-over under our id grows no more; one that does belongs to a live proxy. */
         control->is_id_taken = control->is_id_taken || is_clash;
@@ -675,9 +678,8 @@ static bool bury(struct control *control)
         if (heard != 0 && (heard & ~peer->stale_on) == 0) {
             peer_move(control, id, PEER_GONE);
             control->buried_us = control->now_us;
-            /* Who restarts meets what the last run left, for a lease: no reason to be alarmed. */
             tell_peer(control, TRACE_PROXY_GONE, id,
-                      peer->epoch > 0 ? "lease" : "it had left, or never joined");
+                      peer->epoch > 0 ? "lease" : "it had not joined yet");
             died(control, peer);
         } else if (is_doubtful(control, peer)) {
             ask_about(control, id);

@@ -637,6 +637,22 @@ static inline bool is_data(uint32_t p, uint32_t node, enum node_data data)
     return is_serving(p) && see(p)->nodes[node].data == data;
 }
 
+static inline uint32_t splits_healed(void)
+{
+    return world.proxy[0].traced[TRACE_SPLIT_HEALED] + world.proxy[1].traced[TRACE_SPLIT_HEALED];
+}
+
+static inline bool is_one_view(uint32_t proxies, uint32_t complete)
+{
+    for (uint32_t p = 0; p < proxies; p++) {
+        if (!is_serving(p) || world.proxy[p].adopted.complete != complete ||
+            world.proxy[p].adopted.view_hash != world.proxy[0].adopted.view_hash) {
+            return false;
+        }
+    }
+    return true;
+}
+
 #define SECOND UINT64_C(1000000)
 
 static inline void start_serving(uint32_t nodes, uint32_t proxies)

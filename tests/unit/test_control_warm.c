@@ -2,7 +2,7 @@
 /* Nodes for which no dump is to be had: how they come to be warming, and how that ends. */
 #include "control_world.h"
 
-static bool is_one_view(uint32_t proxies, uint32_t complete, uint32_t warming)
+static bool is_warm_view(uint32_t proxies, uint32_t complete, uint32_t warming)
 {
     for (uint32_t p = 0; p < proxies; p++) {
         const struct topology *t = &world.proxy[p].adopted;
@@ -31,7 +31,7 @@ static void start_warming(uint32_t nodes, uint32_t proxies)
     node_kill(1);
     WAIT(is_data(0, 1, NODE_DATA_OUT), 2 * SECOND);
     node_start(1);
-    WAIT(is_one_view(proxies, world.nodes == 2 ? 1 : 5, 2), 5 * SECOND);
+    WAIT(is_warm_view(proxies, world.nodes == 2 ? 1 : 5, 2), 5 * SECOND);
 }
 
 static void tell(uint32_t p, uint32_t asked, uint32_t hits)
@@ -56,7 +56,7 @@ START_TEST(refused_dump_makes_it_warming)
     ck_assert_uint_eq(world.proxy[0].adopted.identity[1].flushes, world.model[1].store.flushes);
     /* It stays so, and the last copy is protected. */
     pass(20 * SECOND);
-    ck_assert(is_one_view(2, 1, 2));
+    ck_assert(is_warm_view(2, 1, 2));
     ck_assert_uint_eq(world.model[1].store.flushes, 1);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_MAINT, 0, false), CONTROL_RESULT_LAST_COPY);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_DRAIN, 0, false), CONTROL_RESULT_LAST_COPY);
@@ -78,7 +78,7 @@ START_TEST(flushed_behind_the_fill_is_filled_again)
     store_flush(&world.model[1].store, 0);
     WAIT(see(0)->fills_failed == 1, 2 * SECOND);
     ck_assert_uint_eq(world.proxy[0].adopted.warming, 0);
-    WAIT(is_one_view(1, 1, 2), 5 * SECOND);
+    WAIT(is_warm_view(1, 1, 2), 5 * SECOND);
     ck_assert_uint_eq(world.proxy[0].adopted.identity[1].flushes, world.model[1].store.flushes);
     world_end();
 }
@@ -88,9 +88,9 @@ START_TEST(operator_says_ready)
 {
     start_warming(2, 2);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_READY, 1, false), CONTROL_RESULT_UNCHANGED);
-    ck_assert(is_one_view(2, 1, 2));
+    ck_assert(is_warm_view(2, 1, 2));
     ck_assert_int_eq(command(1, CONTROL_COMMAND_READY, 1, true), CONTROL_RESULT_OK);
-    WAIT(is_one_view(2, 3, 0), SECOND);
+    WAIT(is_warm_view(2, 3, 0), SECOND);
     ck_assert(world.proxy[0].adopted.is_young); /* a miss there looks further */
     ck_assert_uint_ne(see(0)->verify_due_by, VIEW_NO_PROXY);
     ck_assert_int_eq(command(1, CONTROL_COMMAND_READY, 1, true), CONTROL_RESULT_UNCHANGED);
@@ -104,7 +104,7 @@ START_TEST(pool_is_young_when_it_has_entered)
     verify_us = 100000;
     start_warming(2, 1);
     WAIT(!world.proxy[0].adopted.is_young, 5 * SECOND);
-    WAIT(is_one_view(1, 1, 2), SECOND);
+    WAIT(is_warm_view(1, 1, 2), SECOND);
     ck_assert_uint_eq(see(0)->verify_due_by, VIEW_NO_PROXY);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_READY, 1, true), CONTROL_RESULT_OK);
     ck_assert_uint_eq(world.proxy[0].adopted.complete, 3);
@@ -121,13 +121,13 @@ START_TEST(drained_while_warming)
 {
     start_warming(2, 1);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_DRAIN, 1, false), CONTROL_RESULT_OK);
-    WAIT(is_one_view(1, 1, 2), SECOND / 10);
+    WAIT(is_warm_view(1, 1, 2), SECOND / 10);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_READY, 1, false), CONTROL_RESULT_OK);
-    WAIT(is_one_view(1, 1, 2), SECOND / 10);
+    WAIT(is_warm_view(1, 1, 2), SECOND / 10);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_MAINT, 1, false), CONTROL_RESULT_OK);
-    WAIT(is_one_view(1, 1, 0), SECOND / 10);
+    WAIT(is_warm_view(1, 1, 0), SECOND / 10);
     ck_assert_int_eq(command(0, CONTROL_COMMAND_READY, 1, false), CONTROL_RESULT_OK);
-    WAIT(is_one_view(1, 1, 2), 5 * SECOND);
+    WAIT(is_warm_view(1, 1, 2), 5 * SECOND);
     world_end();
 }
 END_TEST
@@ -139,9 +139,9 @@ START_TEST(enters_by_its_hit_rate)
     pass(20 * SECOND);
     tell(0, 499, 499); /* not yet enough to tell anything */
     pass(SECOND);
-    ck_assert(is_one_view(2, 1, 2));
+    ck_assert(is_warm_view(2, 1, 2));
     tell(0, 1, 0);
-    WAIT(is_one_view(2, 3, 0), SECOND); /* all this time nothing was seen that it lacked */
+    WAIT(is_warm_view(2, 3, 0), SECOND); /* all this time nothing was seen that it lacked */
     ck_assert(world.proxy[1].adopted.is_young);
     world_end();
 }
@@ -158,10 +158,10 @@ START_TEST(bad_hit_rate_begins_the_time_anew)
         pass(2 * SECOND);
         tell(0, 600, 600);
         pass(SECOND / 2);
-        ck_assert(is_one_view(1, 1, 2));
+        ck_assert(is_warm_view(1, 1, 2));
     }
     tell(0, 1000, 1000);
-    WAIT(is_one_view(1, 3, 0), SECOND);
+    WAIT(is_warm_view(1, 3, 0), SECOND);
     world_end();
 }
 END_TEST
@@ -179,10 +179,10 @@ START_TEST(never_by_itself)
     pass(20 * SECOND);
     tell(0, 1000, 1000);
     pass(20 * SECOND);
-    ck_assert(is_one_view(1, 1, 2));
+    ck_assert(is_warm_view(1, 1, 2));
     limits.warm_for_us = 30 * SECOND;
     control_set_limits(world.proxy[0].control, &limits);
-    WAIT(is_one_view(1, 3, 0), SECOND);
+    WAIT(is_warm_view(1, 3, 0), SECOND);
     world_end();
 }
 END_TEST
@@ -215,8 +215,8 @@ START_TEST(leaves_as_a_filling_one)
         node_thaw(1);
         break;
     }
-    WAIT(is_one_view(1, 1, 0), 2 * SECOND);
-    WAIT(is_one_view(1, 1, 2), 10 * SECOND);
+    WAIT(is_warm_view(1, 1, 0), 2 * SECOND);
+    WAIT(is_warm_view(1, 1, 2), 10 * SECOND);
     ck_assert_uint_eq(world.model[1].store.flushes, flushes + 1);
     world_end();
 }
@@ -238,8 +238,8 @@ START_TEST(misses_a_write_while_that_is_joined)
     control_report(world.proxy[0].control, &r, world.now_us);
     take_actions(0);
     world.proxy[0].is_draining_slowly = false;
-    WAIT(is_one_view(1, 1, 0) && is_data(0, 1, NODE_DATA_OUT), SECOND / 2);
-    WAIT(is_one_view(1, 1, 2), 10 * SECOND);
+    WAIT(is_warm_view(1, 1, 0) && is_data(0, 1, NODE_DATA_OUT), SECOND / 2);
+    WAIT(is_warm_view(1, 1, 2), 10 * SECOND);
     world_end();
 }
 END_TEST
@@ -250,7 +250,7 @@ START_TEST(last_copy_is_lost)
     start_warming(2, 2);
     uint64_t flushes = world.model[1].store.flushes;
     node_kill(0);
-    WAIT(is_one_view(2, 2, 0), 5 * SECOND);
+    WAIT(is_warm_view(2, 2, 0), 5 * SECOND);
     ck_assert_uint_eq(world.model[1].store.flushes, flushes);
     ck_assert(world.proxy[0].adopted.is_young);
     ck_assert_uint_eq(world.proxy[0].traced[TRACE_LAST_COPY_LOST] +
@@ -274,9 +274,9 @@ START_TEST(proxy_dies)
     proxy_kill(1);
     WAIT(see(0)->proxies == 1, 5 * SECOND);
     pass(SECOND);
-    WAIT(is_one_view(1, 1, 2), 10 * SECOND);
+    WAIT(is_warm_view(1, 1, 2), 10 * SECOND);
     pass(3 * SECOND);
-    ck_assert(is_one_view(1, 1, 2));
+    ck_assert(is_warm_view(1, 1, 2));
     ck_assert_uint_eq(world.model[1].store.flushes, flushes + (is_farewell ? 0 : 1));
     world_end();
 }
@@ -295,7 +295,7 @@ START_TEST(proxy_dies_while_it_enters)
     ck_assert_uint_eq(see(0)->proxies, 1);
     WAIT(world.proxy[0].adopted.complete == 1, SECOND / 100);
     proxy_kill(1);
-    WAIT(is_one_view(1, 1, 2), 10 * SECOND);
+    WAIT(is_warm_view(1, 1, 2), 10 * SECOND);
     world_end();
 }
 END_TEST
@@ -311,8 +311,8 @@ START_TEST(all_proxies_die)
     options.nonce = 77;
     proxy_start_with(0, &options);
     WAIT(is_serving(0), 3 * SECOND);
-    WAIT(is_one_view(1, 1, 0), 5 * SECOND);
-    WAIT(is_one_view(1, 1, 2), 10 * SECOND);
+    WAIT(is_warm_view(1, 1, 0), 5 * SECOND);
+    WAIT(is_warm_view(1, 1, 2), 10 * SECOND);
     ck_assert_uint_eq(world.model[1].store.flushes, flushes + 1);
     world_end();
 }
@@ -335,9 +335,9 @@ START_TEST(last_copy_and_proxy_are_lost)
     }
     node_kill(0);
     proxy_kill(1);
-    WAIT(see(0)->proxies == 1 && is_one_view(1, 2, 0), 20 * SECOND);
+    WAIT(see(0)->proxies == 1 && is_warm_view(1, 2, 0), 20 * SECOND);
     pass(SECOND);
-    WAIT(is_one_view(1, 2, 0), 20 * SECOND);
+    WAIT(is_warm_view(1, 2, 0), 20 * SECOND);
     ck_assert_uint_eq(world.model[1].store.flushes, flushes + (is_kept ? 0 : 1));
     world_end();
 }
@@ -355,7 +355,7 @@ START_TEST(flush_all_reaches_it)
     ck_assert(world.proxy[0].adopted.is_holding);
     WAIT(!world.proxy[0].adopted.is_holding, SECOND);
     ck_assert_uint_eq(world.proxy[0].adopted.warming, 2);
-    WAIT(is_one_view(2, 1, 2), SECOND);
+    WAIT(is_warm_view(2, 1, 2), SECOND);
     ck_assert_uint_eq(world.proxy[0].adopted.identity[1].flushes, world.model[1].store.flushes);
     ck_assert_uint_eq(world.model[1].store.flushes, flushes + 1);
     world_end();
