@@ -289,7 +289,7 @@ static void finish(struct dataplane *dp, struct txn *txn)
 /* The mutant of FALLBACK_STORES_NOT: the leader gets what LEG has found on another node. */
 static void store_found(struct dataplane *dp, const struct txn *txn, const struct leg *leg)
 {
-    enum { FOUND_BYTES_MAX = 1024 };
+    enum { FOUND_BYTES_MAX = 1024, REQUEST_BYTES_MAX = 2 * FOUND_BYTES_MAX };
     bool is_found = leg->hits > 0 && leg->tried != 0 && leg->reply.chain.len <= FOUND_BYTES_MAX;
     if (RULE(FALLBACK_STORES_NOT) || !is_found) {
         return;
@@ -304,11 +304,11 @@ static void store_found(struct dataplane *dp, const struct txn *txn, const struc
     enum mc_parse parse =
         mc_reply_parse(slice_of(text, leg->reply.chain.len), 0, MC_VALUE_BYTES_MAX, &reply);
     const char *data = memchr(text, '\n', leg->reply.chain.len);
-    char *to = journal_reserve(&dp->requests, &dp->chunks, 2 * FOUND_BYTES_MAX);
+    char *to = journal_reserve(&dp->requests, &dp->chunks, REQUEST_BYTES_MAX);
     if (parse != MC_PARSE_DONE || reply.kind != MC_REPLY_VALUE || data == NULL || to == NULL) {
         return;
     }
-    struct mc_writer w = mc_writer_of(to, 2 * FOUND_BYTES_MAX);
+    struct mc_writer w = mc_writer_of(to, REQUEST_BYTES_MAX);
     mc_write(&w, SLICE("ms "));
     mc_write(&w, reply.key);
     mc_write(&w, SLICE(" "));
