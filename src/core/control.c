@@ -161,11 +161,78 @@ void control_tell(struct control *control, enum trace_type type, uint32_t node, 
     control_trace(control, &event);
 }
 
+/* --- Leaving --- */
+
+/* Time first: no fact is looked at with an old clock. */
+static void now_is(struct control *control, uint64_t now_us)
+{
+    if (now_us > control->now_us) {
+        control->now_us = now_us;
+    }
+}
+
+/* Nobody hears from us any more, and all who saw us take us for dead by then. */
+static uint64_t buried_us(const struct control *control)
+{
+    return control->lease_from_us + control->options.lease_us;
+}
+
+/*
+ * A farewell says that nothing of ours is under way: nobody compares copies after it, nor counts a
+ * connection that we gave up. So it waits for the end of these, and for what a verify has not
+ * looked at again; if that does not come within the lease, we leave as one that died.
+ */
+static void leave_step(struct control *control)
+{
+    if (!control->is_farewell_owed) {
+        return;
+    }
+    control_verify_step(control);
+    if (verify_is_at_rest(control->verify)) {
+        control_verify_stop(control);
+    }
+    bool is_over =
+        control->verify_drive == VERIFY_DRIVE_IDLE && control_peers_own_given_up(control) == 0;
+    if (is_over) {
+        control_peers_farewell(control);
+    }
+    control->is_farewell_owed = !is_over && control->now_us < buried_us(control);
+}
+
+void control_leave(struct control *control, uint64_t now_us)
+{
+    now_is(control, now_us);
+    if (control->state == CONTROL_LEAVING) {
+        return;
+    }
+    control_fill_stop(control);
+    control_verify_on_hold(control);
+    /* Others look after what a lapse may have left undone. */
+    control->is_farewell_owed =
+        !control->is_lone && control->id_state == ID_OURS && control->state != CONTROL_LAPSED;
+    control_move(control, CONTROL_LEAVING);
+    leave_step(control);
+}
+
+bool control_is_gone(const struct control *control)
+{
+    if (control->state != CONTROL_LEAVING || control->is_farewell_owed) {
+        return false;
+    }
+    for (node_set left = control->farewells; left != 0; left &= left - 1) {
+        if (control->probes[node_set_first(left)].state == PROBE_OPEN) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* --- The calls --- */
 
 static void control_advance(struct control *control)
 {
     if (control->state == CONTROL_LEAVING) {
+        leave_step(control);
         return;
     }
     if (!control->is_lone) {
@@ -179,14 +246,6 @@ static void control_advance(struct control *control)
         control_join_offer(control);
     }
     control_flush_step(control);
-}
-
-/* Time first: no fact is looked at with an old clock. */
-static void now_is(struct control *control, uint64_t now_us)
-{
-    if (now_us > control->now_us) {
-        control->now_us = now_us;
-    }
 }
 
 void control_wire(struct control *control, const struct wire_event *event, uint64_t now_us)
@@ -290,6 +349,10 @@ uint64_t control_next_deadline_us(const struct control *control)
 {
     uint64_t deadline = control_probe_deadline_us(control);
     if (control->state == CONTROL_LEAVING) {
+        if (control->is_farewell_owed) {
+            sooner(&deadline, buried_us(control));
+            sooner(&deadline, control_verify_deadline_us(control));
+        }
         return deadline;
     }
     sooner(&deadline, control->round_next_us);
@@ -323,35 +386,6 @@ uint64_t control_next_deadline_us(const struct control *control)
                control->lease_from_us + control->options.lease_us - control->options.interval_us);
     }
     return deadline;
-}
-
-/* --- Leaving --- */
-
-void control_leave(struct control *control, uint64_t now_us)
-{
-    now_is(control, now_us);
-    if (control->state == CONTROL_LEAVING) {
-        return;
-    }
-    control_fill_stop(control);
-    control_verify_stop(control);
-    control_move(control, CONTROL_LEAVING);
-    if (!control->is_lone && control->id_state == ID_OURS) {
-        control_peers_farewell(control);
-    }
-}
-
-bool control_is_gone(const struct control *control)
-{
-    if (control->state != CONTROL_LEAVING) {
-        return false;
-    }
-    for (node_set left = control->farewells; left != 0; left &= left - 1) {
-        if (control->probes[node_set_first(left)].state == PROBE_OPEN) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* --- Actions --- */

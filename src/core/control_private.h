@@ -691,7 +691,8 @@ struct control {
     uint32_t traces_count;
 
     /* leave */
-    node_set farewells;
+    bool is_farewell_owed; /* it waits for the end of what is under way */
+    node_set farewells;    /* nodes that have not acknowledged it yet */
 
     struct control_snapshot counts; /* what has no other home: changes, fills, damage */
 };

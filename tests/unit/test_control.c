@@ -727,6 +727,66 @@ START_TEST(farewell_is_faster_than_the_lease)
 }
 END_TEST
 
+static void give_up_at(uint32_t p, uint32_t node, uint32_t count)
+{
+    struct control_report r = {.type = CONTROL_REPORT_GIVEN_UP, .node = node, .count = count};
+    control_report(world.proxy[p].control, &r, world.now_us);
+    take_actions(p);
+}
+
+/*
+ * It says that nothing of its proxy's is under way: an old write there would be nobody's business,
+ * and a node be filled before it is done. Who can't say so leaves as one that died.
+ */
+START_TEST(farewell_waits_for_old_connections)
+{
+    bool is_ended = _i == 1;
+    start_serving(3, 2);
+    pass(3 * SECOND);
+    uint32_t verifies = stand_in.begun;
+    give_up_at(1, 2, 1);
+    control_leave(world.proxy[1].control, world.now_us);
+    take_actions(1);
+    pass(SECOND / 2);
+    ck_assert_uint_eq(control_lease_until_us(world.proxy[1].control), 0);
+    ck_assert(!control_is_gone(world.proxy[1].control));
+    proxy_start(2); /* one that did not see it alive */
+    pass(SECOND / 4);
+    ck_assert_uint_eq(see(2)->proxies, 3);
+    if (is_ended) {
+        give_up_at(1, 2, 0);
+    }
+    WAIT(control_is_gone(world.proxy[1].control), SECOND / 2);
+    WAIT(see(0)->proxies == 2 && see(2)->proxies == 2, 3 * SECOND);
+    proxy_kill(1);
+    stand_in.verify_us = 100000;
+    pass(5 * SECOND);
+    ck_assert_uint_eq(stand_in.begun > verifies + 1, !is_ended); /* after the death, and again */
+    world_end();
+}
+END_TEST
+
+/* A verify has stored what it has not looked at again. */
+START_TEST(farewell_waits_for_a_verify)
+{
+    start_serving(2, 1);
+    pass(SECOND);
+    ck_assert(see(0)->verify.is_running);
+    stand_in.is_unruly = true;
+    control_leave(world.proxy[0].control, world.now_us);
+    take_actions(0);
+    pass(SECOND / 2);
+    ck_assert(!control_is_gone(world.proxy[0].control));
+    stand_in.is_unruly = false;
+    stand_in.given_up = 2; /* its connection */
+    pass(SECOND / 4);
+    ck_assert(!control_is_gone(world.proxy[0].control));
+    stand_in.given_up = 0;
+    WAIT(control_is_gone(world.proxy[0].control), SECOND / 2);
+    world_end();
+}
+END_TEST
+
 /* Who starts where somebody has just left waits for nobody, however young what that one left is. */
 START_TEST(restart_after_a_farewell_waits_for_nobody)
 {
@@ -1059,6 +1119,8 @@ int main(void)
     tcase_add_test(stories, rescue_waits_until_the_node_is_up);
     tcase_add_test(stories, third_party_deletes_everything);
     tcase_add_test(stories, farewell_is_faster_than_the_lease);
+    tcase_add_loop_test(stories, farewell_waits_for_old_connections, 0, 2);
+    tcase_add_test(stories, farewell_waits_for_a_verify);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_nobody, 0, 2);
     tcase_add_test(stories, other_configuration_keeps_nodes_out);
     tcase_add_test(stories, flapping_node_is_held_down);

@@ -176,7 +176,10 @@ void control_set_limits(struct control *control, const struct control_limits *li
 void control_tick(struct control *control, uint64_t now_us);
 uint64_t control_next_deadline_us(const struct control *control);
 
-/* Leave: a farewell is written to all nodes; call control_is_gone until true, or give up waiting.
+/*
+ * Leave, when no dataplane has anything under way: a farewell is written to all nodes as soon as
+ * all connections that were given up are at their end; none, if that takes longer than the lease.
+ * Call control_is_gone until true, or give up waiting. Reports still count.
  */
 void control_leave(struct control *control, uint64_t now_us);
 bool control_is_gone(const struct control *control);
