@@ -494,7 +494,10 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
         control_probe_look(control, probe); /* it has joined a view that we have not seen yet */
     }
     struct peer *peer = &control->peers[id];
-    bool is_leftover = beat.nonce != peer->nonce && beat.nonce == peer->nonce_before;
+    /* What another run took its leave with says nothing of the one that lives, before or after. */
+    bool is_leftover =
+        beat.nonce != peer->nonce && (beat.nonce == peer->nonce_before ||
+                                      (heartbeat_is_farewell(&beat) && peer->state == PEER_LIVE));
     if (!is_leftover && (beat.nonce != peer->nonce || beat.sequence > peer->sequence)) {
         bool is_clash = id == control->id && control->id_state != ID_NONE && peer->nonce != 0 &&
                         !heartbeat_is_farewell(&beat);

@@ -2,6 +2,8 @@
 /* Control against model nodes in simulated time. Each test is a story told in waits. */
 #include "control_world.h"
 
+#include "core/heartbeat.h"
+
 /* --- Stories --- */
 
 START_TEST(first_start_kill_and_fill)
@@ -766,6 +768,36 @@ START_TEST(farewell_waits_for_old_connections)
 }
 END_TEST
 
+/* A node that was not to be reached may still show how another run took its leave. */
+START_TEST(farewell_is_of_one_run)
+{
+    start_serving(3, 2);
+    pass(SECOND);
+    struct control_options options = options_of(0);
+    struct heartbeat beat = {.id = see(1)->proxy_id,
+                             .nonce = 4711,
+                             .sequence = 1000,
+                             .view_hash = HEARTBEAT_FAREWELL,
+                             .config_hash = 77};
+    char text[HEARTBEAT_BYTES_MAX];
+    char key[MC_KEY_BYTES_MAX];
+    for (uint32_t i = 0; i < 20; i++) {
+        struct mc_writer t = mc_writer_of(text, sizeof text);
+        struct mc_writer k = mc_writer_of(key, sizeof key);
+        heartbeat_emit(&beat, &options.names, &t);
+        view_key_heartbeat(&options.names, beat.id, &k);
+        struct store_write write = {
+            .mode = STORE_SET, .key = slice_of(key, k.len), .data = slice_of(text, t.len)};
+        uint64_t cas;
+        ck_assert_int_eq(store_put(&world.model[i % 3].store, &write, &cas), STORE_STORED);
+        pass(SECOND / 3);
+    }
+    ck_assert_uint_eq(see(0)->proxies, 2);
+    ck_assert_uint_eq(world.proxy[0].traced[TRACE_PROXY_GONE], 0);
+    world_end();
+}
+END_TEST
+
 /* A verify has stored what it has not looked at again. */
 START_TEST(farewell_waits_for_a_verify)
 {
@@ -1121,6 +1153,7 @@ int main(void)
     tcase_add_test(stories, farewell_is_faster_than_the_lease);
     tcase_add_loop_test(stories, farewell_waits_for_old_connections, 0, 2);
     tcase_add_test(stories, farewell_waits_for_a_verify);
+    tcase_add_test(stories, farewell_is_of_one_run);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_nobody, 0, 2);
     tcase_add_test(stories, other_configuration_keeps_nodes_out);
     tcase_add_test(stories, flapping_node_is_held_down);
