@@ -494,7 +494,8 @@ static uint64_t remembered_us(const struct control *control)
 /*
  * What another acts on has been joined by all that live, and whoever came or came back since looks
  * for it before acting: that it is so need not be found out twice. It matters where one of two
- * proxies has known for long that a third is dead, and the other can't know yet.
+ * proxies has known for long that a third is dead, and the other can't know yet; that one may have
+ * taken its leave since, and the other be its successor.
  */
 static bool is_acted_on(const struct control *control)
 {

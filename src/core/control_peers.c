@@ -305,6 +305,7 @@ void control_peers_farewell(struct control *control)
     control->beat.sequence++;
     control->beat.epoch = 0;
     control->beat.view_hash = HEARTBEAT_FAREWELL;
+    control->beat.effective_hash = control->effective.hash;
     control->beat.given_up = 0;
     for (uint32_t node = 0; node < control->node_count; node++) {
         if (control->probes[node].is_greeted && control->places[node].state == PLACE_IN) {
@@ -432,6 +433,9 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
         /* Also of one that we never saw alive: who restarts at once finds what that run left. */
         peer->nonce = beat->nonce;
         peer->sequence = beat->sequence;
+        peer->effective_hash = beat->effective_hash;
+        peer->growth_us = control->now_us;
+        peer->has_left = true;
         if (peer->state == PEER_LIVE) {
             peer_move(control, id, PEER_GONE);
             tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
@@ -599,9 +603,10 @@ bool control_peers_all_show(const struct control *control, const struct view *vi
 bool control_peers_is_effective(const struct control *control, const struct view *view,
                                 uint64_t since_us)
 {
-    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
+    for (uint32_t id = 0; id < PROXIES_MAX; id++) {
         const struct peer *peer = &control->peers[id];
-        if (peer->growth_us >= since_us && peer->effective_hash == view->hash) {
+        if ((peer->state == PEER_LIVE || peer->has_left) && peer->growth_us >= since_us &&
+            peer->effective_hash == view->hash) {
             return true;
         }
     }

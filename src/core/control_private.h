@@ -296,6 +296,7 @@ struct peer {
     uint64_t missing_us; /* since when some node did not have it, and none showed growth; 0: not */
     uint64_t missing_asked_us; /* when that was last asked */
     uint64_t growth_us;        /* when the sequence was last seen to grow */
+    bool has_left;             /* by a farewell: its last word still tells what had taken effect */
     node_set stale_on; /* nodes that showed no growth when asked `lease` after that, or later */
 };
 
@@ -352,7 +353,7 @@ bool control_peers_is_shown(const struct control *control, const struct view *vi
                             uint64_t since_us);
 bool control_peers_all_show(const struct control *control, const struct view *view,
                             uint64_t since_us);
-/* Does some live one say that VIEW has taken effect? */
+/* Does some live one say that VIEW has taken effect, or did one that took its leave? */
 bool control_peers_is_effective(const struct control *control, const struct view *view,
                                 uint64_t since_us);
 node_set control_peers_own_given_up(const struct control *control);

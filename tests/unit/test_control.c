@@ -836,6 +836,30 @@ START_TEST(restart_after_a_farewell_waits_for_nobody)
 }
 END_TEST
 
+/*
+ * One was killed, its view is no longer the highest, and another has gone on and taken its leave:
+ * that all who live have joined this view is known from the farewell, and needs no lease to tell.
+ */
+START_TEST(restart_after_a_farewell_waits_for_no_dead)
+{
+    start_serving(2, 2);
+    pass(SECOND);
+    proxy_kill(1);
+    WAIT(see(0)->proxies == 1, 5 * SECOND);
+    node_kill(1);
+    WAIT(is_data(0, 1, NODE_DATA_OUT), 3 * SECOND);
+    pass(_i == 0 ? 0 : SECOND / 2);
+    control_leave(world.proxy[0].control, world.now_us);
+    take_actions(0);
+    WAIT(control_is_gone(world.proxy[0].control), SECOND);
+    proxy_kill(0);
+    proxy_start(2);
+    WAIT(is_serving(2), SECOND / 2);
+    ck_assert_uint_eq(see(2)->proxies, 2); /* it is not known to be dead yet */
+    world_end();
+}
+END_TEST
+
 START_TEST(other_configuration_keeps_nodes_out)
 {
     world_start(2);
@@ -1155,6 +1179,7 @@ int main(void)
     tcase_add_test(stories, farewell_waits_for_a_verify);
     tcase_add_test(stories, farewell_is_of_one_run);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_nobody, 0, 2);
+    tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_no_dead, 0, 2);
     tcase_add_test(stories, other_configuration_keeps_nodes_out);
     tcase_add_test(stories, flapping_node_is_held_down);
     tcase_add_test(stories, lone_node);
