@@ -698,7 +698,9 @@ bool inflight_has_older(const struct dataplane *dp, const struct txn *txn);
 bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn);
 /* An older one that goes by the other link (side.c): what both send next to a node has no order. */
 bool inflight_has_older_elsewhere(const struct dataplane *dp, const struct txn *txn);
-/* No more may be put; later writes wait. */
+/* Has a later write to TXN's key begun that leaves nothing of it? */
+bool inflight_is_overwritten(const struct dataplane *dp, const struct txn *txn);
+/* No more may be put; later writes wait. There is always room for all deletions in doubt. */
 bool inflight_is_full(const struct dataplane *dp);
 void inflight_put(struct dataplane *dp, struct txn *txn);
 void inflight_take(struct dataplane *dp, struct txn *txn);

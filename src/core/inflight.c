@@ -35,14 +35,22 @@ static bool is_by_two_links(const struct txn *other, const struct txn *txn)
     return (other->is_aside || txn->is_aside) && RULE(SIDE_ALONE);
 }
 
+/* A key in doubt is to be deleted: what has not begun by now comes behind it, whichever is older. */
+static bool is_deletion(const struct txn *txn)
+{
+    return txn->is_internal && txn->check == NULL;
+}
+
 /* Is OTHER one that TXN must not pass, if it is slow, or TXN must be alone? By two links nothing
  * keeps their order, so there what has begun comes first, whichever came first. */
 static bool is_before(const struct txn *other, const struct txn *txn)
 {
-    /* A deletion in doubt is of what was there before the one that is held. */
     bool is_later = txn->is_internal && other->state == TXN_HELD;
     if (other->key_hash != txn->key_hash || other == txn || is_later) {
         return false;
+    }
+    if (is_deletion(other) && !txn->is_internal && !txn->is_begun) {
+        return true;
     }
     if (is_by_two_links(other, txn) && other->is_begun != txn->is_begun) {
         return other->is_begun;
@@ -64,7 +72,7 @@ static bool is_slow(const struct txn *other, const struct txn *txn)
 {
     (void)txn;
     return other->state != TXN_WRITING || other->missed != 0 ||
-           (other->is_aside && RULE(SIDE_ALONE));
+           (other->is_aside && RULE(SIDE_ALONE)) || is_deletion(other);
 }
 
 static inline bool has_before(const struct dataplane *dp, const struct txn *txn, counts_fn *counts)
@@ -95,6 +103,30 @@ bool inflight_has_slow_older(const struct dataplane *dp, const struct txn *txn)
 bool inflight_has_older_elsewhere(const struct dataplane *dp, const struct txn *txn)
 {
     return has_before(dp, txn, is_by_two_links);
+}
+
+/* Does OTHER leave nothing of what TXN may have done, wherever both went? */
+static bool is_overwriting(const struct txn *other, const struct txn *txn)
+{
+    bool is_whole = other->command_type == MC_SET || other->command_type == MC_DELETE;
+    return is_whole && !other->is_decided && !other->is_internal && other->is_begun &&
+           other->serial > txn->serial && slice_is_equal(txn_key(other), txn_key(txn)) &&
+           other->is_base64 == txn->is_base64;
+}
+
+bool inflight_is_overwritten(const struct dataplane *dp, const struct txn *txn)
+{
+    if (dp->inflight_count == 0) {
+        return false;
+    }
+    for (uint32_t slot = slot_of(txn->key_hash); dp->inflight[slot] != NULL;
+         slot = (slot + 1) & (INFLIGHT_SLOTS - 1)) {
+        const struct txn *other = dp->inflight[slot];
+        if (other->key_hash == txn->key_hash && is_overwriting(other, txn)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool inflight_is_full(const struct dataplane *dp)

@@ -18,7 +18,9 @@
  * I3. Every write that has begun is in dp->inflight, by its key. None passes an older one to its
  *     key that takes several steps, goes aside (side.c), or was missed and will be sent again; one
  *     that takes several steps or goes aside itself passes no older one at all. Where either goes
- *     aside, one that has begun counts as older than one that has not.
+ *     aside, one that has begun counts as older than one that has not. The deletion of a key in
+ *     doubt is in the table from its creation, and nothing begins while it is there; of what has
+ *     begun before, a later whole value or deletion makes it needless.
  */
 #include "dataplane_private.h"
 
@@ -304,6 +306,7 @@ bool txn_invalidate(struct dataplane *dp, struct slice key, bool is_base64, uint
     delete->key_hash = key_hash;
     delete->is_base64 = is_base64;
     dp->stats.keys_invalidated++;
+    inflight_put(dp, delete); /* also while it is held: what begins from now on waits for it */
     txn_begin(dp, delete);
     return true;
 }
@@ -328,7 +331,8 @@ void txn_finish(struct dataplane *dp, struct txn *txn)
     if (txn->is_inflight) {
         inflight_take(dp, txn); /* the deletion below does not wait for it */
     }
-    if (txn->is_doubtful && !txn->is_internal) {
+    bool is_overwritten = txn->is_doubtful && inflight_is_overwritten(dp, txn);
+    if (txn->is_doubtful && !txn->is_internal && !is_overwritten) {
         (void)txn_invalidate(dp, txn_key(txn), txn->is_base64, txn->key_hash);
     }
     txn_move(dp, txn, TXN_OVER);

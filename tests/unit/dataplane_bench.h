@@ -192,6 +192,16 @@ static inline struct topology *topology(node_set complete, node_set chained)
     return t;
 }
 
+static inline void hold_view(const struct topology *t)
+{
+    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
+}
+
+static inline void adopt_view(const struct topology *t)
+{
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
+}
+
 static inline void greet(uint32_t n, unsigned pid)
 {
     ck_assert(b.is_connecting[n]);
@@ -248,6 +258,13 @@ static inline void start(size_t memory_bytes)
 static inline void setup(void)
 {
     start(MEMORY_BYTES);
+}
+
+static inline void forget_sent(void)
+{
+    for (uint32_t n = 0; n < LINKS; n++) {
+        b.to_node_bytes[n] = 0;
+    }
 }
 
 /* Answer everything that node N was sent as an empty node would. */

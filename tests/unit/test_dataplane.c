@@ -358,16 +358,6 @@ END_TEST
 
 /* --- What neither clients nor nodes nor changes of view may do --- */
 
-static void hold_view(const struct topology *t)
-{
-    step(&(struct dataplane_event){.type = DATAPLANE_HOLD, .topology = t});
-}
-
-static void adopt_view(const struct topology *t)
-{
-    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = t});
-}
-
 static void close_node(uint32_t n, enum wire_end end)
 {
     step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = n, .end = end});

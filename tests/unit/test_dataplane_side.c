@@ -21,13 +21,6 @@ static void start_with_side(void)
     start(MEMORY_BYTES);
 }
 
-static void forget_sent(void)
-{
-    for (uint32_t n = 0; n < LINKS; n++) {
-        b.to_node_bytes[n] = 0;
-    }
-}
-
 /* Client 3 stores a large value of some other key: from then on there are second links. */
 static void meet_large(void)
 {

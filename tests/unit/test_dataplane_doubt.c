@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A write that could not be answered in time is in doubt: its key is deleted (replication.md section
+ * 1). What is written after it and acknowledged must not go with it, wherever the two met: the
+ * deletion is of what was there before.
+ */
+#include "dataplane_bench.h"
+
+/* Node 0 leaves; it was given up before. */
+static void lose_node(void)
+{
+    const struct topology *t = topology(2, 0);
+    hold_view(t);
+    adopt_view(t);
+}
+
+/* Client 0's set of K is over its deadline and under way yet, for it was held until half a second
+ * before it: node 1 has done it, node 0 is frozen. */
+static void begin_late(const char *k)
+{
+    const struct topology *t = topology(3, 0);
+    hold_view(t);
+    client(0, FORMAT("set %s 0 0 1\r\n1\r\n", k));
+    pass(1000 * 1000);
+    adopt_view(t);
+    forget_sent();
+    node(1, "HD\r\n");
+    pass(510 * 1000);
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+}
+
+static void lose_frozen_node(void)
+{
+    pass(260 * 1000);
+    ck_assert(b.is_given_up[0]);
+    lose_node();
+}
+
+/* The client writes again at once, and both are with the frozen node when it is given up. */
+START_TEST(test_overwritten_while_under_way)
+{
+    const char *k = key_of((uint32_t)_i % 2);
+    bool is_delete = _i >= 2;
+    begin_late(k);
+    client(0, is_delete ? FORMAT("delete %s\r\n", k) : FORMAT("set %s 0 0 1\r\n2\r\n", k));
+    const char *sent = is_delete ? FORMAT("md %s\r\n", k) : FORMAT("ms %s 1\r\n2\r\n", k);
+    expect_node(1, sent);
+    node(1, "HD\r\n");
+    lose_frozen_node();
+    if (_i % 2 == 0) {
+        expect_node(1, sent); /* its leader was lost */
+        node(1, "HD\r\n");
+    }
+    expect_client(0, is_delete ? "DELETED\r\n" : "STORED\r\n");
+    pass(1000 * 1000);
+    expect_node(1, "");
+}
+END_TEST
+
+/* What decides waits, and then acts on a key that is gone. */
+START_TEST(test_decided_behind)
+{
+    const char *k = key_of((uint32_t)_i);
+    begin_late(k);
+    client(0, FORMAT("incr %s 1\r\n", k));
+    expect_node(1, "");
+    lose_frozen_node();
+    expect_node(1, FORMAT("md %s\r\n", k));
+    node(1, "HD\r\n");
+    expect_node(1, FORMAT("ma %s MI D1 v\r\nmg %s v f t c u\r\n", k, k));
+    node(1, "NF\r\nEN\r\n");
+    expect_client(0, "NOT_FOUND\r\n");
+}
+END_TEST
+
+/* Another client writes while the first one still waits for the frozen node. */
+START_TEST(test_waiting_write_behind)
+{
+    const char *k = key_of((uint32_t)_i % 2);
+    bool is_held = _i >= 2;
+    client(0, FORMAT("set %s 0 0 1\r\n1\r\n", k));
+    forget_sent();
+    node(1, "HD\r\n");
+    pass(760 * 1000);
+    ck_assert(b.is_given_up[0]);
+    client(1, FORMAT("set %s 0 0 1\r\n2\r\n", k));
+    const struct topology *t = topology(2, 0);
+    if (is_held) {
+        hold_view(t);
+    }
+    pass(760 * 1000);
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    expect_node(1, "");
+    if (!is_held) {
+        hold_view(t);
+    }
+    adopt_view(t);
+    expect_node(1, FORMAT("md %s\r\n", k));
+    node(1, "HD\r\n");
+    expect_node(1, FORMAT("ms %s 1\r\n2\r\n", k));
+    node(1, "HD\r\n");
+    expect_client(1, "STORED\r\n");
+}
+END_TEST
+
+/* The deletion waits for the end of the connection that was given up, and new writes for it. */
+START_TEST(test_write_behind_a_waiting_deletion)
+{
+    const char *k = key_of((uint32_t)_i);
+    client(0, FORMAT("set %s 0 0 1\r\n1\r\n", k));
+    node(1, "HD\r\n");
+    pass(760 * 1000);
+    ck_assert(b.is_given_up[0]);
+    forget_sent();
+    greet(0, 100);
+    pass(750 * 1000);
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    expect_node(0, "");
+    client(0, FORMAT("set %s 0 0 1\r\n2\r\n", k));
+    expect_node(0, "");
+    expect_node(1, "");
+    b.given_up[0]--;
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .link = 0, .end = WIRE_END_EOF});
+    pass(20 * 1000);
+    pass(20 * 1000);
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, FORMAT("md %s\r\n", k));
+        node(n, "HD\r\n");
+    }
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, FORMAT("ms %s 1\r\n2\r\n", k));
+        node(n, "HD\r\n");
+    }
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+/* A touch leaves the value as it is, so it is no reason to keep what is in doubt; nor do the two
+ * and the view wait for each other. */
+START_TEST(test_touched_while_under_way)
+{
+    const char *k = key_of((uint32_t)_i);
+    begin_late(k);
+    client(0, FORMAT("touch %s 60\r\n", k));
+    expect_node(1, FORMAT("touch %s 60\r\n", k));
+    node(1, "TOUCHED\r\n");
+    pass(260 * 1000);
+    ck_assert(b.is_given_up[0]);
+    forget_sent();
+    const struct topology *t = topology(2, 0);
+    hold_view(t);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+    adopt_view(t);
+    bool is_rerun = _i == 0; /* its leader was lost */
+    expect_node(1, is_rerun ? FORMAT("touch %s 60\r\nmd %s\r\n", k, k) : FORMAT("md %s\r\n", k));
+    node(1, is_rerun ? "TOUCHED\r\nHD\r\n" : "HD\r\n");
+    expect_client(0, "TOUCHED\r\n");
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tcase = tcase_create("doubt");
+    tcase_add_checked_fixture(tcase, setup, teardown);
+    tcase_add_loop_test(tcase, test_overwritten_while_under_way, 0, 4);
+    tcase_add_loop_test(tcase, test_decided_behind, 0, 2);
+    tcase_add_loop_test(tcase, test_waiting_write_behind, 0, 4);
+    tcase_add_loop_test(tcase, test_write_behind_a_waiting_deletion, 0, 2);
+    tcase_add_loop_test(tcase, test_touched_while_under_way, 0, 2);
+    Suite *suite = suite_create("dataplane, writes in doubt");
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
