@@ -35,7 +35,7 @@ static bool is_by_two_links(const struct txn *other, const struct txn *txn)
     return (other->is_aside || txn->is_aside) && RULE(SIDE_ALONE);
 }
 
-/* A key in doubt is to be deleted: what has not begun by now comes behind it, whichever is older. */
+/* A key in doubt is to be deleted; what has not begun comes behind it, whichever is older. */
 static bool is_deletion(const struct txn *txn)
 {
     return txn->is_internal && txn->check == NULL;

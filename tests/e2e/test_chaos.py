@@ -167,6 +167,7 @@ class ChaosClient(LoadClient):
             self.check("get %r of the harmed proxy" % key, found, (old, new))
         value = found[1] or b"0"
         text = b"set %s %d 0 %d\r\n%s\r\n" % (key, flags, len(value), value)
+        self.pending = (key, old, value, self.proxy.kills)  # of a proxy that lives, should it fail
         self.check(text[:40], conn.ask(text), b"STORED")
         self.pending = None
         self.state[key] = value

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A write that could not be answered in time is in doubt: its key is deleted (replication.md section
- * 1). What is written after it and acknowledged must not go with it, wherever the two met: the
- * deletion is of what was there before.
+ * A write that could not be answered in time is in doubt: its key is deleted (replication.md
+ * section 1). What is written after it and acknowledged must not go with it, wherever the two met:
+ * the deletion is of what was there before.
  */
 #include "dataplane_bench.h"
 
