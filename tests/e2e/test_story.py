@@ -14,6 +14,9 @@ from harness import (Everwarm, Load, Memcached, Raw, Reader, differences, runnin
 
 KEYS = 20000
 DELETED = 2000
+# health.interval: no check need have met a node that was away for less. On a busy machine
+# memcached alone takes a hundred milliseconds to start.
+UNNOTICED_SECONDS = 0.2
 TEXT = "grüße aus Łódź, 世界 ✓".encode()
 
 PERL = r"""
@@ -165,10 +168,10 @@ def main():
             wait_complete(proxies, "b")
             all_there(proxies, values, gone)
             assert_equal(load, nodes)
-            if seconds < 0.05:
+            if seconds < UNNOTICED_SECONDS:
                 break
         else:
-            raise AssertionError("no restart took less than 50 ms")
+            raise AssertionError("no restart was faster than a health check")
         assert reader.reads > 1000, reader.reads
         say("%d requests of the load, slowest %.0f ms; %d keys read by the reader" % (
             load.operations(), load.slowest() * 1e3, reader.reads))
