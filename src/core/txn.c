@@ -384,8 +384,8 @@ static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set
 /* May a write touch nodes at all now? One that has begun may go on while a change of view waits. */
 static bool is_open_for_writes(const struct dataplane *dp, const struct txn *txn)
 {
-    return dp->topology != NULL && !dp->topology->is_holding && !dp->topology->is_read_only &&
-           !dp->is_lapsed && !dp->is_sealed && (dp->next == NULL || txn->is_begun || !RULE(HOLD));
+    return !dp->topology->is_holding && !dp->topology->is_read_only && !dp->is_lapsed &&
+           !dp->is_sealed && (dp->next == NULL || txn->is_begun || !RULE(HOLD));
 }
 
 /* What waits is not in dp->inflight yet. So TXN, which is new, could begin to go by one link, and
@@ -493,14 +493,14 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
 {
     enum mc_command command = (enum mc_command)txn->command_type;
     bool is_client_s = !txn->is_internal && !txn->is_begun;
-    if (is_client_s && dp->topology != NULL && dp->topology->is_stopped) {
+    const struct topology *t = dp->topology;
+    if (is_client_s && t != NULL && t->is_stopped) {
         answer_error(dp, txn, SLICE("SERVER_ERROR no majority of the nodes is reachable\r\n"));
         return true;
     }
-    if (!is_open_for_writes(dp, txn) || is_after_held(dp, txn)) {
+    if (t == NULL || !is_open_for_writes(dp, txn) || is_after_held(dp, txn)) {
         return false;
     }
-    const struct topology *t = dp->topology;
     if (is_client_s && is_last_copy_gone(dp, txn)) {
         answer_error(dp, txn, SLICE("SERVER_ERROR no complete replica is reachable\r\n"));
         return true;
