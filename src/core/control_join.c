@@ -599,7 +599,8 @@ bool control_join_is_idle(const struct control *control)
  * next heartbeat changes that. So it comes when we could join any view of theirs at once: all nodes
  * that matter are found again, nothing that was given up there is still to be proven, and what was
  * under way is over. Who sees nobody else holds up nobody; but who came while we were cut off is
- * seen a moment after the first node is.
+ * seen a moment after the first node is. Nor does he hold up anybody who sees others only that were
+ * cut off as well: their heartbeats don't grow, or tell of connections given up everywhere.
  */
 static bool may_return(struct control *control)
 {
@@ -609,10 +610,12 @@ static bool may_return(struct control *control)
         /* A node that answers late once does not make us wait all over again. */
         bool is_cut = control->now_us - control->heard_us >= o->lease_us;
         control->found_us = is_cut ? 0 : control->found_us;
+        control->listening_us = 0;
         return false;
     }
     control->heard_us = control->now_us;
     control->found_us = control->found_us == 0 ? control->now_us : control->found_us;
+    control->listening_us = control->listening_us == 0 ? control->now_us : control->listening_us;
     uint64_t found_for_us = control->now_us - control->found_us;
     /* A connection is proven a request timeout after there is a new one (docs/decisions.md 4). */
     bool is_over = found_for_us >= o->request_timeout_us + 2 * o->lease_us;
@@ -624,8 +627,12 @@ static bool may_return(struct control *control)
     node_set complete = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
     bool is_drained = (control->join == JOIN_IDLE || control->join == JOIN_POLL) &&
                       view_compare(&control->top, &control->target) == 0;
-    return is_drained && (control_peers_own_given_up(control) & in) == 0 &&
-           (complete & ~heard) == 0;
+    /* Whoever acts stores a heartbeat in each interval. */
+    uint64_t quiet_us = 2 * o->interval_us;
+    bool is_quiet = control->now_us - control->listening_us >= quiet_us &&
+                    !control_peers_is_any_acting(control, complete, control->now_us - quiet_us);
+    return is_drained && (complete & ~heard) == 0 &&
+           (is_quiet || (control_peers_own_given_up(control) & in) == 0);
 }
 
 /*
@@ -654,6 +661,7 @@ static void lapse(struct control *control)
     control->regained_us = 0;
     control->is_silent = true;
     control->found_us = 0;
+    control->listening_us = 0;
     control_move(control, CONTROL_LAPSED);
     control_fill_stop(control);
     control_verify_stop(control);
@@ -713,6 +721,7 @@ static void lapse_step(struct control *control)
     }
     /* What was seen before the lapse is history. */
     control->fresh_us = control->regained_us;
+    control->back_us = control->now_us;
     control->joined_us = since_us;
     control->is_behind = !is_current;
     control_tell(control, TRACE_LEASE_REGAINED, TRACE_NO_NODE, "");

@@ -255,7 +255,11 @@ void control_peers_beat(struct control *control)
     control->beat.epoch = control->joined.epoch;
     control->beat.view_hash = control->joined.hash;
     control->beat.effective_hash = control->effective.hash;
-    control->beat.given_up = control_peers_own_given_up(control);
+    /* Who has not yet regained its lease tells others, which are silent, that it does not act. */
+    node_set away = control->state == CONTROL_LAPSED
+                        ? control_join_nodes(&control->effective, NODE_DATA_COMPLETE)
+                        : 0;
+    control->beat.given_up = control_peers_own_given_up(control) | away;
     control->beat.clock_ceiling = ceiling(control);
     control->sent_us[control->beat.sequence % CONTROL_SENT_MAX] = control->now_us;
     for (uint32_t node = 0; node < control->node_count; node++) {
@@ -600,6 +604,17 @@ bool control_peers_all_show(const struct control *control, const struct view *vi
     return true;
 }
 
+bool control_peers_is_any_acting(const struct control *control, node_set nodes, uint64_t since_us)
+{
+    for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
+        const struct peer *peer = &control->peers[id];
+        if (peer->growth_us >= since_us && (nodes & ~peer->given_up) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool control_peers_is_effective(const struct control *control, const struct view *view,
                                 uint64_t since_us)
 {
@@ -664,7 +679,9 @@ static uint64_t scan_pause_us(const struct control *control)
  * looks while nobody waits for it. */
 static bool is_doubtful(const struct control *control, const struct peer *peer)
 {
-    uint64_t patience_us = control->options.lease_us;
+    /* Without the lease: does it act? */
+    uint64_t patience_us =
+        control->is_silent ? control->options.interval_us : control->options.lease_us;
     bool is_waited_for = control->join != JOIN_IDLE || control->state != CONTROL_SERVING ||
                          control_join_nodes(&control->effective, NODE_DATA_FILLING) != 0;
     if (!is_waited_for) {

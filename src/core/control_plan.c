@@ -34,10 +34,39 @@ static void because(const struct control *control, struct plan *plan, uint32_t n
     plan->is_changed = true;
 }
 
+/*
+ * Back after a lapse, and what was given up is still to be proven: a change of view would wait for
+ * that, and nodes would be taken out for it. So what can wait waits.
+ */
+static bool is_recovering(const struct control *control)
+{
+    const struct control_options *o = &control->options;
+    node_set in = control->top.members & ~control_join_nodes(&control->top, NODE_DATA_OUT);
+    return control->fresh_us != 0 &&
+           control->now_us - control->fresh_us < o->request_timeout_us + o->lease_us &&
+           (control_peers_own_given_up(control) & in) != 0;
+}
+
+/*
+ * Back after a lapse, dataplanes find the nodes again one by one, and writes that are older than it
+ * wait there for the end of connections: that says nothing of a node that answers here. If no
+ * change waits for them, they may wait.
+ */
+static bool is_excused(const struct control *control, uint32_t node)
+{
+    const struct probe *probe = &control->probes[node];
+    bool is_there = probe->is_greeted && probe->health.oper == NODE_OPER_UP;
+    bool is_just_back =
+        control->back_us != 0 && control->now_us - control->back_us < control->options.lease_us;
+    bool is_unproven =
+        is_recovering(control) && (control_peers_own_given_up(control) & node_set_of(node)) != 0;
+    return is_there && control->join == JOIN_IDLE && (is_just_back || is_unproven) && RULE(SILENCE);
+}
+
 bool control_plan_is_missed(const struct control *control, uint32_t node)
 {
     uint64_t at = control->nodes[node].missed_us;
-    return at != 0 && control->now_us - at < CONTROL_MISSED_VALID_US;
+    return at != 0 && control->now_us - at < CONTROL_MISSED_VALID_US && !is_excused(control, node);
 }
 
 static void set_out(const struct control *control, struct plan *plan, uint32_t node,
@@ -794,19 +823,6 @@ bool control_plan_has_tokens(const struct control *control, const struct view *v
         is_known = is_known && tokens == PROBE_TOKENS_YES;
     }
     return is_known || view->has_tokens;
-}
-
-/*
- * Back after a lapse, and what was given up is still to be proven: a change of view would wait for
- * that, and nodes would be taken out for it. So what can wait waits.
- */
-static bool is_recovering(const struct control *control)
-{
-    const struct control_options *o = &control->options;
-    node_set in = control->top.members & ~control_join_nodes(&control->top, NODE_DATA_OUT);
-    return control->fresh_us != 0 &&
-           control->now_us - control->fresh_us < o->request_timeout_us + o->lease_us &&
-           (control_peers_own_given_up(control) & in) != 0;
 }
 
 void control_plan_step(struct control *control)

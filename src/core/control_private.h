@@ -353,6 +353,9 @@ bool control_peers_is_shown(const struct control *control, const struct view *vi
                             uint64_t since_us);
 bool control_peers_all_show(const struct control *control, const struct view *view,
                             uint64_t since_us);
+/* Was some live one seen to grow at SINCE_US or later that has not given up connections to all of
+ * NODES? Who has was cut off itself, and is not back for good. */
+bool control_peers_is_any_acting(const struct control *control, node_set nodes, uint64_t since_us);
 /* Does some live one say that VIEW has taken effect, or did one that took its leave? */
 bool control_peers_is_effective(const struct control *control, const struct view *view,
                                 uint64_t since_us);
@@ -583,10 +586,11 @@ struct control {
     uint64_t token_base_ms; /* with our monotonic time, the time of tokens; it only grows */
     uint64_t lease_from_us;
     uint64_t lapsed_us;
-    uint64_t regained_us; /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
-    bool is_silent;       /* LAPSED: no heartbeat is stored, as others would wait for us */
-    uint64_t found_us;    /* silent: since when some node is heard again; 0: none is */
-    uint64_t heard_us;    /* silent: when one was heard last */
+    uint64_t regained_us;  /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
+    bool is_silent;        /* LAPSED: no heartbeat is stored, as others would wait for us */
+    uint64_t found_us;     /* silent: since when some node is heard again; 0: none is */
+    uint64_t heard_us;     /* LAPSED: when one was heard last */
+    uint64_t listening_us; /* silent: since when some node is heard without a gap; 0: none is */
     bool is_behind; /* CHANGING, after a lapse: others act on a view that we have not adopted */
     struct peer peers[PROXIES_MAX];
     struct probe_id_set live;  /* of them */
@@ -624,6 +628,7 @@ struct control {
     uint64_t merge_scan_us;  /* heartbeats read since then tell whether it may be proposed */
     uint64_t merge_stall_us; /* since when the other side waits for us; 0: it does not */
     uint64_t fresh_us;       /* after a lapse: heartbeats seen earlier show nothing */
+    uint64_t back_us;        /* when the last lapse was over; 0: there was none */
     uint64_t told_us;        /* when another proxy's view last told which nodes are complete */
     uint64_t change_us;      /* first HOLD of the change under way */
     uint64_t effective_us;   /* when the view in effect came to be so */

@@ -257,6 +257,94 @@ START_TEST(all_are_cut_off)
 }
 END_TEST
 
+/* A write of P can't be brought home at NODE. */
+static void miss(uint32_t p, uint32_t node)
+{
+    struct control_report r = {.type = CONTROL_REPORT_MISSED, .node = node};
+    control_report(world.proxy[p].control, &r, world.now_us);
+    take_actions(p);
+}
+
+/* Nobody is held up by who comes back where all have to: they need not wait for what was given up.
+ * One of those that are back may have been idle. Nor is a node taken out for older writes. */
+START_TEST(all_are_cut_off_and_serve_again_soon)
+{
+    bool is_one_idle = _i == 1;
+    for (uint64_t for_us = 900000; for_us < 20 * SECOND; for_us = for_us * 3 / 2) {
+        start_serving(3, 3);
+        pass(2 * SECOND);
+        for (uint32_t p = 0; p < 3; p++) {
+            cut_off(p);
+        }
+        pass(510000);
+        for (uint32_t p = is_one_idle; p < 3; p++) {
+            give_up(p, 1);
+        }
+        pass(for_us - 510000);
+        for (uint32_t p = 0; p < 3; p++) {
+            come_back(p);
+            pass(70000);
+        }
+        WAIT(is_one_view(3, 7), SECOND + SECOND / 2);
+        for (uint32_t i = 0; i < 20; i++) {
+            miss(2, i % 3);
+            pass(100000);
+            ck_assert(is_one_view(3, 7));
+        }
+        for (uint32_t p = 0; p < 3; p++) {
+            give_up(p, 0);
+        }
+        miss(2, 1);
+        WAIT(world.proxy[0].adopted.complete == 5, 3 * SECOND);
+        world_end();
+    }
+}
+END_TEST
+
+/* Two are cut off and find each other silent; the third one acts. */
+START_TEST(two_come_back_and_hold_up_nobody)
+{
+    start_serving(3, 3);
+    pass(2 * SECOND);
+    cut_off(1);
+    cut_off(2);
+    pass(500000);
+    give_up(1, 1);
+    give_up(2, 1);
+    WAIT(see(0)->proxies == 1, 3 * SECOND);
+    come_back(1);
+    pass(100000);
+    come_back(2);
+    for (uint32_t i = 0; i < 10; i++) {
+        pass(230000);
+        ck_assert_uint_le(change_us(i % 2 == 0 ? CONTROL_COMMAND_DRAIN : CONTROL_COMMAND_READY),
+                          50000);
+    }
+    ck_assert_uint_eq(see(0)->proxies, 1);
+    give_up(1, 0);
+    give_up(2, 0);
+    WAIT(is_one_view(3, 7) && see(0)->proxies == 3, SECOND);
+    world_end();
+}
+END_TEST
+
+/* What it read before the only node that it reaches answered late tells nothing of who acts. */
+START_TEST(late_answers_do_not_make_others_look_idle)
+{
+    start_with_one_away();
+    for (uint32_t i = 0; i < 4; i++) {
+        come_back(1);
+        pass(450000);
+        cut_off(1);
+        pass(300000);
+    }
+    come_back(1);
+    pass(900000);
+    ck_assert_uint_eq(see(0)->proxies, 1);
+    world_end();
+}
+END_TEST
+
 /* Its id was forgotten, and is another's by now: no two may give out the same tokens. */
 START_TEST(another_has_its_id_by_then)
 {
@@ -327,6 +415,9 @@ int main(void)
     tcase_add_test(stories, late_answers_do_not_make_it_wait_for_ever);
     tcase_add_test(stories, who_came_meanwhile_is_not_held_up);
     tcase_add_test(stories, all_are_cut_off);
+    tcase_add_loop_test(stories, all_are_cut_off_and_serve_again_soon, 0, 2);
+    tcase_add_test(stories, two_come_back_and_hold_up_nobody);
+    tcase_add_test(stories, late_answers_do_not_make_others_look_idle);
     tcase_add_test(stories, another_has_its_id_by_then);
     tcase_add_test(stories, what_was_adopted_late_is_history);
     suite_add_tcase(suite, stories);
