@@ -667,6 +667,14 @@ static void lapse(struct control *control)
     control_verify_stop(control);
 }
 
+/* Back after a lapse, and not yet acting: is the network gone once more? Then what was given up
+ * meanwhile is in doubt, too. */
+static bool is_lost_again(const struct control *control, bool is_held)
+{
+    bool is_late = control->now_us - control->returned_us >= control->options.lease_us;
+    return is_cut_off(control) || (!is_held && (control->regained_us != 0 || is_late));
+}
+
 static void lapse_step(struct control *control)
 {
     uint64_t over_us = control->lease_from_us + control->options.lease_us;
@@ -680,13 +688,19 @@ static void lapse_step(struct control *control)
     }
     if (control->is_silent && may_return(control)) {
         control->is_silent = false;
+        control->returned_us = control->now_us;
         control_peers_beat(control);
         control->joined_sequence = control->beat.sequence; /* it shows what was joined meanwhile */
     }
     if (control->is_silent) {
         return;
     }
-    if (!is_held) {
+    control->heard_us = control_probe_heard(control) != 0 ? control->now_us : control->heard_us;
+    if (is_lost_again(control, is_held)) {
+        control->is_silent = true;
+        control->listening_us = 0;
+    }
+    if (!is_held || control->is_silent) {
         control->regained_us = 0;
         return;
     }

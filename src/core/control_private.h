@@ -591,6 +591,7 @@ struct control {
     uint64_t found_us;     /* silent: since when some node is heard again; 0: none is */
     uint64_t heard_us;     /* LAPSED: when one was heard last */
     uint64_t listening_us; /* silent: since when some node is heard without a gap; 0: none is */
+    uint64_t returned_us;  /* LAPSED: when it was silent no more */
     bool is_behind; /* CHANGING, after a lapse: others act on a view that we have not adopted */
     struct peer peers[PROXIES_MAX];
     struct probe_id_set live;  /* of them */

@@ -328,6 +328,30 @@ START_TEST(two_come_back_and_hold_up_nobody)
 }
 END_TEST
 
+/* The network is gone once more when the others see it again, but it has not regained its lease. */
+START_TEST(second_cut_is_silent_too)
+{
+    start_with_one_away();
+    give_up(1, 0);
+    come_back(1);
+    WAIT(see(0)->proxies == 2, 2 * SECOND);
+    ck_assert_int_eq(see(1)->state, CONTROL_LAPSED);
+    cut_off(1);
+    pass(500000);
+    give_up(1, 1);
+    WAIT(see(0)->proxies == 1, 3 * SECOND);
+    come_back(1);
+    for (uint32_t i = 0; i < 10; i++) {
+        pass(230000);
+        ck_assert_uint_le(change_us(i % 2 == 0 ? CONTROL_COMMAND_DRAIN : CONTROL_COMMAND_READY),
+                          50000);
+    }
+    give_up(1, 0);
+    WAIT(is_one_view(2, 7) && see(0)->proxies == 2, SECOND);
+    world_end();
+}
+END_TEST
+
 /* What it read before the only node that it reaches answered late tells nothing of who acts. */
 START_TEST(late_answers_do_not_make_others_look_idle)
 {
@@ -417,6 +441,7 @@ int main(void)
     tcase_add_test(stories, all_are_cut_off);
     tcase_add_loop_test(stories, all_are_cut_off_and_serve_again_soon, 0, 2);
     tcase_add_test(stories, two_come_back_and_hold_up_nobody);
+    tcase_add_test(stories, second_cut_is_silent_too);
     tcase_add_test(stories, late_answers_do_not_make_others_look_idle);
     tcase_add_test(stories, another_has_its_id_by_then);
     tcase_add_test(stories, what_was_adopted_late_is_history);
