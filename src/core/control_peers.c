@@ -82,7 +82,7 @@ static void send_id(struct control *control, struct probe *probe, enum probe_for
 
 void control_peers_claim(struct control *control, struct probe *probe)
 {
-    if (control->id_state == ID_OURS && !control->is_lone &&
+    if (control->id_state != ID_NONE && !control->is_lone &&
         control->places[probe->node].state == PLACE_IN) {
         send_id(control, probe, PROBE_FORM_ID_ADD);
     }

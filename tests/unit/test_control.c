@@ -798,6 +798,28 @@ START_TEST(farewell_is_of_one_run)
 }
 END_TEST
 
+/* One node after the other is lost when an id is asked of it, and found again at once. */
+START_TEST(claim_of_an_id_is_lost)
+{
+    world_start(2);
+    proxy_start(0);
+    WAIT(see(0)->nodes[0].oper == NODE_OPER_UP && see(0)->nodes[1].oper == NODE_OPER_UP, SECOND);
+    world.is_node_frozen[1] = true;
+    for (uint32_t node = 0; node < 2; node++) {
+        node_kill(node);
+        node_start(node);
+        pass(2000);
+        struct control_report r = {.type = CONTROL_REPORT_IDENTITY, .node = node};
+        control_report(world.proxy[0].control, &r, world.now_us); /* it is connected to at once */
+        take_actions(0);
+        pass(2000);
+    }
+    ck_assert_uint_ne(see(0)->proxy_id, VIEW_NO_PROXY);
+    WAIT(is_serving(0), 2 * SECOND);
+    world_end();
+}
+END_TEST
+
 /* A verify has stored what it has not looked at again. */
 START_TEST(farewell_waits_for_a_verify)
 {
@@ -1176,6 +1198,7 @@ int main(void)
     tcase_add_test(stories, third_party_deletes_everything);
     tcase_add_test(stories, farewell_is_faster_than_the_lease);
     tcase_add_loop_test(stories, farewell_waits_for_old_connections, 0, 2);
+    tcase_add_test(stories, claim_of_an_id_is_lost);
     tcase_add_test(stories, farewell_waits_for_a_verify);
     tcase_add_test(stories, farewell_is_of_one_run);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_nobody, 0, 2);
