@@ -313,7 +313,6 @@ bool txn_invalidate(struct dataplane *dp, struct slice key, bool is_base64, uint
 
 /* --- Writes --- */
 
-/* The work is over: nothing more goes to any node. */
 /* An item that expires in these seconds was touched on some nodes, and had gone on others: what is
  * left of it is compared, also where nothing else is. */
 static void settle_touch(struct dataplane *dp, struct txn *txn)
@@ -324,6 +323,7 @@ static void settle_touch(struct dataplane *dp, struct txn *txn)
     }
 }
 
+/* The work is over: nothing more goes to any node. */
 void txn_finish(struct dataplane *dp, struct txn *txn)
 {
     list_remove(&txn->writes);
