@@ -19,8 +19,11 @@ enum {
     JUDGE_WORD_BYTES = 256,
     JUDGE_REQUEST_US = 1500 * 1000,
     JUDGE_FORGET_AFTER_US = 8 * 1000 * 1000,
-    /* A write at once with another is settled by then, or the leader changed: a node that comes
-     * back enters so soon after the fault. */
+    /* Of a write at once with another the copies are settled by then: they are compared, and once
+     * more a request timeout later. */
+    JUDGE_SETTLED_US = JUDGE_REQUEST_US + 500 * 1000,
+    /* The leader has changed by then, if it does: a node that comes back enters so soon after the
+     * fault. */
     JUDGE_SURVIVES_US = 2 * JUDGE_REQUEST_US,
 };
 
@@ -154,6 +157,18 @@ static bool judge_is_near(const struct judge_marks *marks, const struct history_
     return false;
 }
 
+/* Did a fault strike before the copies of what OP wrote had been compared? */
+static bool judge_is_unsettled(const struct judge *j, const struct history_op *op)
+{
+    for (uint32_t i = 0; i < j->faults.count; i++) {
+        if (j->faults.at_us[i] >= op->asked_us &&
+            j->faults.at_us[i] <= op->told_us + JUDGE_SETTLED_US) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool judge_is_write(const struct history_op *op)
 {
     return op->kind != HISTORY_GET && op->kind != HISTORY_TOUCH;
@@ -260,6 +275,8 @@ static void judge_add_excuses(const struct judge *j, struct judge_case *c,
         struct history_op again = *op;
         again.result = HISTORY_UNKNOWN;
         judge_excuse(c, &again);
+    }
+    if (judge_is_near(&j->faults, op) || judge_is_unsettled(j, op)) {
         judge_add_survivor(j, c, op);
     }
     bool is_doubtful = op->result == HISTORY_UNKNOWN || judge_is_near(&j->lapses, op);
