@@ -207,7 +207,8 @@ def check_memory(proxy):
     first_s, first = proxy.memory[len(proxy.memory) // 4]
     last_s, last = proxy.memory[-1]
     hours = (last_s - first_s) / 3600
-    say("%.0f s: from %d to %d KiB" % (last_s - first_s, first, last))
+    say("%.0f s: from %d to %d KiB; at each fault: %s" % (
+        last_s - first_s, first, last, " ".join(str(kb) for _, kb in proxy.memory)))
     allowed = GROWTH_KB + GROWTH_KB_AN_HOUR * hours
     assert not CHECKS_MEMORY or last - first <= allowed, proxy.memory
 
