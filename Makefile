@@ -218,7 +218,7 @@ $(foreach p,$(PROFILES),$(eval build/$(p)/obj/admin/openapi.o: admin/openapi/sch
 
 .DEFAULT_GOAL := all
 .PHONY: all clang run test ci unit unit-tsan conformance differential differential-long hostile
-.PHONY: sim sim-long e2e
+.PHONY: unit-release sim sim-long e2e
 .PHONY: mutants mutants-quick histories soak soak-asan bench-quick bench-foreground
 .PHONY: admin-attack fuzz
 .PHONY: fuzz-coverage
@@ -246,6 +246,9 @@ ci: ## test, and: clang, format, clang-tidy, cppcheck, end-to-end with ASan and 
 	@scripts/test.sh ci
 
 unit: $(call unit_programs,asan) ## unit tests, with ASan and UBSan
+	@scripts/unit.sh $^
+
+unit-release: $(call unit_programs,release) ## the same tests on what is shipped
 	@scripts/unit.sh $^
 
 # The pure layers have no threads.

@@ -45,6 +45,7 @@ more() {
     stage format build -s format-check
     stage clang-tidy build -s clang-tidy
     stage cppcheck build -s cppcheck
+    stage unit-release build -s unit-release
     stage unit-tsan build -s unit-tsan
     stage build-sanitized build -s build/asan/everwarm build/tsan/everwarm \
         build/asan/everwarmctl build/tsan/everwarmctl
