@@ -372,13 +372,14 @@ static bool carries_write(const struct link *link)
     return false;
 }
 
-/* Does END leave in the dark what is still executed of the link's writes? A reset does: they may
- * lie in the node's socket, and its thread may be slow. Where a pool has one node nothing hangs on
- * it. */
+/* Does END, of a connection that was open, leave in the dark what is still executed of its writes?
+ * All ends but EOF do. A timeout of the kernel's has other names where something on the way said
+ * that there is no way. After a reset, too, writes may lie in the node's socket, and its thread may
+ * be slow; where a pool has one node nothing hangs on it. */
 static bool is_dark(const struct dataplane *dp, enum wire_end end)
 {
     bool is_lone = dp->topology != NULL && dp->topology->is_lone;
-    return end == WIRE_END_TIMEOUT || (end == WIRE_END_RESET && !is_lone && RULE(RESET_IS_NO_EOF));
+    return end != WIRE_END_EOF && (end != WIRE_END_RESET || (!is_lone && RULE(RESET_IS_NO_EOF)));
 }
 
 void link_on_closed(struct dataplane *dp, struct link *link, enum wire_end end)
@@ -387,7 +388,7 @@ void link_on_closed(struct dataplane *dp, struct link *link, enum wire_end end)
         return; /* given up in this very turn; its end is told by NODE_ENDED */
     }
     if (link->state == LINK_OPEN && is_dark(dp, end) &&
-        (end == WIRE_END_TIMEOUT || carries_write(link))) {
+        (end != WIRE_END_RESET || carries_write(link))) {
         unproven(dp, link, false);
     }
     lose(dp, link, end);

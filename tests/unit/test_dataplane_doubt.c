@@ -158,6 +158,55 @@ START_TEST(test_touched_while_under_way)
 }
 END_TEST
 
+/* Only an EOF says that a node has done all that it ever will of a connection. The deletion, and
+ * what waits for it, comes when it has answered a later one for a request timeout. */
+START_TEST(test_an_end_that_proves_nothing)
+{
+    static const enum wire_end ends[] = {WIRE_END_RESET, WIRE_END_TIMEOUT, WIRE_END_UNREACHABLE,
+                                         WIRE_END_REFUSED};
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\n1\r\n", k));
+    node(1, "HD\r\n");
+    pass(760 * 1000);
+    ck_assert(b.is_given_up[0]);
+    forget_sent();
+    greet(0, 100);
+    pass(750 * 1000);
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    b.given_up[0]--;
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .link = 0, .end = ends[_i]});
+    for (uint32_t i = 0; i < 14; i++) {
+        pass(100 * 1000);
+        expect_node(0, "");
+        expect_node(1, "");
+    }
+    pass(100 * 1000);
+    pass(20 * 1000);
+    expect_node(0, FORMAT("md %s\r\n", k));
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+}
+END_TEST
+
+/* The same of one that ends while writes are under way on it. */
+START_TEST(test_a_broken_link_proves_nothing)
+{
+    static const enum wire_end ends[] = {WIRE_END_RESET, WIRE_END_TIMEOUT, WIRE_END_UNREACHABLE,
+                                         WIRE_END_REFUSED};
+    client(0, FORMAT("set %s 0 0 1\r\n1\r\n", key_of(0)));
+    node(1, "HD\r\n");
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_CLOSED, .link = 0, .end = ends[_i]});
+    forget_sent();
+    const struct control_report *report = last_report(CONTROL_REPORT_GIVEN_UP);
+    ck_assert_ptr_nonnull(report);
+    ck_assert_uint_eq(report->node, 0);
+    ck_assert_uint_eq(report->count, 1);
+    greet(0, 100);
+    pass(1400 * 1000);
+    expect_node(0, "");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("doubt");
@@ -167,6 +216,8 @@ int main(void)
     tcase_add_loop_test(tcase, test_waiting_write_behind, 0, 4);
     tcase_add_loop_test(tcase, test_write_behind_a_waiting_deletion, 0, 2);
     tcase_add_loop_test(tcase, test_touched_while_under_way, 0, 2);
+    tcase_add_loop_test(tcase, test_an_end_that_proves_nothing, 0, 4);
+    tcase_add_loop_test(tcase, test_a_broken_link_proves_nothing, 0, 4);
     Suite *suite = suite_create("dataplane, writes in doubt");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
