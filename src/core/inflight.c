@@ -105,13 +105,26 @@ bool inflight_has_older_elsewhere(const struct dataplane *dp, const struct txn *
     return has_before(dp, txn, is_by_two_links);
 }
 
+/* A key may be written in two ways, and is one. */
+static struct slice plain_key(const struct txn *txn, char *to)
+{
+    struct slice key = txn_key(txn);
+    return txn->is_base64 ? slice_of(to, mc_key_decode(key, to)) : key;
+}
+
+static bool is_same_key(const struct txn *other, const struct txn *txn)
+{
+    char others[MC_KEY_BYTES_MAX];
+    char own[MC_KEY_BYTES_MAX];
+    return slice_is_equal(plain_key(other, others), plain_key(txn, own));
+}
+
 /* Does OTHER leave nothing of what TXN may have done, wherever both went? */
 static bool is_overwriting(const struct txn *other, const struct txn *txn)
 {
     bool is_whole = other->command_type == MC_SET || other->command_type == MC_DELETE;
     return is_whole && !other->is_decided && !other->is_internal && other->is_begun &&
-           other->serial > txn->serial && slice_is_equal(txn_key(other), txn_key(txn)) &&
-           other->is_base64 == txn->is_base64;
+           other->serial > txn->serial && is_same_key(other, txn);
 }
 
 bool inflight_is_overwritten(const struct dataplane *dp, const struct txn *txn)

@@ -558,8 +558,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     return true;
 }
 
-/* How a txn is answered whose deadline is over: as a read that no replica answers, or by an error.
- */
+/* How a txn is answered whose deadline is over: as a read of what nobody tells, or by an error. */
 static void late_answer(struct dataplane *dp, struct txn *txn, struct slice *text,
                         enum dataplane_outcome *outcome)
 {
@@ -677,20 +676,21 @@ void txn_spread_delete(struct dataplane *dp, struct txn *txn)
 }
 
 /* A replica had no room for the item: it speaks of the key, not of the node. */
-static bool clean_up(struct dataplane *dp, struct txn *txn, uint32_t node)
+static void clean_up(struct dataplane *dp, struct txn *txn, uint32_t node)
 {
     dp->stats.nodes[node].item_errors++;
+    if (inflight_is_overwritten(dp, txn)) {
+        return; /* the deletion would go behind what did that, and take it along */
+    }
     struct chain delete = compose_delete(dp, txn);
     if (delete.head == NULL || !txn_may_send(dp, node)) {
-        chain_drop(&dp->chunks, &delete);
         txn->is_doubtful = true;
-        return false;
+    } else {
+        txn->legs++;
+        txn->waiting |= node_set_of(node);
+        link_send(dp, node, txn, FORM_LINE, delete)->is_cleanup = true;
     }
-    txn->legs++;
-    txn->waiting |= node_set_of(node);
-    link_send(dp, node, txn, FORM_LINE, delete)->is_cleanup = true;
     chain_drop(&dp->chunks, &delete);
-    return true;
 }
 
 void txn_answer_leg(struct dataplane *dp, struct txn *txn, const struct leg *leg)
@@ -735,10 +735,12 @@ static void on_plain_leader(struct dataplane *dp, struct txn *txn, struct leg *l
 /* All complete replicas have answered. */
 static void all_have_it(struct dataplane *dp, struct txn *txn)
 {
-    if (txn->step == STEP_WRITE && txn->is_leader_error) {
-        txn_spread_delete(dp, txn);
-    } else {
+    if (txn->step != STEP_WRITE || !txn->is_leader_error) {
         chain_or_finish(dp, txn);
+    } else if (inflight_is_overwritten(dp, txn)) {
+        txn_finish(dp, txn); /* as in clean_up */
+    } else {
+        txn_spread_delete(dp, txn);
     }
 }
 
@@ -805,7 +807,7 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
         }
     } else if (!leg->is_cleanup &&
                (reply_is_error(kind) || (leg_verb(leg) == 's' && kind != MC_REPLY_HD))) {
-        (void)clean_up(dp, txn, node); /* if it can't, the key is in doubt, and noted so */
+        clean_up(dp, txn, node); /* if it can't, the key is in doubt, and noted so */
     } else if (kind == MC_REPLY_HD) {
         txn->was_done |= node_set_of(node);
     }

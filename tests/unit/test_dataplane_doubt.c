@@ -158,6 +158,75 @@ START_TEST(test_touched_while_under_way)
 }
 END_TEST
 
+/* A key may be written in two ways, and is one: what came later is not taken along under the other
+ * spelling either. */
+START_TEST(test_overwritten_under_another_spelling)
+{
+    static const char *const coded[] = {
+        "azA=", "azE=", "azI=", "azM=", "azQ=", "azU=", "azY=", "azc="};
+    const char *k = key_of(0);
+    const char *c = coded[k[1] - '0'];
+    bool is_coded_first = _i == 0;
+    const struct topology *t = topology(3, 0);
+    hold_view(t);
+    client(0, is_coded_first ? FORMAT("ms %s 1 b\r\n1\r\n", c) : FORMAT("ms %s 1\r\n1\r\n", k));
+    pass(1000 * 1000);
+    adopt_view(t);
+    forget_sent();
+    node(1, "HD\r\n");
+    pass(510 * 1000);
+    expect_client(0, "SERVER_ERROR timed out\r\n");
+    client(1, is_coded_first ? FORMAT("ms %s 1\r\n2\r\n", k) : FORMAT("ms %s 1 b\r\n2\r\n", c));
+    expect_node(1, text);
+    node(1, "HD\r\n");
+    lose_frozen_node();
+    expect_node(1, text); /* its leader was lost */
+    node(1, "HD\r\n");
+    expect_client(1, "HD\r\n");
+    pass(1000 * 1000);
+    expect_node(1, "");
+}
+END_TEST
+
+/* What goes behind a store that some node refuses is there to stay: the deletion that the refusal
+ * leads to does not come after it. */
+START_TEST(test_refused_before_a_later_write)
+{
+    const char *k = key_of(0);
+    uint32_t refuser = (uint32_t)_i % 2;
+    bool is_delete = _i >= 2;
+    client(0, FORMAT("set %s 0 0 1\r\n1\r\n", k));
+    client(1, is_delete ? FORMAT("delete %s\r\n", k) : FORMAT("set %s 0 0 1\r\n2\r\n", k));
+    forget_sent();
+    node(refuser, "SERVER_ERROR out of memory storing object\r\n");
+    node(1 - refuser, "HD\r\n");
+    expect_client(0, refuser == 0 ? "SERVER_ERROR out of memory storing object\r\n" : "STORED\r\n");
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(1, is_delete ? "DELETED\r\n" : "STORED\r\n");
+    expect_node(0, "");
+    expect_node(1, "");
+}
+END_TEST
+
+/* Where nothing stands behind it but a touch, it does come. */
+START_TEST(test_refused_before_a_touch)
+{
+    const char *k = key_of(0);
+    uint32_t refuser = (uint32_t)_i;
+    client(0, FORMAT("set %s 0 0 1\r\n1\r\n", k));
+    client(1, FORMAT("touch %s 60\r\n", k));
+    forget_sent();
+    node(refuser, "SERVER_ERROR out of memory storing object\r\n");
+    node(1 - refuser, "HD\r\n");
+    expect_node(refuser, FORMAT("md %s\r\n", k));
+    expect_node(1 - refuser, refuser == 0 ? FORMAT("md %s\r\n", k) : "");
+    node(refuser, "NOT_FOUND\r\nNF\r\n");
+    node(1 - refuser, refuser == 0 ? "TOUCHED\r\nHD\r\n" : "TOUCHED\r\n");
+    expect_client(0, refuser == 0 ? "SERVER_ERROR out of memory storing object\r\n" : "STORED\r\n");
+}
+END_TEST
+
 /* Only an EOF says that a node has done all that it ever will of a connection. The deletion, and
  * what waits for it, comes when it has answered a later one for a request timeout. */
 START_TEST(test_an_end_that_proves_nothing)
@@ -216,6 +285,9 @@ int main(void)
     tcase_add_loop_test(tcase, test_waiting_write_behind, 0, 4);
     tcase_add_loop_test(tcase, test_write_behind_a_waiting_deletion, 0, 2);
     tcase_add_loop_test(tcase, test_touched_while_under_way, 0, 2);
+    tcase_add_loop_test(tcase, test_overwritten_under_another_spelling, 0, 2);
+    tcase_add_loop_test(tcase, test_refused_before_a_later_write, 0, 4);
+    tcase_add_loop_test(tcase, test_refused_before_a_touch, 0, 2);
     tcase_add_loop_test(tcase, test_an_end_that_proves_nothing, 0, 4);
     tcase_add_loop_test(tcase, test_a_broken_link_proves_nothing, 0, 4);
     Suite *suite = suite_create("dataplane, writes in doubt");

@@ -59,7 +59,7 @@ enum {
     /* Keys of one dataplane with a write of several steps in flight (a power of two); three
      * quarters are used, later writes wait. */
     INFLIGHT_SLOTS = 65536,
-    /* Keys to be deleted everywhere because a write of theirs ended in doubt; past it the oldest is
+    /* Keys to be deleted everywhere because a write of theirs ended in doubt; past it the next is
      * left to the comparison of copies. */
     INVALIDATIONS_MAX = 8192,
     /* Keys of one dataplane that wait for the comparison of their copies: those written within its
