@@ -6,6 +6,8 @@
  */
 #include "control_private.h"
 
+#include "everwarm/core/rule.h"
+
 static size_t aligned(size_t bytes)
 {
     return (bytes + CONTROL_ALIGN - 1) & ~(size_t)(CONTROL_ALIGN - 1);
@@ -193,6 +195,7 @@ static void leave_step(struct control *control)
     }
     bool is_over =
         control->verify_drive == VERIFY_DRIVE_IDLE && control_peers_own_given_up(control) == 0;
+    is_over = is_over || !RULE(FAREWELL_LAST);
     if (is_over) {
         control_peers_farewell(control);
     }

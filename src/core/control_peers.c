@@ -431,7 +431,8 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
             peer_move(control, id, PEER_GONE);
             died(control, peer); /* another run in its place, without a farewell */
         }
-        *peer = (struct peer){.nonce_before = peer->nonce, .state = PEER_UNKNOWN};
+        *peer = (struct peer){
+            .nonce_before = peer->nonce, .sequence_before = peer->sequence, .state = PEER_UNKNOWN};
     }
     if (heartbeat_is_farewell(beat)) {
         /* Also of one that we never saw alive: who restarts at once finds what that run left. */
@@ -489,11 +490,11 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
         beat.id != id || beat.nonce == 0) {
         return; /* rubbish counts as absent */
     }
-    probe->scan_ids.bits[id / 64] &= ~(UINT64_C(1) << (id % 64));
     if (beat.nonce == control->options.nonce) {
         probe->is_own_seen = true;
-        return;
+        return; /* a run that had our id before is missing, as any other would be */
     }
+    probe->scan_ids.bits[id / 64] &= ~(UINT64_C(1) << (id % 64));
     if (id == control->id) {
         follow_ceiling(control, &beat);
     }
@@ -502,10 +503,13 @@ void control_peers_on_heartbeat(struct control *control, struct probe *probe, ui
         control_probe_look(control, probe); /* it has joined a view that we have not seen yet */
     }
     struct peer *peer = &control->peers[id];
-    /* What another run took its leave with says nothing of the one that lives, before or after. */
-    bool is_leftover =
-        beat.nonce != peer->nonce && (beat.nonce == peer->nonce_before ||
-                                      (heartbeat_is_farewell(&beat) && peer->state == PEER_LIVE));
+    /* What another run took its leave with says nothing of the one that lives, before or after; nor
+     * does what lay in a node that stood still: who grows is alive, whichever was seen last. */
+    bool is_old = beat.nonce == peer->nonce_before &&
+                  (beat.sequence <= peer->sequence_before || !RULE(LEFT_OVER));
+    bool is_others_farewell =
+        heartbeat_is_farewell(&beat) && peer->state == PEER_LIVE && RULE(FAREWELL_RUN);
+    bool is_leftover = beat.nonce != peer->nonce && (is_old || is_others_farewell);
     if (!is_leftover && (beat.nonce != peer->nonce || beat.sequence > peer->sequence)) {
         bool is_clash = id == control->id && control->id_state != ID_NONE && peer->nonce != 0 &&
                         !heartbeat_is_farewell(&beat);

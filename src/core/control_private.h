@@ -285,9 +285,11 @@ enum peer_state { PEER_UNKNOWN, PEER_LIVE, PEER_GONE };
 struct peer {
     enum peer_state state;
     uint64_t nonce;
-    uint64_t
-        nonce_before;  /* of the run that had the id before: left-overs of it count for nothing */
-    uint64_t sequence; /* highest */
+    /* Of the run that had the id before: left-overs of it count for nothing, but what grows is
+     * alive. */
+    uint64_t nonce_before;
+    uint64_t sequence_before; /* highest */
+    uint64_t sequence;        /* highest */
     uint64_t epoch;
     uint64_t view_hash;
     uint64_t effective_hash;

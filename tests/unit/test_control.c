@@ -768,28 +768,33 @@ START_TEST(farewell_waits_for_old_connections)
 }
 END_TEST
 
+static void put_beat(uint32_t node, const struct heartbeat *beat)
+{
+    struct control_options options = options_of(0);
+    char text[HEARTBEAT_BYTES_MAX];
+    char key[MC_KEY_BYTES_MAX];
+    struct mc_writer t = mc_writer_of(text, sizeof text);
+    struct mc_writer k = mc_writer_of(key, sizeof key);
+    heartbeat_emit(beat, &options.names, &t);
+    view_key_heartbeat(&options.names, beat->id, &k);
+    struct store_write write = {
+        .mode = STORE_SET, .key = slice_of(key, k.len), .data = slice_of(text, t.len)};
+    uint64_t cas;
+    ck_assert_int_eq(store_put(&world.model[node].store, &write, &cas), STORE_STORED);
+}
+
 /* A node that was not to be reached may still show how another run took its leave. */
 START_TEST(farewell_is_of_one_run)
 {
     start_serving(3, 2);
     pass(SECOND);
-    struct control_options options = options_of(0);
     struct heartbeat beat = {.id = see(1)->proxy_id,
                              .nonce = 4711,
                              .sequence = 1000,
                              .view_hash = HEARTBEAT_FAREWELL,
                              .config_hash = 77};
-    char text[HEARTBEAT_BYTES_MAX];
-    char key[MC_KEY_BYTES_MAX];
     for (uint32_t i = 0; i < 20; i++) {
-        struct mc_writer t = mc_writer_of(text, sizeof text);
-        struct mc_writer k = mc_writer_of(key, sizeof key);
-        heartbeat_emit(&beat, &options.names, &t);
-        view_key_heartbeat(&options.names, beat.id, &k);
-        struct store_write write = {
-            .mode = STORE_SET, .key = slice_of(key, k.len), .data = slice_of(text, t.len)};
-        uint64_t cas;
-        ck_assert_int_eq(store_put(&world.model[i % 3].store, &write, &cas), STORE_STORED);
+        put_beat(i % 3, &beat);
         pass(SECOND / 3);
     }
     ck_assert_uint_eq(see(0)->proxies, 2);
@@ -816,6 +821,77 @@ START_TEST(claim_of_an_id_is_lost)
     }
     ck_assert_uint_ne(see(0)->proxy_id, VIEW_NO_PROXY);
     WAIT(is_serving(0), 2 * SECOND);
+    world_end();
+}
+END_TEST
+
+/*
+ * Nor does what another run left there hide the one that lives, be it a heartbeat, or a farewell
+ * that is seen while the lease of this one is over: who grows is alive.
+ */
+START_TEST(left_over_hides_nobody)
+{
+    bool is_farewell = _i == 1;
+    start_serving(3, 2);
+    pass(SECOND);
+    struct heartbeat beat = {.id = see(1)->proxy_id,
+                             .nonce = 4711,
+                             .sequence = 1000,
+                             .epoch = is_farewell ? 0 : 1,
+                             .view_hash = is_farewell ? HEARTBEAT_FAREWELL : 17,
+                             .config_hash = 77};
+    if (is_farewell) {
+        proxy_pause(1);
+        WAIT(see(0)->proxies == 1, 4 * SECOND);
+    } else {
+        cut(1, 2); /* so that it lies there for a while */
+    }
+    for (uint32_t i = 0; i < 10; i++) {
+        put_beat(2, &beat);
+        pass(SECOND / 3);
+    }
+    if (is_farewell) {
+        proxy_resume(1);
+    }
+    pass(4 * SECOND);
+    ck_assert_uint_eq(see(0)->proxies, 2);
+    ck_assert_uint_eq(see(1)->proxies, 2);
+    world_end();
+}
+END_TEST
+
+static void forget_id(uint32_t id)
+{
+    struct control_options options = options_of(0);
+    char key[MC_KEY_BYTES_MAX];
+    struct mc_writer k = mc_writer_of(key, sizeof key);
+    view_key_id(&options.names, id, &k);
+    for (uint32_t node = 0; node < world.nodes; node++) {
+        struct store *store = &world.model[node].store;
+        struct store_item *item = store_find(store, slice_of(key, k.len));
+        if (item != NULL) {
+            store_drop(store, item);
+        }
+    }
+}
+
+/* Another run was killed, and nodes have forgotten who had its id: its heartbeat, which the next
+ * one overwrites, is waited for no longer than any other. */
+START_TEST(id_of_a_dead_run)
+{
+    start_serving(2, 1);
+    pass(2 * SECOND);
+    uint32_t id = see(0)->proxy_id;
+    proxy_kill(0);
+    forget_id(id);
+    struct control_options options = options_of(0);
+    options.nonce += PROXIES_MAX;
+    proxy_start_with(0, &options);
+    WAIT(is_serving(0), 4 * SECOND);
+    ck_assert_uint_eq(see(0)->proxy_id, id);
+    WAIT(see(0)->proxies == 1, 3 * SECOND);
+    node_kill(1);
+    WAIT(is_data(0, 1, NODE_DATA_OUT), 2 * SECOND);
     world_end();
 }
 END_TEST
@@ -1201,6 +1277,8 @@ int main(void)
     tcase_add_test(stories, claim_of_an_id_is_lost);
     tcase_add_test(stories, farewell_waits_for_a_verify);
     tcase_add_test(stories, farewell_is_of_one_run);
+    tcase_add_loop_test(stories, left_over_hides_nobody, 0, 2);
+    tcase_add_test(stories, id_of_a_dead_run);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_nobody, 0, 2);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_no_dead, 0, 2);
     tcase_add_test(stories, other_configuration_keeps_nodes_out);

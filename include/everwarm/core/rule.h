@@ -37,6 +37,9 @@
     X(LEASE, "a proxy goes on when its lease is over")                                             \
     X(LEASE_FROM_SENDING, "the lease counts from the answer to a heartbeat")                       \
     X(SILENCE, "a proxy whose lease was over is back while its old connections are open")          \
+    X(FAREWELL_LAST, "a farewell is written while connections given up are open")                  \
+    X(FAREWELL_RUN, "a farewell of another run with its id makes a proxy count as gone")           \
+    X(LEFT_OVER, "what another run left behind hides the one that lives")                          \
     X(IN_ORDER, "a write passes an older one to its key that will be sent again")                  \
     X(SIDE_ALONE, "a write passes one of a large value to its key by another connection")          \
     X(SIDE_NEXT, "what a client asks before and behind a large value passes it")                   \
