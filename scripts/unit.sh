@@ -12,12 +12,13 @@ export CK_DEFAULT_TIMEOUT=60
 export program_seconds_max=300
 
 run() {
-    local program=$1 output
+    local program=$1 output start=$SECONDS
     if ! output=$(timeout "$program_seconds_max" "$program" 2>&1 </dev/null); then
         printf '%s\nunit: %s failed\n' "$output" "$program" >&2
         exit 255 # xargs stops
     fi
-    printf '  %-28s %s\n' "${program##*/}" "$(grep -E '^[0-9]+%: ' <<<"$output" | tail -n 1)"
+    printf '  %-28s %s, %d s\n' "${program##*/}" \
+        "$(grep -E '^[0-9]+%: ' <<<"$output" | tail -n 1)" $((SECONDS - start))
 }
 export -f run
 
