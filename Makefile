@@ -274,12 +274,14 @@ sim: build/release/sim build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s
 	@$(if $(SEED),build/asan/sim --seed $(SEED),$(sim_all))
 
 # The checker itself; the same seed gives the same trace; a few seeds with sanitizers; all seeds;
-# some in which the set of nodes changes; some in which proxies are cut off and come back.
+# some in which the set of nodes changes; some in which proxies are cut off and come back; some in
+# which they end and are started again.
 sim_all = build/release/sim --self-test && build/release/sim --repeat --seeds 10 && \
     build/asan/sim --seeds $(shell expr $(SEEDS) / 40 + 5) && \
     build/release/sim --seeds $(SEEDS) && \
     build/release/sim --profile members --seeds $(shell expr $(SEEDS) / 10 + 20) && \
-    build/release/sim --profile away --seeds $(shell expr $(SEEDS) / 10 + 20)
+    build/release/sim --profile away --seeds $(shell expr $(SEEDS) / 10 + 20) && \
+    build/release/sim --profile farewell --seeds $(shell expr $(SEEDS) / 10 + 20)
 
 sim-long: build/release/sim ## a million seeds of the simulator: many hours
 	@build/release/sim --seeds 1000000

@@ -77,8 +77,12 @@ static void client_begin_head(const struct world *world, struct client *c)
 static bool client_is_late(const struct world *world, const struct client *c,
                            const struct client_pending *pending)
 {
-    uint64_t resumed_us = world->proxies[c->proxy].paused_us;
-    uint64_t since_us = pending->since_us < resumed_us ? resumed_us : pending->since_us;
+    const struct proxy *p = &world->proxies[c->proxy];
+    uint64_t since_us = pending->since_us < p->paused_us ? p->paused_us : pending->since_us;
+    bool is_ended = !c->is_server_open && world->now_us < p->troubled_us;
+    if ((p->is_leaving || is_ended) && !pending->is_read) {
+        return false; /* it reads no more: its end will tell */
+    }
     return world->now_us > since_us + WORLD_REQUEST_US + WORLD_SLACK_US;
 }
 
@@ -118,7 +122,7 @@ void client_open(struct world *world, uint32_t number)
         return;
     }
     const struct proxy *p = &world->proxies[c->proxy];
-    if (!p->is_up || p->paused_us > world->now_us || c->is_server_open ||
+    if (!p->is_up || p->is_leaving || p->paused_us > world->now_us || c->is_server_open ||
         c->to_server_us > world->now_us) {
         /* The old connection's slot is not free yet; a proxy that is stopped frees none. */
         world_post(world, world->now_us + 10000, WORLD_CLIENT_OPEN, number, 0, 0);
@@ -140,7 +144,8 @@ void client_pump(struct world *world, uint32_t number)
 {
     struct client *c = &world->clients[number];
     struct dataplane *dp = world->proxies[c->proxy].dp[c->worker];
-    while (c->is_server_open && !c->is_paused && c->waiting.len > 0) {
+    bool is_draining = world->proxies[c->proxy].is_draining[c->worker];
+    while (c->is_server_open && !c->is_paused && c->waiting.len > 0 && !is_draining) {
         size_t room = dataplane_client_room(dp);
         if (room == 0) {
             struct segment *again = world_segment(SEGMENT_DATA, SLICE(""));
@@ -181,13 +186,26 @@ void client_lose_server(struct world *world, uint32_t number)
     }
 }
 
+void client_let_go(struct world *world, uint32_t number)
+{
+    struct client *c = &world->clients[number];
+    if (c->is_server_open) {
+        c->is_server_open = false;
+        c->left_generation = c->server_generation;
+        bytes_clear(&c->waiting);
+        client_hang_up(world, c);
+    }
+}
+
 void client_to_server(struct world *world, uint32_t number, uint32_t generation,
                       const struct segment *segment)
 {
     struct client *c = &world->clients[number];
-    if (!world->proxies[c->proxy].is_up) {
+    const struct proxy *p = &world->proxies[c->proxy];
+    if (!p->is_up || (p->is_draining[c->worker] && segment->type == SEGMENT_SYN)) {
         if (segment->type == SEGMENT_SYN) {
             c->server_generation = generation;
+            c->left_generation = p->is_up ? generation : c->left_generation;
             client_hang_up(world, c);
         }
         return;
@@ -516,11 +534,27 @@ static void client_read_error(struct world *world, struct client *c, struct slic
     }
 }
 
+/* C3: who ends has answered what it has read, and nothing else was done. */
+static void client_check_farewell(struct world *world, const struct client *c)
+{
+    for (uint32_t i = 0; i < c->pending_count; i++) {
+        if (c->pending[i].is_read && !c->pending[i].is_noreply) {
+            const struct history_op *op = &world->history.ops[c->pending[i].first_op];
+            world_broken(world, "C3",
+                         "client %u got no answer to %s %s, asked at %llu, from a proxy that ended",
+                         c->number, history_kind_word(op->kind), world_key(op->key),
+                         (unsigned long long)op->asked_us);
+        }
+    }
+}
+
 void client_to_client(struct world *world, uint32_t number, const struct segment *segment)
 {
     struct client *c = &world->clients[number];
     if (segment->type != SEGMENT_DATA) {
-        if (c->pending_count > 0 && !client_is_excused(world, c)) {
+        if (c->left_generation == c->generation) {
+            client_check_farewell(world, c);
+        } else if (c->pending_count > 0 && !client_is_excused(world, c)) {
             world_broken(world, "C3", "client %u was hung up on with %u requests open", number,
                          c->pending_count);
         }

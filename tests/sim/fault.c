@@ -88,7 +88,7 @@ bool fault_is_tame(const struct world *world, uint32_t node)
     return is_other_whole;
 }
 
-static void fault_crash(struct world *world, uint32_t number)
+void fault_crash(struct world *world, uint32_t number)
 {
     static const uint64_t PAUSE_US[] = {0, 10000, 50000, 400000, 3000000};
     struct node *node = &world->nodes[number];
@@ -114,7 +114,7 @@ void fault_stop(struct world *world, uint32_t number, uint64_t pause_us)
     world_post(world, world->now_us + pause_us, WORLD_NODE_THAW, number, 0, node->generation);
 }
 
-static void fault_freeze(struct world *world, uint32_t number)
+void fault_freeze(struct world *world, uint32_t number)
 {
     const struct node *node = &world->nodes[number];
     if (node->is_up && !node->is_frozen) {
@@ -184,7 +184,7 @@ void fault_say(struct world *world, uint32_t node, enum control_command_type typ
     for (uint32_t i = 0; i < world->options.proxies; i++) {
         uint32_t number = (first + i) % world->options.proxies;
         struct proxy *p = &world->proxies[number];
-        if (p->is_up && p->paused_us <= world->now_us) {
+        if (p->is_up && !p->is_leaving && p->paused_us <= world->now_us) {
             struct control_command command = {.type = type, .node = node, .ticket = ++p->ticket};
             world_trace(world, "FAULT p%u command %d for node %u", number, (int)type, node);
             proxy_command(world, number, &command);
@@ -213,7 +213,8 @@ static void fault_member(struct world *world, uint32_t node)
     uint32_t number = (uint32_t)world_below(world, world->options.proxies);
     struct proxy *p = &world->proxies[number];
     struct control_snapshot snapshot;
-    if (p->paused_us > world->now_us || !proxy_snapshot(world, number, &snapshot)) {
+    if (p->paused_us > world->now_us || p->is_leaving ||
+        !proxy_snapshot(world, number, &snapshot)) {
         return;
     }
     struct control_command command = {.type = CONTROL_COMMAND_REMOVE, .node = node};
@@ -301,9 +302,8 @@ static bool fault_is_split_without(const struct world *world, uint32_t node)
 }
 
 /* Packets between a proxy and a node are lost, one way or both. */
-static void fault_partition(struct world *world, uint32_t node)
+void fault_cut_one(struct world *world, uint32_t number, uint32_t node)
 {
-    uint32_t number = (uint32_t)world_below(world, world->options.proxies);
     struct proxy *p = &world->proxies[number];
     uint32_t way = (uint32_t)world_below(world, 3);
     uint64_t for_us = 1000 + world_below(world, world_chance(world, 50) ? 800000 : 4000000);
@@ -321,6 +321,11 @@ static void fault_partition(struct world *world, uint32_t node)
     if (way != 1) {
         p->cut_to_proxy_us[node] = world->now_us + for_us;
     }
+}
+
+static void fault_partition(struct world *world, uint32_t node)
+{
+    fault_cut_one(world, (uint32_t)world_below(world, world->options.proxies), node);
 }
 
 /*
@@ -454,7 +459,7 @@ static bool fault_may_harm_proxy(struct world *world, const struct proxy *p)
     return p->is_up && p->paused_us <= world->now_us && (is_calm || world->loss_us > 0);
 }
 
-static void fault_trouble(struct proxy *p, uint64_t until_us)
+void fault_trouble(struct proxy *p, uint64_t until_us)
 {
     p->troubled_us = until_us + 2 * WORLD_REQUEST_US;
 }
@@ -522,8 +527,9 @@ void fault_on_foreign_cas(struct world *world, uint32_t client, uint32_t key, ui
     }
 }
 
-void fault_on_hold(struct world *world)
+void fault_on_hold(struct world *world, uint32_t proxy)
 {
+    leave_at_moment(world, proxy);
     uint64_t at_us = world->now_us + world_below(world, 40000);
     if (world->is_resting || !world_chance(world, world->profile->aim_percent / 2)) {
         return;
@@ -546,6 +552,7 @@ void fault_start_proxy(struct world *world, uint32_t number)
         return;
     }
     world_trace(world, "p%u starts", number);
+    leave_forget_id(world, number);
     proxy_init(world, number);
     fault_trouble(p, world->now_us);
     for (uint32_t i = 0; i < world->client_count; i++) {
@@ -556,10 +563,8 @@ void fault_start_proxy(struct world *world, uint32_t number)
     }
 }
 
-static void fault_crash_proxy(struct world *world, uint32_t node)
+void fault_kill_proxy(struct world *world, uint32_t number)
 {
-    (void)node;
-    uint32_t number = (uint32_t)world_below(world, world->options.proxies);
     struct proxy *p = &world->proxies[number];
     if (fault_may_harm_proxy(world, p)) {
         uint64_t for_us = 1 + world_below(world, world_chance(world, 50) ? 20000 : 3000000);
@@ -570,6 +575,12 @@ static void fault_crash_proxy(struct world *world, uint32_t node)
         fault_command_later(world);
         world_post(world, world->now_us + for_us, WORLD_PROXY_START, number, 0, 0);
     }
+}
+
+static void fault_crash_proxy(struct world *world, uint32_t node)
+{
+    (void)node;
+    fault_kill_proxy(world, (uint32_t)world_below(world, world->options.proxies));
 }
 
 /*
@@ -752,6 +763,7 @@ static const struct {
     [FAULT_FLUSH_LATER] = {fault_flush_later, 40},
     [FAULT_MUTE] = {moment_mute, 40},
     [FAULT_CUT_OFF] = {fault_cut_off, 40},
+    [FAULT_LEAVE] = {leave_strike, 60},
 };
 
 uint32_t fault_choose(struct world *world)
@@ -790,7 +802,8 @@ static void fault_one(struct world *world, uint32_t node)
 static void fault_word(struct world *world)
 {
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
-    if (world->emptied_us > 0 && world->emptied_us + FAULT_PEACE_US > world->now_us) {
+    if ((world->emptied_us > 0 && world->emptied_us + FAULT_PEACE_US > world->now_us) ||
+        fault_is_split_without(world, node)) {
         return;
     }
     for (uint32_t i = 0; i < world->options.nodes && !world->is_wild; i++) {
@@ -800,6 +813,7 @@ static void fault_word(struct world *world)
         }
     }
     world->nodes[node].harmed_us = world->now_us;
+    world_note_fault(world);
     fault_command(world, node);
 }
 
@@ -829,6 +843,14 @@ static void fault_follow(struct world *world, enum fault_phase phase, uint32_t n
     }
     if (phase == FAULT_HEAL) {
         fault_heal(world);
+        return;
+    }
+    if (phase == FAULT_LEAVES) {
+        leave_begin(world, number);
+        return;
+    }
+    if (phase == FAULT_HAUNT) {
+        leave_go_on(world, number);
         return;
     }
     struct proxy *p = &world->proxies[number];
@@ -912,7 +934,9 @@ void fault_ready(struct world *world)
 {
     for (uint32_t p = 0; world->is_started && p < world->options.proxies; p++) {
         struct control_snapshot snapshot;
-        for (uint32_t i = 0; proxy_snapshot(world, p, &snapshot) && i < world->options.nodes; i++) {
+        bool is_there = proxy_snapshot(world, p, &snapshot) && !world->proxies[p].is_leaving;
+        for (uint32_t i = 0; is_there && i < world->options.nodes; i++) {
+            (void)proxy_snapshot(world, p, &snapshot);
             struct control_command command = {
                 .type = CONTROL_COMMAND_READY, .node = i, .ticket = ++world->proxies[p].ticket};
             if (snapshot.epoch > 0 && !snapshot.nodes[i].is_member) {

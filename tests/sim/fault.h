@@ -26,6 +26,7 @@ enum fault_kind {
     FAULT_FLUSH_LATER,               /* a client empties all nodes, with a delay */
     FAULT_MUTE,                      /* answers to a write that a node decides are lost */
     FAULT_CUT_OFF,                   /* no node is reached by a proxy, for longer than its lease */
+    FAULT_LEAVE,                     /* a proxy ends, as it should */
     FAULT_ALL_COUNT
 };
 
@@ -43,6 +44,8 @@ enum fault_phase {
     FAULT_EMPTY,    /* a node has been filled, and is emptied */
     FAULT_READY,    /* an operator's: a node may lead again */
     FAULT_TOGGLE,   /* an operator's: a node leads no more, or again */
+    FAULT_LEAVES,   /* a proxy is told to end */
+    FAULT_HAUNT,    /* a node shows what a run of a proxy left that has ended */
 };
 
 #endif

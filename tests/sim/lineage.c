@@ -98,6 +98,46 @@ void lineage_check(struct world *world, uint32_t proxy, const struct topology *t
     line->acted_hash = topology->view_hash;
 }
 
+/* Does somebody know the view that LINE acted on last, or one that comes of it? */
+static bool lineage_is_known(struct world *world, const struct line *line)
+{
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        for (uint32_t w = 0; w < world->options.workers; w++) {
+            if (world->proxies[i].topology[w] != NULL) {
+                return true;
+            }
+        }
+    }
+    char key[MC_KEY_BYTES_MAX];
+    struct mc_writer w = mc_writer_of(key, sizeof(key));
+    view_key_view(&world->names, &w);
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        struct node *node = &world->nodes[i];
+        const struct store_item *item =
+            node->is_up ? store_find(&node->model.store, slice_of(key, w.len)) : NULL;
+        static struct view view;
+        if (item != NULL && view_parse(slice_of(item->data, item->len), &view) &&
+            (view.hash == line->acted_hash ||
+             lineage_comes_of(world, view.hash, line->acted_hash))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void lineage_lose(struct world *world)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        struct line *line = &world->lines[i];
+        if (line->acted_hash != 0 && !lineage_is_known(world, line)) {
+            world_trace(world, "nobody knows the view of epoch %llu any more",
+                        (unsigned long long)line->leaders_epoch);
+            line->acted_hash = 0;
+            line->leaders_epoch = 0;
+        }
+    }
+}
+
 void lineage_fini(struct world *world)
 {
     for (uint32_t i = 0; i < WORLD_LINEAGES; i++) {

@@ -67,6 +67,7 @@ static void moment_drain(struct world *world, uint32_t node)
 void moment_on_copy(struct world *world, const struct conn *conn, struct slice bytes)
 {
     bool is_complete = moment_is_complete(world, conn->proxy, conn->node);
+    leave_at_moment(world, conn->proxy);
     if (slice_has_prefix(bytes, SLICE("stats")) && conn->last_key != WORLD_KEYS_MAX &&
         !is_complete && moment_is(world, MOMENT_FILLED)) {
         moment_post(world, moment_trip_us(world), FAULT_EMPTY, conn->node);

@@ -32,6 +32,7 @@ static void net_put(struct world *world, struct conn *conn, enum world_event way
     }
     at_us = at_us < *last_us ? *last_us : at_us;
     *last_us = at_us;
+    conn->flying += way == WORLD_TO_NODE && segment->type == SEGMENT_DATA;
     world_post(world, at_us, way, conn->number, 0, (uint64_t)(uintptr_t)segment);
 }
 
@@ -68,11 +69,33 @@ struct conn *net_connect(struct world *world, const struct conn *like)
     REQUIRE(conn != NULL);
     *conn = *like;
     conn->number = world->conn_count;
+    conn->proxy_run = world->proxies[conn->proxy].run;
     conn->side = CONN_CONNECTING;
     conn->last_key = WORLD_KEYS_MAX;
     world->conns[world->conn_count++] = conn;
     net_put(world, conn, WORLD_TO_NODE, world_segment(SEGMENT_SYN, SLICE("")));
     return conn;
+}
+
+static bool net_is_write(struct slice bytes)
+{
+    static const char *const VERBS[] = {"ms ", "md ", "ma ", "touch ", "flush_all"};
+    for (size_t i = 0; i < sizeof(VERBS) / sizeof(VERBS[0]); i++) {
+        if (memmem(bytes.ptr, bytes.len, VERBS[i], strlen(VERBS[i])) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool net_may_write(const struct world *world, const struct conn *conn)
+{
+    const struct node *node = &world->nodes[conn->node];
+    bool is_there = conn->is_node_open && conn->node_run == node->run && node->is_up;
+    bool is_coming = conn->flying > 0 && !conn->is_timed_out && !node->is_host_down;
+    /* What comes later than that after a reset nobody waits for: N3. */
+    bool is_too_late = conn->dark_us > 0 && world->now_us > conn->dark_us + WORLD_LATE_US;
+    return is_there && !is_too_late && conn->has_write && (conn->mc.in.len > 0 || is_coming);
 }
 
 void net_send(struct world *world, struct conn *conn, struct slice bytes)
@@ -98,6 +121,7 @@ void net_send(struct world *world, struct conn *conn, struct slice bytes)
         }
     }
     if (conn->side == CONN_OPEN) {
+        conn->has_write = conn->has_write || net_is_write(bytes);
         net_put_bytes(world, conn, WORLD_TO_NODE, bytes);
     }
 }
@@ -107,6 +131,7 @@ static void net_lose(struct world *world, struct conn *conn, enum wire_end end)
     if (conn->side == CONN_DEAD) {
         return;
     }
+    conn->dark_us = end == WIRE_END_RESET || end == WIRE_END_TIMEOUT ? world->now_us : 0;
     proxy_on_conn(world, conn, WIRE_CLOSED, SLICE(""), end);
 }
 
@@ -161,6 +186,7 @@ void net_run(struct world *world, struct conn *conn)
     while (model_run(model, &conn->mc) && !conn->mc.is_dumping) {
     }
     world->running = NULL;
+    conn->has_write = conn->has_write && (conn->flying > 0 || conn->mc.in.len > 0);
     if (!conn->is_link && conn->wire < world->options.nodes) {
         lineage_look(world, conn->node);
     }
@@ -227,6 +253,7 @@ static void net_accept(struct world *world, struct conn *conn)
 void net_to_node(struct world *world, struct conn *conn, struct segment *segment)
 {
     const struct node *node = &world->nodes[conn->node];
+    conn->flying -= segment->type == SEGMENT_DATA;
     if (node->is_host_down) {
         net_unheard(world, conn);
         return;
@@ -321,6 +348,7 @@ void net_crash(struct world *world, uint32_t node)
     if (!n->is_warm) {
         model_free(&n->model);
     }
+    lineage_lose(world);
 }
 
 void net_start(struct world *world, uint32_t node)

@@ -367,6 +367,26 @@ static const struct profile PROFILES[] = {
      .fault_kinds = 1u << FAULT_CRASH | 1u << FAULT_COMMAND | 1u << FAULT_CUT,
      .aim_percent = 60,
      .refuses_dumps = true},
+    /* Proxies end as they should, and are started again; only when it is asked for by name. */
+    {.name = "farewell",
+     .slow_percent = 10,
+     .share = 0,
+     .proxies = {1, 2, 2, 3},
+     .workers = {1, 1, 2, 2},
+     .nodes = {2, 2, 3, 3},
+     .keys_min = 2,
+     .keys_max = 10,
+     .shared_percent = 50,
+     .wild_percent = 15,
+     .tokens_percent = 50,
+     .faults_min = 3,
+     .faults_max = 8,
+     .fault_pause_us = 600000,
+     .fault_kinds = 1u << FAULT_LEAVE | 1u << FAULT_CRASH | 1u << FAULT_FREEZE | 1u << FAULT_CUT |
+                    1u << FAULT_STALL | 1u << FAULT_COMMAND | 1u << FAULT_PARTITION |
+                    1u << FAULT_CRASH_PROXY,
+     .aim_percent = 60,
+     .shares_ids = true},
     /* The set of nodes changes; only when it is asked for by name. */
     {.name = "members",
      .share = 0,

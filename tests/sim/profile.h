@@ -42,6 +42,7 @@ struct profile {
     uint32_t moments; /* bits, see moment.h: what strikes at a moment of the protocol */
     bool is_large;    /* most values go by second links */
     bool falls_back;  /* what one node has not is asked of the others */
+    bool shares_ids;  /* a run of a proxy takes the id of one that has ended */
 };
 
 /* Of the seed with these random bits. */

@@ -19,7 +19,7 @@ enum {
 };
 
 /* Each proxy's monotonic clock began at another time. */
-static uint64_t proxy_now(const struct world *world, uint32_t proxy)
+uint64_t proxy_now(const struct world *world, uint32_t proxy)
 {
     return world->now_us + 1000000 + UINT64_C(7777777) * proxy;
 }
@@ -48,11 +48,15 @@ void proxy_init(struct world *world, uint32_t proxy)
     struct proxy *p = &world->proxies[proxy];
     p->is_up = true;
     p->run++;
+    uint64_t nonce = 1 + prng_next(&world->prng) / 2;
+    if (p->id_next < PROXIES_MAX) {
+        nonce = nonce - nonce % PROXIES_MAX + PROXIES_MAX + p->id_next;
+    }
     struct control_options control = {
         .names = world->names,
         .addresses = world->node_names,
         .worker_count = world->options.workers,
-        .nonce = 1 + prng_next(&world->prng) / 2,
+        .nonce = nonce,
         .config_hash = 42,
         .wall_ms = UINT64_C(1700000000000) + world->now_us / 1000 + (uint64_t)p->clock_ms,
         .interval_us = WORLD_INTERVAL_US,
@@ -134,9 +138,18 @@ void proxy_crash(struct world *world, uint32_t proxy)
         }
     }
     for (uint32_t i = 0; i < world->client_count; i++) {
-        if (world->clients[i].proxy == proxy) {
+        if (world->clients[i].proxy != proxy) {
+            continue;
+        }
+        if (p->has_said) {
+            client_let_go(world, i);
+        } else {
             client_lose_server(world, i);
         }
+    }
+    struct control_snapshot snapshot;
+    if (proxy_snapshot(world, proxy, &snapshot)) {
+        leave_choose_id(world, proxy, snapshot.proxy_id);
     }
     proxy_fini(world, proxy);
     p->is_up = false;
@@ -149,12 +162,19 @@ void proxy_crash(struct world *world, uint32_t proxy)
     memset(p->links, 0, sizeof(p->links));
     memset(p->wires, 0, sizeof(p->wires));
     p->control_tick_us = 0;
+    p->is_leaving = false;
+    p->is_left = false;
+    p->has_said = false;
+    p->looks = 0;
+    p->quiet_count = 0;
+    memset(p->is_draining, 0, sizeof(p->is_draining));
+    memset(p->is_quiet, 0, sizeof(p->is_quiet));
+    lineage_lose(world);
 }
 
 /* --- Messages --- */
 
-static void proxy_post(struct world *world, uint32_t proxy, uint32_t worker,
-                       const struct message *message)
+void proxy_post(struct world *world, uint32_t proxy, uint32_t worker, const struct message *message)
 {
     struct proxy *p = &world->proxies[proxy];
     uint64_t *last_us = message->is_report ? &p->to_control_us[worker] : &p->to_worker_us[worker];
@@ -236,8 +256,17 @@ void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, stru
         return;
     }
     if (message->is_report) {
-        control_report(p->control, &message->report, proxy_now(world, proxy));
+        if (message->is_quiet) {
+            leave_on_quiet(world, proxy, worker);
+        } else {
+            control_report(p->control, &message->report, proxy_now(world, proxy));
+        }
         proxy_run_control(world, proxy);
+        return;
+    }
+    if (message->is_drain) {
+        p->is_draining[worker] = true;
+        leave_look(world, proxy, worker);
         return;
     }
     struct dataplane_event event = {
@@ -274,10 +303,14 @@ static void proxy_wire_action(struct world *world, uint32_t proxy, const struct 
         struct slice slices[PROXY_SLICES];
         size_t count = control_gather(p->control, action->wire, slices, PROXY_SLICES);
         size_t wrote = 0;
+        struct bytes all = {0};
         for (size_t i = 0; i < count; i++) {
+            bytes_put(&all, slices[i]);
             net_send(world, conn, slices[i]);
             wrote += slices[i].len;
         }
+        leave_on_probe(world, proxy, bytes_slice(&all));
+        bytes_free(&all);
         if (wrote > 0) {
             struct wire_event event = {
                 .type = WIRE_WROTE, .wire = action->wire, .wrote = (uint32_t)wrote};
@@ -314,7 +347,7 @@ static void proxy_control_action(struct world *world, uint32_t proxy,
         return;
     case CONTROL_ACTION_HOLD:
         world_hurry(world, world->profile->is_storm ? 60000 : 2000);
-        fault_on_hold(world);
+        fault_on_hold(world, proxy);
         aim_at_hold(world, proxy, action->topology);
         world_trace(world, "p%u hold for epoch %llu, serial %llu", proxy,
                     (unsigned long long)action->topology->epoch,
@@ -556,6 +589,7 @@ void proxy_dp_event(struct world *world, uint32_t proxy, uint32_t worker,
     dataplane_turn(p->dp[worker], proxy_now(world, proxy), control_lease_until_us(p->control));
     dataplane_step(p->dp[worker], event);
     proxy_run_dp(world, proxy, worker);
+    leave_look(world, proxy, worker);
     if (event->type == DATAPLANE_TICK) {
         world_post(world, world->now_us + PROXY_TICK_US, WORLD_DP_TICK, proxy, worker, p->run);
     }

@@ -198,6 +198,7 @@ static void world_init(struct world *world, const struct world_options *options)
                          ? keys * (uint32_t)world_below(world, groups)
                          : WORLD_KEYS_MAX;
     for (uint32_t i = 0; i < options->proxies; i++) {
+        world->proxies[i].id_next = PROXIES_MAX;
         proxy_init(world, i);
     }
     world->client_count = options->proxies * options->workers * 2;
@@ -234,6 +235,7 @@ static void world_drop(const struct queue_event *event)
     case WORLD_AIM:
     case WORLD_FAULT:
     case WORLD_PROXY_START:
+    case WORLD_PROXY_LEAVING:
     case WORLD_WATCH:
         return;
     }
@@ -401,6 +403,11 @@ static void world_step(struct world *world, const struct queue_event *event)
     case WORLD_PROXY_START:
         fault_start_proxy(world, event->a);
         return;
+    case WORLD_PROXY_LEAVING:
+        if (world->proxies[event->a].is_up && world->proxies[event->a].run == event->c) {
+            leave_watch(world, event->a);
+        }
+        return;
     case WORLD_WATCH:
         world_watch(world);
         return;
@@ -428,6 +435,7 @@ static uint64_t world_delayed_us(struct world *world, const struct queue_event *
     case WORLD_MESSAGE:
     case WORLD_DP_TICK:
     case WORLD_CONTROL_TICK:
+    case WORLD_PROXY_LEAVING:
         return proxies[event->a].paused_us;
     case WORLD_TO_SERVER:
         return proxies[world->clients[event->a].proxy].paused_us;
@@ -549,6 +557,9 @@ bool world_run(const struct world_options *options, struct world_result *result)
     world_go(&world, world.now_us + WORLD_REST_MAX_US, world_is_calm);
     if (world.rule == NULL && !fault_is_whole(&world)) {
         world_broken(&world, "C9", "not all nodes are complete 30 s after the last fault");
+    }
+    if (world.rule == NULL && !world_is_verified(&world)) {
+        world_broken(&world, "C9", "copies are still to be compared 30 s after the last fault");
     }
     client_read_all(&world);
     world_go(&world, world.now_us + 2 * WORLD_REQUEST_US, world_has_read);

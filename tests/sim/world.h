@@ -15,6 +15,7 @@
  *   lineage.c  which view comes of which
  *   split.c    two sides that each go on alone
  *   later.c    flush_all with a delay
+ *   leave.c    proxies that end as they should
  *   verdict.c  the checks of a run that has come to rest
  */
 #ifndef SIM_WORLD_H
@@ -75,23 +76,24 @@ struct world_options {
 };
 
 enum world_event {
-    WORLD_TO_NODE,      /* a: connection, c: segment */
-    WORLD_TO_PROXY,     /* a: connection, c: segment */
-    WORLD_NODE_RUN,     /* a: connection: go on with its dump */
-    WORLD_CONN_TIMEOUT, /* a: connection: nothing was acknowledged for too long */
-    WORLD_NODE_START,   /* a: node, c: its generation when it was ordered */
-    WORLD_NODE_THAW,    /* a: node, c: as above */
-    WORLD_MESSAGE,      /* a: proxy, b: worker, c: message */
-    WORLD_DP_TICK,      /* a: proxy, b: worker, c: run */
-    WORLD_CONTROL_TICK, /* a: proxy */
-    WORLD_CLIENT_SEND,  /* a: client */
-    WORLD_CLIENT_OPEN,  /* a: client */
-    WORLD_AIM,          /* a: client, b: generation, c: see aim.c */
-    WORLD_TO_SERVER,    /* a: client, b: generation, c: segment: client's bytes to its proxy */
-    WORLD_TO_CLIENT,    /* a: client, b: generation, c: segment */
-    WORLD_FAULT,        /* a: enum fault_phase, b: a proxy or connection */
-    WORLD_PROXY_START,  /* a: proxy */
-    WORLD_WATCH,        /* deadlines of requests (C6) and what is seen from outside */
+    WORLD_TO_NODE,       /* a: connection, c: segment */
+    WORLD_TO_PROXY,      /* a: connection, c: segment */
+    WORLD_NODE_RUN,      /* a: connection: go on with its dump */
+    WORLD_CONN_TIMEOUT,  /* a: connection: nothing was acknowledged for too long */
+    WORLD_NODE_START,    /* a: node, c: its generation when it was ordered */
+    WORLD_NODE_THAW,     /* a: node, c: as above */
+    WORLD_MESSAGE,       /* a: proxy, b: worker, c: message */
+    WORLD_DP_TICK,       /* a: proxy, b: worker, c: run */
+    WORLD_CONTROL_TICK,  /* a: proxy */
+    WORLD_CLIENT_SEND,   /* a: client */
+    WORLD_CLIENT_OPEN,   /* a: client */
+    WORLD_AIM,           /* a: client, b: generation, c: see aim.c */
+    WORLD_TO_SERVER,     /* a: client, b: generation, c: segment: client's bytes to its proxy */
+    WORLD_TO_CLIENT,     /* a: client, b: generation, c: segment */
+    WORLD_FAULT,         /* a: enum fault_phase, b: a proxy or connection */
+    WORLD_PROXY_START,   /* a: proxy */
+    WORLD_PROXY_LEAVING, /* a: proxy, c: run: has it gone? */
+    WORLD_WATCH,         /* deadlines of requests (C6) and what is seen from outside */
 };
 
 /* Bytes on their way, or the end of a direction. */
@@ -119,6 +121,7 @@ enum conn_side { CONN_CONNECTING, CONN_OPEN, CONN_ENDING, CONN_DEAD };
 struct conn {
     uint32_t number;
     uint32_t proxy;
+    uint32_t proxy_run;
     bool is_link;    /* else a wire of control */
     uint32_t worker; /* links */
     uint32_t wire;   /* wires; of a link, its place in its proxy's links */
@@ -131,6 +134,9 @@ struct conn {
     bool has_timer;
     bool is_timed_out;   /* nothing of it arrives any more */
     uint32_t last_key;   /* the client's key that it carried last; WORLD_KEYS_MAX: none */
+    uint32_t flying;     /* segments of data that have not arrived at the node */
+    bool has_write;      /* among what flies, or waits at the node, perhaps */
+    uint64_t dark_us;    /* when it was reset or timed out: what is done of it is not known */
     bool is_mute;        /* what it asks next is done, and not answered */
     uint64_t stalled_us; /* until then its thread of the node does not get to it */
     bool is_complete;    /* from the last segment that arrived */
@@ -157,6 +163,8 @@ struct node {
 struct message {  /* between control and a dataplane */
     uint32_t run; /* of the proxy */
     bool is_report;
+    bool is_quiet; /* a report: the worker has nothing under way any more */
+    bool is_drain; /* the worker is to take no more clients and requests */
     struct control_report report;
     enum dataplane_event_type type;
     const struct topology *topology;
@@ -183,6 +191,16 @@ struct proxy {
     uint64_t invalidations[WORLD_WORKERS_MAX]; /* keys deleted in doubt, as last seen */
     uint64_t ticket;
     bool is_up;
+    /* Told to end, as by SIGTERM: */
+    bool is_leaving;
+    bool is_draining[WORLD_WORKERS_MAX]; /* it has heard of it */
+    bool is_quiet[WORLD_WORKERS_MAX];    /* and said that nothing is under way */
+    uint32_t quiet_count;                /* of them, as control has heard */
+    bool is_left;                        /* control has been told to leave */
+    bool has_said;                       /* and has written a farewell */
+    uint32_t looks;                      /* of the main thread, whether it has gone */
+    bool is_soon_back;                   /* a node is to show its farewell when it lives again */
+    uint32_t id_next;     /* the id that it asks for when it starts; PROXIES_MAX: any */
     uint32_t run;         /* grows with each start */
     uint64_t paused_us;   /* until then it is stopped */
     int64_t clock_ms;     /* its wall clock is so far ahead when it starts */
@@ -286,6 +304,7 @@ struct client {
     enum client_state state;
     bool is_server_open;        /* the dataplane has the slot */
     uint32_t server_generation; /* of the connection that it knows */
+    uint32_t left_generation;   /* of the one that its proxy closed after its farewell */
     bool is_paused;
     uint32_t depth; /* requests in flight at most */
     uint32_t sequence;
@@ -343,6 +362,7 @@ struct world {
     uint32_t mute_node;     /* the answer to what it decides next is lost; WORLD_NODES_MAX: none */
     uint32_t mute_key;      /* whose answer was lost, and will be once more; WORLD_KEYS_MAX: none */
     uint32_t fault_kinds;   /* bits of those that this seed has */
+    uint32_t leaves;        /* of proxies, so far */
     uint64_t fault_pause_us;
     bool is_resting;       /* no more faults or requests */
     bool is_started;       /* every proxy has served */
@@ -448,6 +468,8 @@ void lineage_check(struct world *world, uint32_t proxy, const struct topology *t
 bool lineage_comes_of(const struct world *world, uint64_t hash, uint64_t ancestor);
 /* The nodes with which that view forgets what differs. */
 node_set lineage_forgetting(const struct world *world, uint64_t hash);
+/* A node or a proxy died: where that was the last to know a view, the next one comes of none. */
+void lineage_lose(struct world *world);
 void lineage_fini(struct world *world);
 
 /* Cut the world in two: each proxy's side, and the nodes of side 0. Returns false: not now. */
@@ -495,6 +517,8 @@ bool copies_are_equal(const struct node *x, const struct store_item *a, const st
 void net_node_time(struct world *world, uint32_t node);
 struct conn *net_connect(struct world *world, const struct conn *like);
 void net_send(struct world *world, struct conn *conn, struct slice bytes);
+/* Can the node still execute a write that CONN carries? */
+bool net_may_write(const struct world *world, const struct conn *conn);
 /* The proxy gives it up: half-closes and reads to the end. */
 void net_give_up(struct world *world, struct conn *conn);
 /* The proxy closes it at once. */
@@ -519,6 +543,10 @@ void proxy_init(struct world *world, uint32_t proxy);
 void proxy_fini(struct world *world, uint32_t proxy);
 /* It is killed: its sockets are closed by its kernel. */
 void proxy_crash(struct world *world, uint32_t proxy);
+/* On its way between the threads of PROXY. */
+void proxy_post(struct world *world, uint32_t proxy, uint32_t worker,
+                const struct message *message);
+uint64_t proxy_now(const struct world *world, uint32_t proxy);
 /* Returns false: it is not running. */
 bool proxy_snapshot(const struct world *world, uint32_t proxy, struct control_snapshot *out);
 /* Something happened on a connection; BYTES for DATA. */
@@ -544,6 +572,8 @@ void client_to_server(struct world *world, uint32_t client, uint32_t generation,
 void client_to_client(struct world *world, uint32_t client, const struct segment *segment);
 /* The proxy died with all its connections. */
 void client_lose_server(struct world *world, uint32_t client);
+/* The proxy closes it, having answered what it has read. */
+void client_let_go(struct world *world, uint32_t client);
 /* The proxy has closed: the client will see it. */
 void client_hang_up(struct world *world, struct client *client);
 /* The proxy's socket: what waits is read as far as the dataplane has room. */
@@ -567,10 +597,38 @@ struct client *client_at(struct world *world, uint32_t proxy, uint32_t worker, u
 /* Read every key once more, at rest. */
 void client_read_all(struct world *world);
 
+/* A proxy is told to end, as by SIGTERM, with or without something else at that moment. */
+void leave_strike(struct world *world, uint32_t node);
+/* A node goes on that stood still when a proxy ended: see leave_haunt. */
+void leave_go_on(struct world *world, uint32_t number);
+/* PROXY is told to end. */
+void leave_begin(struct world *world, uint32_t proxy);
+/* WORKER of PROXY has done something: has it nothing under way any more? */
+void leave_look(struct world *world, uint32_t proxy, uint32_t worker);
+/* A worker has said so. */
+void leave_on_quiet(struct world *world, uint32_t proxy, uint32_t worker);
+/* Has it gone, or is its time over? */
+void leave_watch(struct world *world, uint32_t proxy);
+/* Control of PROXY writes BYTES to a node: its farewell? */
+void leave_on_probe(struct world *world, uint32_t proxy, struct slice bytes);
+/* A proxy begins to join a view, or copies: perhaps it is told to end now. */
+void leave_at_moment(struct world *world, uint32_t proxy);
+/* PROXY has died, or ended: which id will its next run ask for? */
+void leave_choose_id(struct world *world, uint32_t proxy, uint32_t id);
+/* PROXY starts: nodes have forgotten who had its id. */
+void leave_forget_id(struct world *world, uint32_t proxy);
+
 /* Some of the kinds of faults, for a seed. */
 uint32_t fault_choose(struct world *world);
 void fault_plan(struct world *world);
 void fault_start_proxy(struct world *world, uint32_t proxy);
+/* Clients of PROXY may get errors until UNTIL_US, and for a while. */
+void fault_trouble(struct proxy *p, uint64_t until_us);
+/* These strike at once. */
+void fault_crash(struct world *world, uint32_t node);
+void fault_freeze(struct world *world, uint32_t node);
+void fault_cut_one(struct world *world, uint32_t proxy, uint32_t node);
+void fault_kill_proxy(struct world *world, uint32_t proxy);
 void fault_strike(struct world *world, uint32_t phase, uint32_t number);
 /* A fill or verify sends BYTES. */
 void fault_on_copy(struct world *world, struct conn *conn, struct slice bytes);
@@ -580,8 +638,8 @@ void fault_on_beat(struct world *world, uint32_t proxy, struct slice bytes);
 void fault_on_link(struct world *world, struct conn *conn, struct slice bytes);
 /* A client knows a CAS of KEY that NODE gave to another value. */
 void fault_on_foreign_cas(struct world *world, uint32_t client, uint32_t key, uint32_t node);
-/* A proxy begins to join a view. */
-void fault_on_hold(struct world *world);
+/* PROXY begins to join a view. */
+void fault_on_hold(struct world *world, uint32_t proxy);
 /* Mend everything. */
 void fault_end(struct world *world);
 /* An operator wishes all nodes ready. */
