@@ -202,7 +202,7 @@ def repair(proxy, nodes):
 def main():
     nodes = [Memcached(MEMORY).up() for _ in range(3)]
     # memcached reads what has come of a large item to its end before it serves another connection
-    # of the same thread, the checks' among them: on a slow machine for seconds, on all nodes at once.
+    # of the same thread, the checks' too: on a slow machine for seconds, on all nodes at once.
     proxy = Everwarm(nodes, limits={"item": "128mb", "memory": "1200mb", "client_output": "256mb"},
                      health={"interval": "1500ms", "timeout": "750ms", "lease": "6s"},
                      timeouts={"request": "10s"})
