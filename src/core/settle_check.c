@@ -544,8 +544,11 @@ static void was_looked_at(struct dataplane *dp, struct settle_check *check,
         end(dp, check, SETTLE_AGAIN);
     } else if (is_same) {
         dp->stats.repairs++;
-        check->entry->seen = 0;
-        end(dp, check, SETTLE_NOW); /* other nodes may differ too */
+        /* Other nodes may differ too: if nothing else has changed, that has been seen twice. */
+        check->copies[check->target] = check->item;
+        check->copies[check->target].cas = check->our_cas;
+        check->entry->seen = pair_of(dp, check);
+        end(dp, check, SETTLE_NOW);
     } else if (check->our_cas != 0) {
         step_to(dp, check, SETTLE_UNDO, check->target,
                 compose(dp, check, SLICE("md "), SLICE(" C"), &check->our_cas));

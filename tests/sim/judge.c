@@ -20,8 +20,8 @@ enum {
     JUDGE_REQUEST_US = 1500 * 1000,
     JUDGE_FORGET_AFTER_US = 8 * 1000 * 1000,
     /* Of a write at once with another the copies are settled by then: they are compared, and once
-     * more a request timeout later; one copy of the two that may differ after the other. */
-    JUDGE_SETTLED_US = 2 * JUDGE_REQUEST_US + 500 * 1000,
+     * more a request timeout later. */
+    JUDGE_SETTLED_US = JUDGE_REQUEST_US + 500 * 1000,
     /* The leader has changed by then, if it does: a node that comes back enters so soon after the
      * fault. */
     JUDGE_SURVIVES_US = 2 * JUDGE_REQUEST_US,
