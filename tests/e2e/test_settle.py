@@ -10,7 +10,8 @@ REQUEST_S = 1.5
 
 def main():
     nodes = {name: Memcached().up() for name in "abc"}
-    proxy = Everwarm(list(nodes.values()), threads=2, settle={"delay": "500ms"},
+    # The copies are made to differ before the first comparison, also on a busy machine.
+    proxy = Everwarm(list(nodes.values()), threads=2, settle={"delay": "2s"},
                      verify={"background": False},
                      timeouts={"request": "%dms" % (REQUEST_S * 1000)}).up()
     with running(*nodes.values(), proxy):
