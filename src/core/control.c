@@ -363,8 +363,7 @@ uint64_t control_next_deadline_us(const struct control *control)
     if (control->is_lone) {
         return deadline;
     }
-    if (control->start == START_DONE && control->join == JOIN_IDLE &&
-        control_peers_live(control) > 0) {
+    if (control->start == START_DONE && control->join == JOIN_IDLE) {
         sooner(&deadline, control->glance_us);
     }
     if (control->start == START_PAUSE) {

@@ -744,8 +744,7 @@ static void lapse_step(struct control *control)
 
 static void glance(struct control *control)
 {
-    if (control->join != JOIN_IDLE || control->now_us < control->glance_us ||
-        control_peers_live(control) == 0) {
+    if (control->join != JOIN_IDLE || control->now_us < control->glance_us) {
         return;
     }
     control->glance_us = control->now_us + control->options.interval_us / CONTROL_GLANCES;

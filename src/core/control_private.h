@@ -60,9 +60,9 @@ enum {
     CONTROL_POLL_US = 3000,
     CONTROL_POLL_A_PROXY_US = 100,
     CONTROL_POLL_SHOWING = 4,
-    /* While there are other proxies, the view's CAS is looked at so many times in an interval, on
-     * the node where a proposal comes first: who proposes holds its writes until all have noticed.
-     */
+    /* The view's CAS is looked at so many times in an interval, on the node where a proposal comes
+     * first: who proposes holds its writes until all have noticed. So do who seems alone, to whom
+     * somebody may be coming. */
     CONTROL_GLANCES = 8,
     CONTROL_FILL_TICK_US = 10000,
     CONTROL_SCAN_IDLE_US = 1000000,
