@@ -173,6 +173,15 @@ static void now_is(struct control *control, uint64_t now_us)
     }
 }
 
+static bool has_parked(const struct control *control)
+{
+    bool has = false;
+    for (uint32_t worker = 0; worker < control->options.worker_count; worker++) {
+        has = has || control->parked[worker] > 0;
+    }
+    return has;
+}
+
 /* Nobody hears from us any more, and all who saw us take us for dead by then. */
 static uint64_t buried_us(const struct control *control)
 {
@@ -181,8 +190,9 @@ static uint64_t buried_us(const struct control *control)
 
 /*
  * A farewell says that nothing of ours is under way: nobody compares copies after it, nor counts a
- * connection that we gave up. So it waits for the end of these, and for what a verify has not
- * looked at again; if that does not come within the lease, we leave as one that died.
+ * connection that we gave up. So it waits for the end of these, for what a verify has not looked at
+ * again, and for keys that differ on a node that is being filled; if that does not come within the
+ * lease, we leave as one that died.
  */
 static void leave_step(struct control *control)
 {
@@ -193,8 +203,8 @@ static void leave_step(struct control *control)
     if (verify_is_at_rest(control->verify)) {
         control_verify_stop(control);
     }
-    bool is_over =
-        control->verify_drive == VERIFY_DRIVE_IDLE && control_peers_own_given_up(control) == 0;
+    bool is_over = control->verify_drive == VERIFY_DRIVE_IDLE &&
+                   control_peers_own_given_up(control) == 0 && !has_parked(control);
     is_over = is_over || !RULE(FAREWELL_LAST);
     if (is_over) {
         control_peers_farewell(control);
@@ -304,6 +314,9 @@ void control_report(struct control *control, const struct control_report *report
         break;
     case CONTROL_REPORT_GIVEN_UP:
         control->given_up[report->worker][report->node] = report->count;
+        break;
+    case CONTROL_REPORT_PARKED:
+        control->parked[report->worker] = report->count;
         break;
     case CONTROL_REPORT_FLUSH:
         control_flush_report(control, report);

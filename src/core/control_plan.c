@@ -456,6 +456,11 @@ static void plan_entry(struct control *control, struct plan *plan)
         RULE(FILL_IDENTITY) ? fill_identity(control->fill) : control->probes[node].identity;
     wanted->filler = VIEW_NO_PROXY;
     wanted->is_split = false;
+    /* Where a proxy died meanwhile, what it had under way may have come to the donor alone, and who
+     * compared copies after that saw only those that were complete. */
+    if (control->due_after_us > control->fill_started_us) {
+        plan->next.due_by = (uint16_t)control->id;
+    }
 }
 
 /* --- Nodes that are warmed by what is read --- */
@@ -842,10 +847,10 @@ void control_plan_step(struct control *control)
         plan_wishes(control, &plan);
     }
     if (is_quiet && !is_flushing && !is_recovering(control)) {
+        plan_due(control, &plan); /* before who enters: that may be due again with it */
         plan_warming(control, &plan);
         plan_entry(control, &plan);
         plan_fills(control, &plan);
-        plan_due(control, &plan);
         plan_alone(control, &plan);
     }
     if (is_quiet) {

@@ -641,6 +641,7 @@ struct control {
     uint64_t drained[WORKERS_MAX]; /* highest serial that each worker reported */
     uint64_t adopted[WORKERS_MAX];
     uint32_t given_up[WORKERS_MAX][NODES_MAX];
+    uint32_t parked[WORKERS_MAX]; /* keys that a worker still has to compare on filling nodes */
     bool wants_hold;
     bool wants_adopt;
 

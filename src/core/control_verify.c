@@ -273,8 +273,11 @@ void control_verify_on_effective(struct control *control, const struct view *bef
         return;
     }
     control->is_due_wanted = false;
-    bool is_new =
-        before->epoch == 0 || before->due_by != now->due_by || control_merge_is_forgetting(before);
+    node_set complete = control_join_nodes(now, NODE_DATA_COMPLETE);
+    /* A comparison that may be over was without who has entered. */
+    bool is_new = before->epoch == 0 || before->due_by != now->due_by ||
+                  control_merge_is_forgetting(before) ||
+                  (complete & ~control_join_nodes(before, NODE_DATA_COMPLETE)) != 0;
     if (now->due_by == control->id && is_new && control->due_runs == 0) {
         control->due_runs = 1;
     }

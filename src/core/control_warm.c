@@ -67,10 +67,6 @@ void control_warm_on_effective(struct control *control, const struct view *befor
         struct warm *warm = &control->nodes[node].warm;
         enum node_data data = control->effective.nodes[node].data;
         bool was_warming = before->epoch > 0 && before->nodes[node].data == NODE_DATA_WARMING;
-        if (data == NODE_DATA_COMPLETE && was_warming && control->effective.due_by == control->id &&
-            control->due_runs == 0) {
-            control->due_runs = 1; /* the comparison that may be over was without it */
-        }
         if (data == NODE_DATA_COMPLETE) {
             warm->is_doubted = warm->is_doubted || (was_warming && control->warm_doubt_us != 0 &&
                                                     control->warm_doubt_us >= warm->began_us);

@@ -375,6 +375,12 @@ static bool next_report(struct dataplane *dp, struct dataplane_action *out)
         out->report.count = dp->stats.nodes[node].given_up;
         return true;
     }
+    if (dp->is_parked_due) {
+        dp->is_parked_due = false;
+        report(dp, out, CONTROL_REPORT_PARKED);
+        out->report.count = settle_parked(dp);
+        return true;
+    }
     if (is_drained) {
         dp->is_drain_due = false;
         report(dp, out, CONTROL_REPORT_DRAINED);

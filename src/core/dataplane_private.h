@@ -370,6 +370,7 @@ struct dataplane {
     node_set identity_due;
     node_set newer_due;
     node_set given_up_due;
+    bool is_parked_due;
     node_set answered_due;
     enum wire_end missed_end[NODES_MAX];
     uint64_t missed_at_us[NODES_MAX];
@@ -653,6 +654,8 @@ void settle_tick(struct dataplane *dp);
 void settle_on_adopt(struct dataplane *dp);
 /* Nothing is due, now or later. */
 bool settle_is_idle(const struct dataplane *dp);
+/* Keys that differ on filling nodes only, and wait for the end of that. */
+uint32_t settle_parked(const struct dataplane *dp);
 struct settle_read {
     struct slice key; /* as it was written */
     bool is_base64;

@@ -124,10 +124,13 @@ static struct settle_entry *add(struct dataplane *dp, uint64_t key_hash, struct 
     return entry;
 }
 
-static void unlist(struct settle *settle, struct settle_entry *entry)
+static void unlist(struct dataplane *dp, struct settle_entry *entry)
 {
-    settle->parked_count -= entry->is_parked;
-    entry->is_parked = false;
+    if (entry->is_parked) {
+        entry->is_parked = false;
+        dp->settle->parked_count--;
+        dp->is_parked_due = dp->is_parked_due || dp->settle->parked_count == 0;
+    }
     list_remove(&entry->due);
 }
 
@@ -139,7 +142,7 @@ void settle_forget(struct dataplane *dp, struct settle_entry *entry)
         at = &(*at)->next;
     }
     *at = entry->next;
-    unlist(settle, entry);
+    unlist(dp, entry);
     slab_drop(&settle->entries, entry);
     dp->stats.settle_queue--;
     dp->is_recheck_due = true;
@@ -156,7 +159,7 @@ bool settle_enter(struct dataplane *dp, struct txn *txn)
             return false;
         }
     }
-    unlist(settle, entry);
+    unlist(dp, entry);
     entry->writes++;
     entry->seen = 0;
     entry->tries = 0;
@@ -258,6 +261,7 @@ void settle_put_back(struct dataplane *dp, struct settle_entry *entry, enum sett
         }
         entry->is_parked = true;
         settle->parked_count++;
+        dp->is_parked_due = dp->is_parked_due || settle->parked_count == 1;
         list_append(&settle->parked, &entry->due);
         return;
     }
@@ -271,6 +275,11 @@ bool settle_is_idle(const struct dataplane *dp)
     const struct settle *settle = dp->settle;
     return list_is_empty(&settle->fresh) && list_is_empty(&settle->again) &&
            list_is_empty(&settle->cleaning);
+}
+
+uint32_t settle_parked(const struct dataplane *dp)
+{
+    return dp->settle->parked_count;
 }
 
 static bool may_compare(const struct dataplane *dp)
@@ -309,7 +318,7 @@ static bool begin_first(struct dataplane *dp, struct list *list)
     if (check == NULL) {
         return false;
     }
-    unlist(settle, entry);
+    unlist(dp, entry);
     check->entry = entry;
     entry->check = check;
     if (!settle_check_begin(dp, check)) {
@@ -399,7 +408,7 @@ void settle_on_adopt(struct dataplane *dp)
     settle->nodes = nodes;
     while (dp->topology->chained == 0 && !list_is_empty(&settle->parked)) {
         struct settle_entry *entry = LIST_OWNER(settle->parked.next, struct settle_entry, due);
-        unlist(settle, entry);
+        unlist(dp, entry);
         entry->seen = 0;
         settle_put_back(dp, entry, SETTLE_NOW);
     }

@@ -67,6 +67,34 @@ START_TEST(death_of_a_proxy_is_followed_by_verifies)
 }
 END_TEST
 
+/* Comparisons that are over when a node enters were without it; what a proxy that died during its
+ * fill had under way may have come to the donor alone. */
+START_TEST(node_that_was_filled_when_a_proxy_died_is_compared)
+{
+    const bool is_dead = _i == 0;
+    serve_verified(2);
+    world.fill_us = 20 * SECOND;
+    node_kill(1);
+    WAIT(is_one_view(2, 1), 2 * SECOND);
+    node_start(1);
+    WAIT(is_data(0, 1, NODE_DATA_FILLING) && is_data(1, 1, NODE_DATA_FILLING), 5 * SECOND);
+    pass(SECOND);
+    uint32_t filler = see(0)->nodes[1].is_filled_by_us ? 0 : 1;
+    if (is_dead) {
+        proxy_kill(1 - filler);
+    }
+    pass(10 * SECOND);
+    ck_assert_uint_eq(see(filler)->verify_due_by, VIEW_NO_PROXY);
+    ck_assert_uint_eq(stand_in.begun, is_dead ? 2 : 0);
+    ck_assert_int_eq(snap.nodes[1].data, NODE_DATA_FILLING);
+    WAIT(is_data(filler, 1, NODE_DATA_COMPLETE), 15 * SECOND);
+    pass(5 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, is_dead ? 3 : 0);
+    ck_assert_uint_eq(see(filler)->verify_due_by, VIEW_NO_PROXY);
+    world_end();
+}
+END_TEST
+
 START_TEST(verify_outlives_who_did_it)
 {
     serve_verified(3);
@@ -240,6 +268,7 @@ int main(void)
     tcase_set_timeout(stories, 60);
     tcase_add_test(stories, first_start_is_verified);
     tcase_add_test(stories, death_of_a_proxy_is_followed_by_verifies);
+    tcase_add_loop_test(stories, node_that_was_filled_when_a_proxy_died_is_compared, 0, 2);
     tcase_add_test(stories, verify_outlives_who_did_it);
     tcase_add_test(stories, verify_rests_while_views_change);
     tcase_add_test(stories, verify_on_command);

@@ -1398,9 +1398,11 @@ START_TEST(test_difference_on_a_filling_node_is_parked)
     }
     pass(3000 * 1000);
     expect_node(0, "");
+    ck_assert_uint_eq(last_report(CONTROL_REPORT_PARKED)->count, 1);
     adopt_view(settling(3, 0));
     pass(1000);
     compare(k, "HD c900000000000000005 t-1\r\n", "HD c900000000000000005 t-1\r\n");
+    ck_assert_uint_eq(last_report(CONTROL_REPORT_PARKED)->count, 0);
     assert_settled();
 }
 END_TEST

@@ -1075,6 +1075,7 @@ static void report(const struct control_report *report)
     case CONTROL_REPORT_NEWER:
     case CONTROL_REPORT_ANSWERED:
     case CONTROL_REPORT_GIVEN_UP:
+    case CONTROL_REPORT_PARKED:
     case CONTROL_REPORT_FLUSH:
     case CONTROL_REPORT_WARMED:
         break;

@@ -62,6 +62,7 @@ enum control_report_type {
     CONTROL_REPORT_NEWER,    /* node: a new connection found a view above the topology's */
     CONTROL_REPORT_ANSWERED, /* node: it answers requests; told now and then, while it does */
     CONTROL_REPORT_GIVEN_UP, /* node, count: connections given up there and not yet at EOF, now */
+    CONTROL_REPORT_PARKED,   /* count: keys that differ on filling nodes only, and wait, now */
     CONTROL_REPORT_FLUSH,    /* delay_s, ticket: a client's flush_all */
     CONTROL_REPORT_WARMED,   /* node, which is warming: it was asked for count keys, had hits */
 };
@@ -178,7 +179,8 @@ uint64_t control_next_deadline_us(const struct control *control);
 
 /*
  * Leave, when no dataplane has anything under way: a farewell is written to all nodes as soon as
- * all connections that were given up are at their end; none, if that takes longer than the lease.
+ * all connections that were given up are at their end and no key waits for a filling node; none, if
+ * that takes longer than the lease: others compare all copies then.
  * Call control_is_gone until true, or give up waiting. Reports still count.
  */
 void control_leave(struct control *control, uint64_t now_us);
