@@ -1167,8 +1167,9 @@ END_TEST
 
 /*
  * What PROXIES idle ones ask of one of NODES nodes in a second: a round of three commands every
- * `interval`; on the lowest node, where proposals come first, eight looks more; and every second, or more seldom where there are many, all 256 heartbeats of one
- * node in turn, in a command each, with a no-op and the stats behind them.
+ * `interval`; on the lowest node, where proposals come first, eight looks more; and every second,
+ * or more seldom where there are many, all 256 heartbeats of one node in turn, in a command each,
+ * with a no-op and the stats behind them.
  */
 static double idle_commands(uint32_t proxies, uint32_t nodes, bool is_lowest)
 {
