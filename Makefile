@@ -81,7 +81,7 @@ layer_cflags = $(if $(filter $(PURE_LAYERS:%=src/%/%),$(1)),,-D_GNU_SOURCE= $(PA
 
 HARDENED := -O2 -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE
 
-PROFILES := release clang asan tsan mutant pure fuzz coverage
+PROFILES := release clang asan tsan mutant pure fuzz coverage sim
 CC.release = $(CC)
 CFLAGS.release := $(HARDENED)
 LDFLAGS.release := -pie -Wl,-z,relro,-z,now
@@ -107,6 +107,10 @@ LDFLAGS.coverage := -fsanitize=fuzzer -fprofile-instr-generate
 CC.mutant = $(CC)
 CFLAGS.mutant := -O2 -DEVERWARM_MUTANTS
 LDFLAGS.mutant :=
+# The simulator for its long run: for this machine's processor, as fast as it gets.
+CC.sim = $(CC)
+CFLAGS.sim := -O3 -march=native -flto=auto
+LDFLAGS.sim := $(CFLAGS.sim)
 # What scripts/purity.sh looks into: nothing in it but what the sources call.
 CC.pure = $(CC)
 CFLAGS.pure := -O2 -fno-stack-protector -U_FORTIFY_SOURCE
@@ -283,8 +287,9 @@ sim_all = build/release/sim --self-test && build/release/sim --repeat --seeds 10
     build/release/sim --profile away --seeds $(shell expr $(SEEDS) / 10 + 20) && \
     build/release/sim --profile farewell --seeds $(shell expr $(SEEDS) / 10 + 20)
 
-sim-long: build/release/sim ## a million seeds of the simulator: many hours
-	@build/release/sim --seeds 1000000
+# Goes on where it stopped; SIM_SECONDS=n: stops then, SEEDS=n: others than a million.
+sim-long: build/sim/sim ## a million seeds of the simulator: many hours, in parts if need be
+	@scripts/sim-long.sh $< $(if $(filter file,$(origin SEEDS)),1000000,$(SEEDS))
 
 mutants: build/mutant/sim ## break each rule of the core: does the simulator notice?
 	@build/mutant/sim --mutants --seeds 3000

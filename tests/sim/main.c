@@ -12,13 +12,16 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAIN_JOBS_MAX = 64 };
+enum { MAIN_JOBS_MAX = 64, MAIN_KEPT_BYTES = 256 << 20 };
 
 struct main_job {  /* shared with the child */
     uint64_t next; /* seed */
@@ -138,9 +141,14 @@ static void main_child(const struct main_options *options, struct main_job *job)
 static void main_fork(const struct main_options *options, struct main_job *job)
 {
     (void)fflush(stdout);
+    pid_t parent = getpid();
     pid_t pid = fork();
     REQUIRE(pid >= 0);
     if (pid == 0) {
+        /* Who ends the simulator ends all of it. */
+        if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent) {
+            _exit(EXIT_FAILURE);
+        }
         main_child(options, job);
         exit(EXIT_SUCCESS);
     }
@@ -298,6 +306,8 @@ int main(int argc, char **argv)
         main_usage(stderr);
         return 2;
     }
+    /* What a world gives back the next one needs. */
+    (void)mallopt(M_TRIM_THRESHOLD, MAIN_KEPT_BYTES);
     if (options.has_mutants) {
         int missed = mutant_run_all(options.rules, options.seeds, main_mutant, &options);
         return missed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
