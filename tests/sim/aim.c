@@ -160,9 +160,8 @@ void aim_past(struct world *world, uint32_t key, uint32_t node, uint64_t within_
     }
 }
 
-void aim_at_copy(struct world *world, uint32_t node, struct slice bytes)
+void aim_at_copy(struct world *world, uint32_t node, uint32_t key, struct slice bytes)
 {
-    uint32_t key = aim_key_of(world, bytes);
     uint64_t within_us = 1 + world->delay_us + world_below(world, 2 * world->wire_us);
     if (!aim_may(world, key)) {
         return;
@@ -179,11 +178,10 @@ void aim_at_copy(struct world *world, uint32_t node, struct slice bytes)
 
 /* A worker reads what a warming node is to get, or stores it there: it is deleted meanwhile, and
  * the store comes last. */
-void aim_at_warming(struct world *world, struct conn *conn, struct slice bytes)
+void aim_at_warming(struct world *world, struct conn *conn, uint32_t key, struct slice bytes)
 {
     static const char READ[] = " v f t c u\r\n";
     static const char STORE[] = " ME c";
-    uint32_t key = aim_key_of(world, bytes);
     if (!world->profile->refuses_dumps || !aim_may(world, key)) {
         return;
     }

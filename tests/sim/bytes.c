@@ -3,12 +3,28 @@
 #include "sim/bytes.h"
 
 #include "everwarm/base/invariant.h"
+#include "everwarm/mc/encode.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+/* The bytes are at the beginning of their allocation again. */
+static void bytes_rewind(struct bytes *bytes)
+{
+    if (bytes->taken > 0) {
+        bytes->ptr -= bytes->taken;
+        bytes->capacity += bytes->taken;
+        memmove(bytes->ptr, bytes->ptr + bytes->taken, bytes->len);
+        bytes->taken = 0;
+    }
+}
+
 static void bytes_reserve(struct bytes *bytes, size_t more)
 {
+    if (bytes->len + more <= bytes->capacity) {
+        return;
+    }
+    bytes_rewind(bytes);
     if (bytes->len + more <= bytes->capacity) {
         return;
     }
@@ -32,6 +48,14 @@ void bytes_put(struct bytes *bytes, struct slice more)
     bytes->len += more.len;
 }
 
+void bytes_put_number(struct bytes *bytes, uint64_t number)
+{
+    char digits[20];
+    struct mc_writer w = mc_writer_of(digits, sizeof(digits));
+    mc_write_u64(&w, number);
+    bytes_put(bytes, slice_of(digits, w.len));
+}
+
 void bytes_print(struct bytes *bytes, const char *format, ...)
 {
     char text[512];
@@ -46,19 +70,25 @@ void bytes_print(struct bytes *bytes, const char *format, ...)
 void bytes_take(struct bytes *bytes, size_t count)
 {
     REQUIRE(count <= bytes->len);
-    bytes->len -= count;
-    if (count > 0 && bytes->len > 0) {
-        memmove(bytes->ptr, bytes->ptr + count, bytes->len);
+    if (count == bytes->len) {
+        bytes_clear(bytes);
+        return;
     }
+    bytes->ptr += count;
+    bytes->len -= count;
+    bytes->capacity -= count;
+    bytes->taken += count;
 }
 
 void bytes_clear(struct bytes *bytes)
 {
     bytes->len = 0;
+    bytes_rewind(bytes);
 }
 
 void bytes_free(struct bytes *bytes)
 {
+    bytes_clear(bytes);
     free(bytes->ptr);
     *bytes = (struct bytes){0};
 }

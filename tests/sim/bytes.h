@@ -11,10 +11,13 @@
 struct bytes {
     char *ptr; /* NULL while nothing was ever put */
     size_t len;
-    size_t capacity;
+    size_t capacity; /* from PTR on */
+    size_t taken;    /* bytes of the allocation before PTR */
 };
 
 void bytes_put(struct bytes *bytes, struct slice more);
+/* The decimal form of a number. */
+void bytes_put_number(struct bytes *bytes, uint64_t number);
 __attribute__((format(printf, 2, 3))) void bytes_print(struct bytes *bytes, const char *format,
                                                        ...);
 /* Forget the first COUNT bytes. */

@@ -24,8 +24,8 @@ void fault_plan(struct world *world)
     }
 }
 
-/* NODE is well, and every proxy acts on a view that says so of this very run. */
-static bool fault_is_whole_node(const struct world *world, uint32_t number)
+/* NODE is well, and every worker acts on a view that says so of this very run. */
+static bool fault_is_well(const struct world *world, uint32_t number)
 {
     const struct node *node = &world->nodes[number];
     if (!node->is_up || node->is_frozen || node->is_host_down) {
@@ -41,21 +41,31 @@ static bool fault_is_whole_node(const struct world *world, uint32_t number)
                 return false;
             }
         }
-        struct control_snapshot snapshot;
-        if (!proxy_snapshot(world, i, &snapshot) ||
-            snapshot.nodes[number].data != NODE_DATA_COMPLETE ||
-            snapshot.nodes[number].oper != NODE_OPER_UP ||
-            snapshot.nodes[number].admin != NODE_ADMIN_READY) {
-            return false;
-        }
     }
     return true;
+}
+
+static bool fault_is_shown_well(const struct control_snapshot *snapshot, uint32_t number)
+{
+    const struct control_node_snapshot *node = &snapshot->nodes[number];
+    return node->data == NODE_DATA_COMPLETE && node->oper == NODE_OPER_UP &&
+           node->admin == NODE_ADMIN_READY;
+}
+
+static bool fault_is_whole_node(const struct world *world, uint32_t number)
+{
+    struct control_snapshot snapshot;
+    bool is_whole = fault_is_well(world, number);
+    for (uint32_t i = 0; i < world->options.proxies && is_whole; i++) {
+        is_whole = proxy_snapshot(world, i, &snapshot) && fault_is_shown_well(&snapshot, number);
+    }
+    return is_whole;
 }
 
 bool fault_is_whole(struct world *world)
 {
     for (uint32_t i = 0; i < world->options.nodes; i++) {
-        if (!fault_is_whole_node(world, i)) {
+        if (!fault_is_well(world, i)) {
             return false;
         }
     }
@@ -63,6 +73,11 @@ bool fault_is_whole(struct world *world)
         struct control_snapshot snapshot;
         if (!proxy_snapshot(world, i, &snapshot) || snapshot.state != CONTROL_SERVING) {
             return false;
+        }
+        for (uint32_t n = 0; n < world->options.nodes; n++) {
+            if (!fault_is_shown_well(&snapshot, n)) {
+                return false;
+            }
         }
     }
     return true;

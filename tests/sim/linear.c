@@ -13,7 +13,8 @@
 
 enum {
     LINEAR_WORDS = HISTORY_OPS_MAX / 64,
-    LINEAR_MEMO = 1 << 18, /* slots: more than twice LINEAR_STATES_MAX, a power of two */
+    LINEAR_MEMO_MAX = 1 << 18, /* slots: more than twice LINEAR_STATES_MAX, a power of two */
+    LINEAR_MEMO_MIN = 1 << 10, /* nearly all searches need no more, and these stay in the cache */
     LINEAR_NONE = HISTORY_OPS_MAX,
 };
 
@@ -42,8 +43,9 @@ struct linear {
     struct linear_frame frames[HISTORY_OPS_MAX + 1];
 };
 
-static uint64_t linear_memo[LINEAR_MEMO];
-static uint32_t linear_memo_used[LINEAR_STATES_MAX + 1];
+static uint64_t linear_memo[LINEAR_MEMO_MAX];
+static uint32_t linear_memo_size = LINEAR_MEMO_MIN;      /* slots in use now */
+static uint64_t linear_memo_list[LINEAR_STATES_MAX + 1]; /* what is in them */
 static uint32_t linear_memo_count;
 
 static bool linear_is_done(const struct linear *l, uint32_t op)
@@ -51,26 +53,44 @@ static bool linear_is_done(const struct linear *l, uint32_t op)
     return (l->done[op / 64] >> (op % 64) & 1) != 0;
 }
 
+/* The slot where HASH is or belongs. */
+static uint64_t *linear_slot(uint64_t hash)
+{
+    uint32_t at = (uint32_t)(hash >> 20) & (linear_memo_size - 1);
+    while (linear_memo[at] != 0 && linear_memo[at] != hash) {
+        at = (at + 1) & (linear_memo_size - 1);
+    }
+    return &linear_memo[at];
+}
+
+static void linear_clear(uint32_t size)
+{
+    memset(linear_memo, 0, linear_memo_size * sizeof(linear_memo[0]));
+    linear_memo_size = size;
+}
+
 /* Returns false: was there before. */
 static bool linear_remember(uint64_t hash)
 {
     hash |= 1; /* 0 is an empty slot */
-    uint32_t at = (uint32_t)(hash >> 20) & (LINEAR_MEMO - 1);
-    for (; linear_memo[at] != 0; at = (at + 1) & (LINEAR_MEMO - 1)) {
-        if (linear_memo[at] == hash) {
-            return false;
+    uint64_t *slot = linear_slot(hash);
+    if (*slot == hash) {
+        return false;
+    }
+    *slot = hash;
+    linear_memo_list[linear_memo_count++] = hash;
+    if (2 * linear_memo_count >= linear_memo_size) {
+        linear_clear(2 * linear_memo_size);
+        for (uint32_t i = 0; i < linear_memo_count; i++) {
+            *linear_slot(linear_memo_list[i]) = linear_memo_list[i];
         }
     }
-    linear_memo[at] = hash;
-    linear_memo_used[linear_memo_count++] = at;
     return true;
 }
 
 static void linear_forget(void)
 {
-    for (uint32_t i = 0; i < linear_memo_count; i++) {
-        linear_memo[linear_memo_used[i]] = 0;
-    }
+    linear_clear(LINEAR_MEMO_MIN);
     linear_memo_count = 0;
 }
 
@@ -307,17 +327,29 @@ static bool linear_has_place(const struct history_op *op)
     return op->place != 0 && !op->is_optional && op->result != HISTORY_UNKNOWN;
 }
 
-static uint32_t linear_before(const struct linear *l, uint32_t op)
+/* What each one's client asked last before it. */
+static void linear_find_before(struct linear *l)
 {
-    uint32_t last = LINEAR_NONE;
-    for (uint32_t i = 0; i < l->mandatory && linear_has_place(l->ops[op]); i++) {
-        bool is_before = linear_has_place(l->ops[i]) && l->ops[i]->client == l->ops[op]->client &&
-                         l->ops[i]->place < l->ops[op]->place;
-        if (is_before && (last == LINEAR_NONE || l->ops[i]->place > l->ops[last]->place)) {
-            last = i;
+    static uint32_t order[HISTORY_OPS_MAX]; /* by their places: they nearly are already */
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < l->count; i++) {
+        l->before[i] = LINEAR_NONE;
+        if (!linear_has_place(l->ops[i])) {
+            continue;
         }
+        uint32_t at = count++;
+        for (; at > 0 && l->ops[order[at - 1]]->place > l->ops[i]->place; at--) {
+            order[at] = order[at - 1];
+        }
+        order[at] = i;
     }
-    return last;
+    for (uint32_t i = 1; i < count; i++) {
+        uint32_t at = i;
+        while (at > 0 && l->ops[order[at - 1]]->client != l->ops[order[i]]->client) {
+            at--;
+        }
+        l->before[order[i]] = at > 0 ? order[at - 1] : LINEAR_NONE;
+    }
 }
 
 static void linear_take(struct linear *l, const struct history_op *const *ops, uint32_t count)
@@ -331,9 +363,7 @@ static void linear_take(struct linear *l, const struct history_op *const *ops, u
         }
     }
     l->first_optional = l->mandatory;
-    for (uint32_t i = 0; i < l->count; i++) {
-        l->before[i] = linear_before(l, i);
-    }
+    linear_find_before(l);
 }
 
 enum linear_verdict linear_judge(struct history *history, const struct history_op *const *ops,

@@ -81,11 +81,11 @@ static void model_get(struct model *model, struct model_conn *conn, struct slice
         if (has_cas) {
             bytes_print(&conn->out, " %llu", (unsigned long long)item->cas);
         }
-        bytes_print(&conn->out, "\r\n");
+        bytes_put(&conn->out, SLICE("\r\n"));
         bytes_put(&conn->out, slice_of(item->data, item->len));
-        bytes_print(&conn->out, "\r\n");
+        bytes_put(&conn->out, SLICE("\r\n"));
     }
-    bytes_print(&conn->out, "END\r\n");
+    bytes_put(&conn->out, SLICE("END\r\n"));
 }
 
 /* Returns false: not a storage command. */
@@ -199,12 +199,17 @@ static void model_delta(struct model *model, struct bytes *out, int64_t sign, st
 static void model_stats(const struct model *model, struct bytes *out)
 {
     const struct store *store = &model->store;
-    bytes_print(out, "STAT pid %llu\r\n", (unsigned long long)model->pid);
-    bytes_print(out, "STAT uptime %u\r\n", store_now(store) - 60);
-    bytes_print(out, "STAT time %lld\r\n", (long long)store->wall_s);
-    bytes_print(out, "STAT version 1.6.18\r\nSTAT curr_connections 1\r\n");
-    bytes_print(out, "STAT cmd_flush %llu\r\n", (unsigned long long)store->flushes);
-    bytes_print(out, "STAT curr_items %llu\r\nEND\r\n", (unsigned long long)store->count);
+    bytes_put(out, SLICE("STAT pid "));
+    bytes_put_number(out, model->pid);
+    bytes_put(out, SLICE("\r\nSTAT uptime "));
+    bytes_put_number(out, store_now(store) - 60);
+    bytes_put(out, SLICE("\r\nSTAT time "));
+    bytes_put_number(out, (uint64_t)store->wall_s);
+    bytes_put(out, SLICE("\r\nSTAT version 1.6.18\r\nSTAT curr_connections 1\r\nSTAT cmd_flush "));
+    bytes_put_number(out, store->flushes);
+    bytes_put(out, SLICE("\r\nSTAT curr_items "));
+    bytes_put_number(out, store->count);
+    bytes_put(out, SLICE("\r\nEND\r\n"));
 }
 
 static void model_flush(struct model *model, struct bytes *out, struct slice words)
@@ -228,12 +233,16 @@ static void model_flush(struct model *model, struct bytes *out, struct slice wor
 static void model_dump_item(const struct store *store, const struct store_item *item,
                             struct bytes *out)
 {
-    bytes_print(out, "key=");
+    bytes_put(out, SLICE("key="));
     for (size_t i = 0; i < item->key_len; i++) {
         unsigned char c = (unsigned char)item->key[i];
         bool is_plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                         (c >= '0' && c <= '9') || memchr("-._~", c, 4) != NULL;
-        bytes_print(out, is_plain ? "%c" : "%%%02X", c);
+        if (is_plain) {
+            bytes_put(out, slice_of(&item->key[i], 1));
+        } else {
+            bytes_print(out, "%%%02X", c);
+        }
     }
     long long exp = item->expires == 0 ? -1 : (long long)item->expires + store->epoch_s;
     bytes_print(out, " exp=%lld la=%lld cas=%llu fetch=%s cls=1 size=%u\n", exp,

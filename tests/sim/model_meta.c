@@ -31,13 +31,13 @@ static const char *model_meta_flag(const struct store *store, struct slice word,
     struct slice value = slice_skip(word, 1);
     uint64_t number = 0;
     int64_t signed_number = 0;
-    bool is_number = mc_read_u64(value, &number);
-    bool is_signed = mc_read_i64(value, &signed_number);
+    bool is_number = value.len > 0 && mc_read_u64(value, &number);
     switch (word.ptr[0]) {
     case 'T':
         out->has_ttl = true;
+        is_number = mc_read_i64(value, &signed_number);
         out->expires = store_expiry(store, signed_number);
-        return is_signed ? NULL : MODEL_META_BAD_TOKEN;
+        return is_number ? NULL : MODEL_META_BAD_TOKEN;
     case 'F':
         out->flags = number;
         return is_number ? NULL : MODEL_META_BAD_TOKEN;
@@ -114,24 +114,30 @@ static void model_meta_echo(const struct store *store, struct bytes *out,
         }
         char letter = word.ptr[0];
         if (letter == 'O') {
-            bytes_print(out, " %.*s", (int)word.len, word.ptr);
+            bytes_put(out, SLICE(" "));
+            bytes_put(out, word);
         } else if (letter == 'k') {
-            bytes_print(out, " k%.*s", (int)flags->key.len, flags->key.ptr);
+            bytes_put(out, SLICE(" k"));
+            bytes_put(out, flags->key);
         } else if (item == NULL || (flags->command == 's' && letter != 'c')) {
             continue;
         } else if (letter == 'T') {
             item->expires = flags->expires;
         } else if (letter == 'c') {
-            bytes_print(out, " c%llu", (unsigned long long)item->cas);
+            bytes_put(out, SLICE(" c"));
+            bytes_put_number(out, item->cas);
         } else if (letter == 'f') {
-            bytes_print(out, " f%u", item->flags);
+            bytes_put(out, SLICE(" f"));
+            bytes_put_number(out, item->flags);
         } else if (letter == 's') {
-            bytes_print(out, " s%u", item->len);
+            bytes_put(out, SLICE(" s"));
+            bytes_put_number(out, item->len);
         } else if (letter == 't' && item->expires == 0) {
-            bytes_print(out, " t-1");
+            bytes_put(out, SLICE(" t-1"));
         } else if (letter == 't') {
+            bytes_put(out, SLICE(" t"));
             /* What has just expired shows as a number near 2^32, as in memcached. */
-            bytes_print(out, " t%u", item->expires - store_now(store));
+            bytes_put_number(out, item->expires - store_now(store));
         }
     }
 }
@@ -140,24 +146,25 @@ static void model_meta_show(const struct store *store, struct bytes *out,
                             const struct model_meta_flags *flags, struct store_item *item)
 {
     if (flags->has_value) {
-        bytes_print(out, "VA %u", item->len);
+        bytes_put(out, SLICE("VA "));
+        bytes_put_number(out, item->len);
     } else {
-        bytes_print(out, "HD");
+        bytes_put(out, SLICE("HD"));
     }
     model_meta_echo(store, out, flags, item);
-    bytes_print(out, "\r\n");
+    bytes_put(out, SLICE("\r\n"));
     if (flags->has_value) {
         bytes_put(out, slice_of(item->data, item->len));
-        bytes_print(out, "\r\n");
+        bytes_put(out, SLICE("\r\n"));
     }
 }
 
 static void model_meta_say(struct model *model, struct bytes *out, const char *word,
                            const struct model_meta_flags *flags, struct store_item *item)
 {
-    bytes_print(out, "%s", word);
+    bytes_put(out, slice_of_string(word));
     model_meta_echo(&model->store, out, flags, item);
-    bytes_print(out, "\r\n");
+    bytes_put(out, SLICE("\r\n"));
 }
 
 static void model_meta_get(struct model *model, struct bytes *out,
@@ -292,7 +299,7 @@ size_t model_meta_run(struct model *model, struct model_conn *conn, struct slice
     struct bytes *out = &conn->out;
     char command = word.ptr[1];
     if (command == 'n') {
-        bytes_print(out, "MN\r\n");
+        bytes_put(out, SLICE("MN\r\n"));
         return 0;
     }
     struct model_meta_flags flags = {.command = command, .delta = 1, .key = mc_next_word(&rest)};

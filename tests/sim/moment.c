@@ -16,10 +16,14 @@ enum {
     MOMENT_COUNT_US = 200 * 1000,
 };
 
+static bool moment_may(const struct world *world, enum moment moment)
+{
+    return (world->profile->moments >> moment & 1) != 0 && !world->is_resting && world->is_started;
+}
+
 static bool moment_is(struct world *world, enum moment moment)
 {
-    return (world->profile->moments >> moment & 1) != 0 && !world->is_resting &&
-           world->is_started && world_chance(world, world->profile->aim_percent);
+    return moment_may(world, moment) && world_chance(world, world->profile->aim_percent);
 }
 
 static void moment_post(struct world *world, uint64_t within_us, uint32_t phase, uint32_t number)
@@ -85,8 +89,9 @@ void moment_on_copy(struct world *world, const struct conn *conn, struct slice b
 void moment_on_probe(struct world *world, const struct conn *conn, struct slice bytes)
 {
     struct control_snapshot snapshot;
-    if (moment_has(bytes, ":hb:0 q") && proxy_snapshot(world, conn->proxy, &snapshot) &&
-        snapshot.epoch == 0 && moment_is(world, MOMENT_START)) {
+    if (moment_may(world, MOMENT_START) && moment_has(bytes, ":hb:0 q") &&
+        proxy_snapshot(world, conn->proxy, &snapshot) && snapshot.epoch == 0 &&
+        moment_is(world, MOMENT_START)) {
         moment_post(world, moment_trip_us(world), FAULT_TOGGLE,
                     (uint32_t)world_below(world, world->options.nodes));
     }
@@ -110,24 +115,24 @@ static bool moment_leads(const struct world *world, const struct conn *conn, uin
            topology_leader(topology, topology_hash(slice_of_string(world_key(key)))) == conn->node;
 }
 
-void moment_on_link(struct world *world, struct conn *conn, struct slice bytes)
+void moment_on_link(struct world *world, struct conn *conn, uint32_t key, struct slice bytes)
 {
-    uint32_t key = aim_key_of(world, bytes);
     if (key == WORLD_KEYS_MAX) {
         return;
     }
-    if (moment_has(bytes, "ms ") && moment_is(world, MOMENT_CONTEND)) {
+    if (moment_may(world, MOMENT_CONTEND) && moment_has(bytes, "ms ") &&
+        moment_is(world, MOMENT_CONTEND)) {
         struct aim aim = {.by = AIM_BY_OTHERS, .kind = HISTORY_DELETE, .key = key};
         aim_by(world, conn, &aim, 1 + 2 * world->delay_us);
     }
-    if (slice_has_prefix(bytes, SLICE("mg ")) && moment_has(bytes, " v f t c u\r\n") &&
-        moment_is(world, MOMENT_MEND)) {
+    if (moment_may(world, MOMENT_MEND) && slice_has_prefix(bytes, SLICE("mg ")) &&
+        moment_has(bytes, " v f t c u\r\n") && moment_is(world, MOMENT_MEND)) {
         moment_delay_other(world, conn);
         struct aim aim = {.by = AIM_BY_WORKER, .kind = HISTORY_DELETE, .key = key};
         aim_by(world, conn, &aim, 1);
     }
-    if (moment_has(bytes, "md ") && !moment_leads(world, conn, key) &&
-        moment_is(world, MOMENT_DELETE)) {
+    if (moment_may(world, MOMENT_DELETE) && moment_has(bytes, "md ") &&
+        !moment_leads(world, conn, key) && moment_is(world, MOMENT_DELETE)) {
         struct aim aim = {.by = AIM_BY_OTHERS, .kind = HISTORY_GET, .key = key};
         net_stall(world, conn, 10 * world->delay_us);
         aim_by(world, conn, &aim, 1 + 4 * world->delay_us);

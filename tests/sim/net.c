@@ -79,9 +79,18 @@ struct conn *net_connect(struct world *world, const struct conn *like)
 
 static bool net_is_write(struct slice bytes)
 {
-    static const char *const VERBS[] = {"ms ", "md ", "ma ", "touch ", "flush_all"};
-    for (size_t i = 0; i < sizeof(VERBS) / sizeof(VERBS[0]); i++) {
-        if (memmem(bytes.ptr, bytes.len, VERBS[i], strlen(VERBS[i])) != NULL) {
+    for (; bytes.len > 0; bytes = slice_skip(bytes, 1)) {
+        bool is_write = false;
+        if (bytes.ptr[0] == 'm') {
+            is_write = slice_has_prefix(bytes, SLICE("ms ")) ||
+                       slice_has_prefix(bytes, SLICE("md ")) ||
+                       slice_has_prefix(bytes, SLICE("ma "));
+        } else if (bytes.ptr[0] == 't') {
+            is_write = slice_has_prefix(bytes, SLICE("touch "));
+        } else if (bytes.ptr[0] == 'f') {
+            is_write = slice_has_prefix(bytes, SLICE("flush_all"));
+        }
+        if (is_write) {
             return true;
         }
     }
@@ -106,7 +115,7 @@ void net_send(struct world *world, struct conn *conn, struct slice bytes)
         if (!world->profile->is_hot) {
             world_hurry(world, 3 * (world->wire_us + world->delay_us)); /* a fill copies */
         }
-        aim_at_copy(world, conn->node, bytes);
+        aim_at_copy(world, conn->node, key, bytes);
         fault_on_copy(world, conn, bytes);
         moment_on_copy(world, conn, bytes);
     } else if (!conn->is_link) {
@@ -114,8 +123,8 @@ void net_send(struct world *world, struct conn *conn, struct slice bytes)
         moment_on_probe(world, conn, bytes);
     } else {
         fault_on_link(world, conn, bytes);
-        moment_on_link(world, conn, bytes);
-        aim_at_warming(world, conn, bytes);
+        moment_on_link(world, conn, key, bytes);
+        aim_at_warming(world, conn, key, bytes);
         if (key != WORLD_KEYS_MAX) {
             proxy_check_sending(world, conn->proxy, conn->worker);
         }

@@ -303,14 +303,18 @@ static void proxy_wire_action(struct world *world, uint32_t proxy, const struct 
         struct slice slices[PROXY_SLICES];
         size_t count = control_gather(p->control, action->wire, slices, PROXY_SLICES);
         size_t wrote = 0;
-        struct bytes all = {0};
         for (size_t i = 0; i < count; i++) {
-            bytes_put(&all, slices[i]);
             net_send(world, conn, slices[i]);
             wrote += slices[i].len;
         }
-        leave_on_probe(world, proxy, bytes_slice(&all));
-        bytes_free(&all);
+        if (p->is_left) {
+            struct bytes all = {0};
+            for (size_t i = 0; i < count; i++) {
+                bytes_put(&all, slices[i]);
+            }
+            leave_on_probe(world, proxy, bytes_slice(&all));
+            bytes_free(&all);
+        }
         if (wrote > 0) {
             struct wire_event event = {
                 .type = WIRE_WROTE, .wire = action->wire, .wrote = (uint32_t)wrote};

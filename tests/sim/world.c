@@ -109,7 +109,9 @@ void world_hurry(struct world *world, uint64_t for_us)
 const char *world_key(uint32_t key)
 {
     static char names[WORLD_KEYS_MAX][8];
-    snprintf(names[key], sizeof(names[key]), "k%02u", key);
+    if (names[key][0] == '\0') {
+        snprintf(names[key], sizeof(names[key]), "k%02u", key);
+    }
     return names[key];
 }
 
@@ -526,8 +528,8 @@ static bool world_is_calm(struct world *world)
         return false;
     }
     world->calm_look_us = world->now_us + WORLD_LOOK_US;
-    if (!fault_is_whole(world) || !split_is_over(world) || world->now_us < world->later_us ||
-        !world_is_settled(world) || !world_is_verified(world)) {
+    if (!split_is_over(world) || world->now_us < world->later_us || !world_is_settled(world) ||
+        !fault_is_whole(world) || !world_is_verified(world)) {
         world->rest_us = world->now_us;
     }
     return world->now_us > world->rest_us + WORLD_CALM_US;

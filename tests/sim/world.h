@@ -447,9 +447,9 @@ void aim_cas(struct world *world, uint32_t client, uint32_t key, uint64_t within
 /* The key that the command in BYTES is about; WORLD_KEYS_MAX: none of the clients'. */
 uint32_t aim_key_of(const struct world *world, struct slice bytes);
 /* Bytes of a fill or verify are on their way to NODE. */
-void aim_at_copy(struct world *world, uint32_t node, struct slice bytes);
+void aim_at_copy(struct world *world, uint32_t node, uint32_t key, struct slice bytes);
 /* A worker sends these to a node: of a key that a warming node is to get? */
-void aim_at_warming(struct world *world, struct conn *conn, struct slice bytes);
+void aim_at_warming(struct world *world, struct conn *conn, uint32_t key, struct slice bytes);
 /* Another view takes effect: what was aimed at is read. */
 void aim_at_view(struct world *world);
 /* PROXY begins to join the view of TOPOLOGY. */
@@ -657,7 +657,7 @@ void fault_stop(struct world *world, uint32_t node, uint64_t for_us);
 /* A fill or verify, a probe, a worker sends BYTES. */
 void moment_on_copy(struct world *world, const struct conn *conn, struct slice bytes);
 void moment_on_probe(struct world *world, const struct conn *conn, struct slice bytes);
-void moment_on_link(struct world *world, struct conn *conn, struct slice bytes);
+void moment_on_link(struct world *world, struct conn *conn, uint32_t key, struct slice bytes);
 /* The node has done what CONN, which is mute, asked. Returns whether it closes it. */
 bool moment_is_silenced(struct world *world, struct conn *conn);
 /* The answer to what NODE decides next is lost. */
