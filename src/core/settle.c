@@ -215,6 +215,19 @@ void settle_note(struct txn *txn, uint32_t node, uint64_t cas)
     }
 }
 
+enum dataplane_mend dataplane_mend_of(const struct dataplane *dp, struct slice key)
+{
+    const struct settle_entry *entry = find(dp->settle, topology_hash(key), key, false);
+    const struct settle_check *check = entry == NULL ? NULL : entry->check;
+    if (check == NULL || check->is_warm || check->step < SETTLE_READ) {
+        return DATAPLANE_MEND_NONE;
+    }
+    if (check->step < SETTLE_LOOK) {
+        return DATAPLANE_MEND_COPY;
+    }
+    return check->step == SETTLE_LOOK ? DATAPLANE_MEND_LOOK : DATAPLANE_MEND_UNDO;
+}
+
 static void look_again(struct dataplane *dp, struct settle_entry *entry)
 {
     entry->due_us = dp->now_us + dp->options.request_timeout_us;

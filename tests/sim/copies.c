@@ -4,12 +4,78 @@
  * in doubt and that no two workers wrote at once is the same on all nodes that count as complete,
  * at any moment (C5, C8, C9). What a rule's absence leaves on a node is seen here before settling
  * mends it and whether or not somebody reads it.
+ *
+ * What mends a key's copies is a write that no client asked for: they may differ until its
+ * look-again or undo is over. Another worker's write that comes to the leader behind that look, and
+ * came to the other node before the copy, is missed: then who wrote it finds it, as who writes last
+ * compares (replication.md section 5).
  */
 #include "sim/world.h"
 
 /* Copies expire within two seconds of each other (C9), and each node's clock shows whole ones: two
  * that do are seen three apart at most. */
 enum { COPIES_EXPIRY_SLACK_S = 3 };
+
+enum {
+    /* What mends a key's copies has ended by then, or will never. */
+    COPIES_MEND_US = WORLD_REQUEST_US + WORLD_SLACK_US,
+    /* And who wrote meanwhile has compared twice, and mended what was missed. */
+    COPIES_MISSED_US = 2 * COPIES_MEND_US,
+};
+
+static enum dataplane_mend copies_mend_of(const struct world *world, uint32_t key, uint32_t proxy,
+                                          uint32_t worker)
+{
+    const struct dataplane *dp = world->proxies[proxy].dp[worker];
+    struct slice name = slice_of_string(world_key(key));
+    return dp == NULL ? DATAPLANE_MEND_NONE : dataplane_mend_of(dp, name);
+}
+
+void copies_on_mend(struct world *world, uint32_t proxy, uint32_t worker)
+{
+    uint32_t group = proxy * world->options.workers + worker;
+    uint32_t *count = &world->proxies[proxy].mending[worker];
+    *count = 0;
+    for (uint32_t key = 0; key < world->key_count; key++) {
+        struct key *k = &world->keys[key];
+        uint64_t *since_us = &k->mend_us[proxy][worker];
+        enum dataplane_mend mend = copies_mend_of(world, key, proxy, worker);
+        if (mend == DATAPLANE_MEND_NONE) {
+            *since_us = 0;
+            continue;
+        }
+        ++*count;
+        *since_us = *since_us == 0 ? world->now_us : *since_us;
+        if (mend == DATAPLANE_MEND_LOOK && k->writes > 0 && k->writer != group) {
+            k->missed_us = world->now_us;
+        }
+    }
+}
+
+void copies_on_crash(struct world *world, uint32_t proxy)
+{
+    for (uint32_t key = 0; key < world->key_count; key++) {
+        struct key *k = &world->keys[key];
+        for (uint32_t w = 0; w < world->options.workers; w++) {
+            k->is_split = k->is_split || k->mend_us[proxy][w] > 0;
+            k->mend_us[proxy][w] = 0;
+        }
+    }
+}
+
+static bool copies_are_mended(const struct world *world, const struct key *k)
+{
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        uint64_t paused_us = world->proxies[i].paused_us;
+        for (uint32_t w = 0; w < world->options.workers; w++) {
+            uint64_t since_us = k->mend_us[i][w] > paused_us ? k->mend_us[i][w] : paused_us;
+            if (k->mend_us[i][w] > 0 && since_us + COPIES_MEND_US > world->now_us) {
+                return true;
+            }
+        }
+    }
+    return k->missed_us > 0 && k->missed_us + COPIES_MISSED_US > world->now_us;
+}
 
 void copies_on_ask(struct world *world, struct history_op *op, uint32_t group)
 {
@@ -37,10 +103,13 @@ void copies_on_told(struct world *world, struct history_op *op)
 {
     struct key *k = &world->keys[op->key];
     op->is_contended = op->is_contended || op->contentions != k->contentions;
+    bool is_missed = k->missed_us >= op->asked_us;
+    k->missed_us = is_missed ? world->now_us : k->missed_us;
     bool is_for_all = !split_is_open(world); /* what one side did tells nothing of the other */
     if (op->result != HISTORY_UNKNOWN && k->writes == 0 && !op->is_contended && is_for_all &&
         copies_are_made_equal(op)) {
         k->is_contended = false;
+        k->missed_us = is_missed ? k->missed_us : 0;
         k->is_evicted = k->is_evicted && k->evicted_last_us >= op->asked_us;
         k->is_split = false;
     }
@@ -178,11 +247,15 @@ static node_set copies_nodes(struct world *world, const struct topology *topolog
 
 static bool copies_are_owed(const struct world *world, const struct key *k)
 {
-    return k->writes == 0 && k->quiet_us < world->now_us && !k->is_contended && !k->is_split;
+    return k->writes == 0 && k->quiet_us < world->now_us && !k->is_contended && !k->is_split &&
+           !copies_are_mended(world, k);
 }
 
 void copies_check(struct world *world)
 {
+    for (uint32_t g = 0; g < world->options.proxies * world->options.workers; g++) {
+        copies_on_mend(world, g / world->options.workers, g % world->options.workers);
+    }
     const struct topology *topology = copies_topology(world);
     if (topology == NULL || topology->is_lone || topology->is_holding) {
         return;

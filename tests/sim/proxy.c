@@ -123,6 +123,7 @@ void proxy_fini(struct world *world, uint32_t proxy)
 void proxy_crash(struct world *world, uint32_t proxy)
 {
     struct proxy *p = &world->proxies[proxy];
+    copies_on_crash(world, proxy);
     for (uint32_t i = 0; i < world->conn_count; i++) {
         struct conn *conn = world->conns[i];
         if (conn->proxy != proxy) {
@@ -156,6 +157,8 @@ void proxy_crash(struct world *world, uint32_t proxy)
     p->control = NULL;
     memset(p->dp, 0, sizeof(p->dp));
     memset(p->invalidations, 0, sizeof(p->invalidations));
+    memset(p->mends, 0, sizeof(p->mends));
+    memset(p->mending, 0, sizeof(p->mending));
     memset(p->topology, 0, sizeof(p->topology));
     memset(p->hold_epoch, 0, sizeof(p->hold_epoch));
     memset(p->drained_epoch, 0, sizeof(p->drained_epoch));
@@ -583,6 +586,11 @@ static void proxy_run_dp(struct world *world, uint32_t proxy, uint32_t worker)
     uint64_t *known = &world->proxies[proxy].invalidations[worker];
     for (; *known < dataplane_stats(dp)->keys_invalidated; ++*known) {
         world->forget_us[world->forget_count++ % 64] = world->now_us;
+    }
+    struct proxy *p = &world->proxies[proxy];
+    if (dataplane_stats(dp)->divergences > p->mends[worker] || p->mending[worker] > 0) {
+        p->mends[worker] = dataplane_stats(dp)->divergences;
+        copies_on_mend(world, proxy, worker);
     }
 }
 

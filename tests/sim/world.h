@@ -189,6 +189,8 @@ struct proxy {
     uint64_t to_worker_us[WORLD_WORKERS_MAX];
     uint64_t to_control_us[WORLD_WORKERS_MAX];
     uint64_t invalidations[WORLD_WORKERS_MAX]; /* keys deleted in doubt, as last seen */
+    uint64_t mends[WORLD_WORKERS_MAX];         /* begun, as last seen */
+    uint32_t mending[WORLD_WORKERS_MAX];       /* keys, now */
     uint64_t ticket;
     bool is_up;
     /* Told to end, as by SIGTERM: */
@@ -235,6 +237,9 @@ struct key {
     bool is_evicted;   /* and nobody has written it since */
     uint32_t asked;    /* requests, as the checker's room is bounded */
     uint64_t aimed_us; /* something delicate happened to it then */
+    /* By worker: since when it has mended the copies, if it still does. */
+    uint64_t mend_us[WORLD_PROXIES_MAX][WORLD_WORKERS_MAX];
+    uint64_t missed_us; /* when a look-again may have missed another's write; 0: none since */
     bool is_split; /* its write was under way when its proxy died or a split began; none since */
     bool was_split;
     bool was_muted; /* a node did twice what was asked of it, and told nobody */
@@ -509,6 +514,10 @@ void copies_on_leaders(struct world *world, const struct topology *topology,
 void copies_check(struct world *world);
 /* A write was asked, or told. */
 void copies_on_ask(struct world *world, struct history_op *op, uint32_t group);
+/* WORKER begins to mend a key, or is about it. */
+void copies_on_mend(struct world *world, uint32_t proxy, uint32_t worker);
+/* PROXY is about to die. */
+void copies_on_crash(struct world *world, uint32_t proxy);
 void copies_on_told(struct world *world, struct history_op *op);
 /* Do two copies say the same, as far as expiry can? */
 bool copies_are_equal(const struct node *x, const struct store_item *a, const struct node *y,

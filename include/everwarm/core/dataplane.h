@@ -293,4 +293,13 @@ struct dataplane_client {
 void dataplane_client_facts(const struct dataplane *dp, uint32_t client,
                             struct dataplane_client *out);
 
+/* What settling does now about KEY's copies, that were seen to differ twice. */
+enum dataplane_mend {
+    DATAPLANE_MEND_NONE,
+    DATAPLANE_MEND_COPY, /* the leader's item is read, and copied */
+    DATAPLANE_MEND_LOOK, /* the leader is looked at again */
+    DATAPLANE_MEND_UNDO,
+};
+enum dataplane_mend dataplane_mend_of(const struct dataplane *dp, struct slice key);
+
 #endif
