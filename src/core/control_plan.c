@@ -458,7 +458,7 @@ static void plan_entry(struct control *control, struct plan *plan)
     wanted->is_split = false;
     /* Where a proxy died meanwhile, what it had under way may have come to the donor alone, and who
      * compared copies after that saw only those that were complete. */
-    if (control->due_after_us > control->fill_started_us) {
+    if (control->due_after_us > control->fill_started_us && RULE(DUE_AT_ENTRY)) {
         plan->next.due_by = (uint16_t)control->id;
     }
 }

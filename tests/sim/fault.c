@@ -578,17 +578,22 @@ void fault_start_proxy(struct world *world, uint32_t number)
     }
 }
 
-void fault_kill_proxy(struct world *world, uint32_t number)
+static void fault_proxy_dies(struct world *world, uint32_t number)
 {
     struct proxy *p = &world->proxies[number];
-    if (fault_may_harm_proxy(world, p)) {
-        uint64_t for_us = 1 + world_below(world, world_chance(world, 50) ? 20000 : 3000000);
-        world_trace(world, "FAULT p%u dies, back in %llu us", number, (unsigned long long)for_us);
-        p->paused_us = 0;
-        proxy_crash(world, number);
-        fault_trouble(p, world->now_us + for_us);
-        fault_command_later(world);
-        world_post(world, world->now_us + for_us, WORLD_PROXY_START, number, 0, 0);
+    uint64_t for_us = 1 + world_below(world, world_chance(world, 50) ? 20000 : 3000000);
+    world_trace(world, "FAULT p%u dies, back in %llu us", number, (unsigned long long)for_us);
+    p->paused_us = 0;
+    proxy_crash(world, number);
+    fault_trouble(p, world->now_us + for_us);
+    fault_command_later(world);
+    world_post(world, world->now_us + for_us, WORLD_PROXY_START, number, 0, 0);
+}
+
+void fault_kill_proxy(struct world *world, uint32_t number)
+{
+    if (fault_may_harm_proxy(world, &world->proxies[number])) {
+        fault_proxy_dies(world, number);
     }
 }
 
@@ -832,6 +837,20 @@ static void fault_word(struct world *world)
     fault_command(world, node);
 }
 
+/* A fill need not be over before a proxy dies; but of two deaths, or beside a node that comes back,
+ * clients may see errors (docs/limits.md). */
+static bool fault_is_for_one_death(const struct world *world)
+{
+    bool is = true;
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        is = is && world->proxies[i].is_up && world->proxies[i].troubled_us < world->now_us;
+    }
+    for (uint32_t i = 0; i < world->options.nodes; i++) {
+        is = is && world->nodes[i].is_up && !world->nodes[i].is_frozen;
+    }
+    return is;
+}
+
 /* What follows from a fault that came before. */
 static void fault_follow(struct world *world, enum fault_phase phase, uint32_t number)
 {
@@ -862,6 +881,13 @@ static void fault_follow(struct world *world, enum fault_phase phase, uint32_t n
     }
     if (phase == FAULT_LEAVES) {
         leave_begin(world, number);
+        return;
+    }
+    if (phase == FAULT_DIES) {
+        if (fault_is_for_one_death(world)) {
+            fault_proxy_dies(world, number);
+            world_note_fault(world);
+        }
         return;
     }
     if (phase == FAULT_HAUNT) {

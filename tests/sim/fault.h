@@ -45,6 +45,7 @@ enum fault_phase {
     FAULT_READY,    /* an operator's: a node may lead again */
     FAULT_TOGGLE,   /* an operator's: a node leads no more, or again */
     FAULT_LEAVES,   /* a proxy is told to end */
+    FAULT_DIES,     /* a proxy dies */
     FAULT_HAUNT,    /* a node shows what a run of a proxy left that has ended */
 };
 

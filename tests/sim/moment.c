@@ -115,6 +115,19 @@ static bool moment_leads(const struct world *world, const struct conn *conn, uin
            topology_leader(topology, topology_hash(slice_of_string(world_key(key)))) == conn->node;
 }
 
+/* Has some filling node got what a fill copied there? */
+static bool moment_is_copied(struct world *world, uint32_t proxy, uint32_t key)
+{
+    const struct topology *topology = world->proxies[proxy].topology[0];
+    bool is = false;
+    for (node_set left = topology == NULL ? 0 : topology->chained; left != 0; left &= left - 1) {
+        struct node *node = &world->nodes[node_set_first(left)];
+        is = is || (node->is_up &&
+                    store_find(&node->model.store, slice_of_string(world_key(key))) != NULL);
+    }
+    return is;
+}
+
 void moment_on_link(struct world *world, struct conn *conn, uint32_t key, struct slice bytes)
 {
     if (key == WORLD_KEYS_MAX) {
@@ -136,6 +149,10 @@ void moment_on_link(struct world *world, struct conn *conn, uint32_t key, struct
         struct aim aim = {.by = AIM_BY_OTHERS, .kind = HISTORY_GET, .key = key};
         net_stall(world, conn, 10 * world->delay_us);
         aim_by(world, conn, &aim, 1 + 4 * world->delay_us);
+    }
+    if (moment_has(bytes, "ms ") && moment_is_complete(world, conn->proxy, conn->node) &&
+        moment_is_copied(world, conn->proxy, key) && moment_is(world, MOMENT_CHAIN)) {
+        moment_post(world, moment_trip_us(world), FAULT_DIES, conn->proxy);
     }
     bool is_decided = slice_has_prefix(bytes, SLICE("ma ")) && conn->node == world->mute_node;
     if (is_decided && (world->mute_key == WORLD_KEYS_MAX || world->mute_key == key) &&

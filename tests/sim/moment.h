@@ -10,6 +10,7 @@ enum moment {
     MOMENT_CONTEND, /* a worker stores a value: a client of another's deletes it at once */
     MOMENT_DELETE,  /* a key has gone from its leader: another worker's client reads it */
     MOMENT_MEND,    /* a worker is about to mend a copy: its own client deletes the key */
+    MOMENT_CHAIN, /* a leader has a write, a filling node what was copied before: its proxy dies */
 };
 
 #endif

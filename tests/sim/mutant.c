@@ -67,6 +67,7 @@ static const char *const MUTANT_HOMES[RULE_COUNT] = {
     [RULE_DOUBT] = "doubt",
     [RULE_FORGET] = "split",
     [RULE_MISSED_WRITE] = "fill",
+    [RULE_DUE_AT_ENTRY] = "long",
     [RULE_CAS_TAG] = "cas",
     [RULE_SETTLE_ALONE] = "mend",
     [RULE_NEW_TOKEN] = "mute",

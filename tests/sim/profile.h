@@ -31,6 +31,7 @@ struct profile {
     uint64_t wire_us;               /* 0: by the seed */
     uint32_t aim_percent;           /* of the delicate moments that are aimed at */
     uint32_t cas_percent;           /* of what clients ask */
+    uint64_t fill_rate_bytes;       /* a second; 0: no limit */
     bool refuses_dumps;             /* nodes are warmed by what is read */
     bool is_hot;                    /* one key is written whenever it is copied */
     bool is_patient;                /* each fault waits until nothing is left of the last */

@@ -67,7 +67,7 @@ void proxy_init(struct world *world, uint32_t proxy)
         .fall = 3,
         .rise = 2,
         .fill = {.item_bytes_max = PROXY_ITEM_BYTES_MAX,
-                 .rate_bytes = 0,
+                 .rate_bytes = world->profile->fill_rate_bytes,
                  .window = 1 + (uint32_t)world_below(world, 8),
                  .list_bytes = 32768,
                  .table_bytes = 32768,

@@ -52,6 +52,7 @@
     X(FALLBACK_STORES_NOT, "what a miss finds on another complete node is stored on the leader")   \
     X(MISSED_WRITE, "a filling node stays though it missed a write")                               \
     X(CAS_TAG, "a cas with another node's number is sent to the leader")                           \
+    X(DUE_AT_ENTRY, "a node enters uncompared though a proxy died during its fill")                \
     X(DEADLINE, "requests have no deadline")
 
 enum rule {
