@@ -839,7 +839,10 @@ void control_plan_step(struct control *control)
     if (!is_quiet && !is_urgent) {
         return;
     }
-    struct plan plan = {.next = control->top, .is_urgent = is_urgent};
+    struct plan plan; /* not cleared first: it is large, and this runs after each event */
+    plan.next = control->top;
+    plan.is_changed = false;
+    plan.is_urgent = is_urgent;
     plan.reason = mc_writer_of(plan.text, sizeof plan.text);
     bool is_flushing = plan.next.flush_by != VIEW_NO_PROXY;
     plan_failures(control, &plan);

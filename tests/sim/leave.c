@@ -92,9 +92,8 @@ static void leave_check(struct world *world, uint32_t proxy)
 {
     for (uint32_t i = 0; i < world->conn_count; i++) {
         const struct conn *conn = world->conns[i];
-        bool is_work = conn->is_link || conn->wire >= world->options.nodes;
-        if (conn->proxy == proxy && conn->proxy_run == world->proxies[proxy].run && is_work &&
-            net_may_write(world, conn)) {
+        if (conn->proxy == proxy && conn->proxy_run == world->proxies[proxy].run &&
+            net_is_work(world, conn) && net_may_write(world, conn)) {
             world_broken(world, "C4",
                          "p%u says farewell, and node %u may still execute a write of it that came "
                          "by connection %u",
@@ -239,9 +238,9 @@ void leave_go_on(struct world *world, uint32_t number)
     uint32_t proxy = number % WORLD_PROXIES_MAX;
     for (uint32_t i = 0; i < world->conn_count; i++) {
         struct conn *conn = world->conns[i];
-        bool is_probe = !conn->is_link && conn->wire < world->options.nodes;
-        if (conn->proxy == proxy && conn->node == number / WORLD_PROXIES_MAX && is_probe &&
-            conn->is_node_open && conn->proxy_run == world->proxies[proxy].run) {
+        if (conn->proxy == proxy && conn->node == number / WORLD_PROXIES_MAX &&
+            !net_is_work(world, conn) && conn->is_node_open &&
+            conn->proxy_run == world->proxies[proxy].run) {
             net_stall(world, conn, 20000 + world_below(world, 80000));
         }
     }

@@ -29,10 +29,8 @@ struct linear_frame {
 
 struct linear {
     struct history *history;
-    const struct history_op *ops[HISTORY_OPS_MAX]; /* the mandatory ones, then the optional */
-    uint32_t mandatory;                            /* how many */
+    uint32_t mandatory; /* how many */
     uint32_t count;
-    uint32_t before[HISTORY_OPS_MAX]; /* what its client asked last before it; LINEAR_NONE */
     uint64_t done[LINEAR_WORDS];
     uint64_t done_hash;      /* of the set */
     uint32_t first;          /* the first mandatory one that is not done */
@@ -40,7 +38,13 @@ struct linear {
     uint64_t asked_max;      /* of what is done: the present is not before it */
     int32_t state;
     uint32_t depth;
-    struct linear_frame frames[HISTORY_OPS_MAX + 1];
+    struct linear_frame frames[HISTORY_OPS_MAX + 1]; /* from here on not cleared */
+    const struct history_op *ops[HISTORY_OPS_MAX];   /* the mandatory ones, then the optional */
+    /* Of each, beside one another: the search looks at little else. */
+    uint64_t asked_us[HISTORY_OPS_MAX];
+    uint64_t told_us[HISTORY_OPS_MAX];
+    uint32_t before[HISTORY_OPS_MAX]; /* what its client asked last before it; LINEAR_NONE */
+    bool is_pure[HISTORY_OPS_MAX];
 };
 
 static uint64_t linear_memo[LINEAR_MEMO_MAX];
@@ -200,7 +204,7 @@ static bool linear_apply(struct history *history, const struct history_op *op, i
 /* An optional one: done, or too late to be. */
 static bool linear_is_past(const struct linear *l, uint32_t op)
 {
-    return linear_is_done(l, op) || l->ops[op]->told_us < l->asked_max;
+    return linear_is_done(l, op) || l->told_us[op] < l->asked_max;
 }
 
 static void linear_do(struct linear *l, uint32_t op, int32_t next, bool is_forced)
@@ -214,7 +218,7 @@ static void linear_do(struct linear *l, uint32_t op, int32_t next, bool is_force
     l->done[op / 64] |= UINT64_C(1) << (op % 64);
     l->done_hash ^= prng_mix(op + 1);
     l->state = next;
-    uint64_t asked_us = l->ops[op]->asked_us;
+    uint64_t asked_us = l->asked_us[op];
     l->asked_max = asked_us > l->asked_max ? asked_us : l->asked_max;
     while (l->first < l->mandatory && linear_is_done(l, l->first)) {
         l->first++;
@@ -244,14 +248,14 @@ struct linear_bounds {
 static struct linear_bounds linear_bounds(const struct linear *l)
 {
     struct linear_bounds b = {.told_min = UINT64_MAX, .expires_min = UINT64_MAX};
-    for (uint32_t i = l->first; i < l->mandatory && l->ops[i]->asked_us <= b.told_min; i++) {
-        if (l->ops[i]->told_us < b.told_min && !linear_is_done(l, i)) {
-            b.told_min = l->ops[i]->told_us;
+    for (uint32_t i = l->first; i < l->mandatory && l->asked_us[i] <= b.told_min; i++) {
+        if (l->told_us[i] < b.told_min && !linear_is_done(l, i)) {
+            b.told_min = l->told_us[i];
         }
     }
-    for (uint32_t i = l->first_optional; i < l->count && l->ops[i]->asked_us <= b.told_min; i++) {
-        if (l->ops[i]->told_us < b.expires_min && !linear_is_past(l, i)) {
-            b.expires_min = l->ops[i]->told_us;
+    for (uint32_t i = l->first_optional; i < l->count && l->asked_us[i] <= b.told_min; i++) {
+        if (l->told_us[i] < b.expires_min && !linear_is_past(l, i)) {
+            b.expires_min = l->told_us[i];
         }
     }
     return b;
@@ -271,8 +275,8 @@ static bool linear_do_pure(struct linear *l, const struct linear_bounds *b)
 {
     uint64_t pure_max = b->told_min < b->expires_min ? b->told_min : b->expires_min;
     int32_t next;
-    for (uint32_t i = l->first; i < l->mandatory && l->ops[i]->asked_us <= pure_max; i++) {
-        if (!linear_is_done(l, i) && linear_is_pure(l->ops[i]) && linear_is_its_turn(l, i) &&
+    for (uint32_t i = l->first; i < l->mandatory && l->asked_us[i] <= pure_max; i++) {
+        if (!linear_is_done(l, i) && l->is_pure[i] && linear_is_its_turn(l, i) &&
             linear_apply(l->history, l->ops[i], l->state, &next)) {
             linear_do(l, i, next, true);
             return true;
@@ -307,13 +311,13 @@ static bool linear_advance(struct linear *l, uint32_t from)
         return true;
     }
     uint32_t i = from > l->first ? from : l->first;
-    for (; i < l->mandatory && l->ops[i]->asked_us <= b.told_min; i++) {
+    for (; i < l->mandatory && l->asked_us[i] <= b.told_min; i++) {
         if (linear_try(l, i)) {
             return true;
         }
     }
     i = from > l->first_optional ? from : l->first_optional;
-    for (; i < l->count && l->ops[i]->asked_us <= b.told_min; i++) {
+    for (; i < l->count && l->asked_us[i] <= b.told_min; i++) {
         if (!linear_is_past(l, i) && linear_try(l, i)) {
             return true;
         }
@@ -363,6 +367,11 @@ static void linear_take(struct linear *l, const struct history_op *const *ops, u
         }
     }
     l->first_optional = l->mandatory;
+    for (uint32_t i = 0; i < l->count; i++) {
+        l->asked_us[i] = l->ops[i]->asked_us;
+        l->told_us[i] = l->ops[i]->told_us;
+        l->is_pure[i] = linear_is_pure(l->ops[i]);
+    }
     linear_find_before(l);
 }
 

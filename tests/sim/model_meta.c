@@ -81,17 +81,17 @@ static const char *model_meta_flags(const struct store *store, struct slice word
                                     struct model_meta_flags *out)
 {
     out->words = words;
-    bool seen[128] = {false};
+    uint64_t seen[2] = {0, 0};
     for (;;) {
         struct slice word = mc_next_word(&words);
         if (word.len == 0) {
             return NULL;
         }
         unsigned char letter = (unsigned char)word.ptr[0];
-        if (letter >= 127 || seen[letter]) {
+        if (letter >= 127 || (seen[letter / 64] >> letter % 64 & 1) != 0) {
             return "CLIENT_ERROR duplicate flag";
         }
-        seen[letter] = true;
+        seen[letter / 64] |= UINT64_C(1) << letter % 64;
         const char *error = model_meta_flag(store, word, out);
         if (error != NULL) {
             return error;

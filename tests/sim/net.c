@@ -97,6 +97,11 @@ static bool net_is_write(struct slice bytes)
     return false;
 }
 
+bool net_is_work(const struct world *world, const struct conn *conn)
+{
+    return conn->is_link || conn->wire >= world->options.nodes;
+}
+
 bool net_may_write(const struct world *world, const struct conn *conn)
 {
     const struct node *node = &world->nodes[conn->node];
@@ -109,9 +114,10 @@ bool net_may_write(const struct world *world, const struct conn *conn)
 
 void net_send(struct world *world, struct conn *conn, struct slice bytes)
 {
-    uint32_t key = aim_key_of(world, bytes);
+    bool is_work = net_is_work(world, conn);
+    uint32_t key = is_work ? aim_key_of(world, bytes) : WORLD_KEYS_MAX;
     conn->last_key = key == WORLD_KEYS_MAX ? conn->last_key : key;
-    if (!conn->is_link && conn->wire >= world->options.nodes) {
+    if (is_work && !conn->is_link) {
         if (!world->profile->is_hot) {
             world_hurry(world, 3 * (world->wire_us + world->delay_us)); /* a fill copies */
         }
@@ -130,7 +136,7 @@ void net_send(struct world *world, struct conn *conn, struct slice bytes)
         }
     }
     if (conn->side == CONN_OPEN) {
-        conn->has_write = conn->has_write || net_is_write(bytes);
+        conn->has_write = conn->has_write || (is_work && net_is_write(bytes));
         net_put_bytes(world, conn, WORLD_TO_NODE, bytes);
     }
 }
@@ -160,7 +166,7 @@ void net_close(struct world *world, struct conn *conn)
 {
     /* A socket that is closed sends nothing again (SO_LINGER): so a heartbeat that packets were
      * lost of does not come when they are lost no longer. */
-    bool is_probe = !conn->is_link && conn->wire < world->options.nodes;
+    bool is_probe = !net_is_work(world, conn);
     conn->is_timed_out =
         conn->is_timed_out ||
         (is_probe && world->now_us < world->proxies[conn->proxy].cut_to_node_us[conn->node]);
@@ -196,7 +202,7 @@ void net_run(struct world *world, struct conn *conn)
     }
     world->running = NULL;
     conn->has_write = conn->has_write && (conn->flying > 0 || conn->mc.in.len > 0);
-    if (!conn->is_link && conn->wire < world->options.nodes) {
+    if (!net_is_work(world, conn)) {
         lineage_look(world, conn->node);
     }
     if (!model->is_understanding) {

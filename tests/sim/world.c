@@ -58,10 +58,9 @@ void world_post(struct world *world, uint64_t at_us, enum world_event type, uint
 
 struct segment *world_segment(enum segment_type type, struct slice bytes)
 {
-    struct segment *segment = calloc(1, sizeof(*segment) + bytes.len);
+    struct segment *segment = malloc(sizeof(*segment) + bytes.len);
     REQUIRE(segment != NULL);
-    segment->type = type;
-    segment->len = bytes.len;
+    *segment = (struct segment){.type = type, .len = bytes.len};
     if (bytes.len > 0) {
         memcpy(segment->bytes, bytes.ptr, bytes.len);
     }
@@ -301,18 +300,32 @@ static void world_watch(struct world *world)
     world_post(world, world->now_us + WORLD_WATCH_US, WORLD_WATCH, 0, 0, 0);
 }
 
+static void world_hash_word(struct world *world, uint64_t word)
+{
+    world->hash = (world->hash ^ word) * UINT64_C(1099511628211);
+    world->hash ^= world->hash >> 32;
+}
+
+static void world_hash_bytes(struct world *world, struct slice bytes)
+{
+    uint64_t word;
+    for (; bytes.len >= sizeof(word); bytes = slice_skip(bytes, sizeof(word))) {
+        memcpy(&word, bytes.ptr, sizeof(word));
+        world_hash_word(world, word);
+    }
+    if (bytes.len > 0) {
+        word = 0;
+        memcpy(&word, bytes.ptr, bytes.len);
+        world_hash_word(world, word);
+    }
+}
+
 static void world_segment_event(struct world *world, const struct queue_event *event)
 {
     struct segment *segment = (struct segment *)(uintptr_t)event->c;
     world->hash = prng_mix(world->hash ^ world->now_us);
     world->hash = prng_mix(world->hash ^ (event->type << 24 | event->a << 8 | segment->type));
-    for (size_t i = 0; i < segment->len; i += sizeof(uint64_t)) {
-        uint64_t word = 0;
-        size_t left = segment->len - i;
-        memcpy(&word, segment->bytes + i, left < sizeof(word) ? left : sizeof(word));
-        world->hash = (world->hash ^ word) * UINT64_C(1099511628211);
-        world->hash ^= world->hash >> 32;
-    }
+    world_hash_bytes(world, slice_of(segment->bytes, segment->len));
     if (world->options.is_verbose && segment->len > 0) {
         const char *way = event->type == WORLD_TO_NODE     ? "> node"
                           : event->type == WORLD_TO_PROXY  ? "< node"

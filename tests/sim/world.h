@@ -526,7 +526,9 @@ bool copies_are_equal(const struct node *x, const struct store_item *a, const st
 void net_node_time(struct world *world, uint32_t node);
 struct conn *net_connect(struct world *world, const struct conn *like);
 void net_send(struct world *world, struct conn *conn, struct slice bytes);
-/* Can the node still execute a write that CONN carries? */
+/* Does it carry what clients ask, or copies? If not, it is for the proxies' own keys alone. */
+bool net_is_work(const struct world *world, const struct conn *conn);
+/* Can the node still execute a write that CONN, such a one, carries? */
 bool net_may_write(const struct world *world, const struct conn *conn);
 /* The proxy gives it up: half-closes and reads to the end. */
 void net_give_up(struct world *world, struct conn *conn);
