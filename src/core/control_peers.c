@@ -426,8 +426,10 @@ static void died(struct control *control, const struct peer *peer)
 static void grow(struct control *control, uint32_t id, const struct heartbeat *beat)
 {
     struct peer *peer = &control->peers[id];
+    node_set given_up_before = 0;
     if (peer->nonce != beat->nonce) {
         if (peer->state == PEER_LIVE) {
+            given_up_before = peer->given_up | peer->given_up_before;
             peer_move(control, id, PEER_GONE);
             died(control, peer); /* another run in its place, without a farewell */
         }
@@ -455,6 +457,7 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     peer->effective_hash = beat->effective_hash;
     peer->config_hash = beat->config_hash;
     peer->given_up = beat->given_up;
+    peer->given_up_before = given_up_before;
     peer->growth_us = control->now_us;
     peer->stale_on = 0;
     peer->missing_us = 0;
@@ -549,7 +552,7 @@ node_set control_peers_given_up(const struct control *control)
 {
     node_set set = control_peers_own_given_up(control);
     for (uint32_t id = next_live(control, 0); id < PROXIES_MAX; id = next_live(control, id + 1)) {
-        set |= control->peers[id].given_up;
+        set |= control->peers[id].given_up | control->peers[id].given_up_before;
     }
     return set;
 }

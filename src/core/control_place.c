@@ -158,6 +158,7 @@ static void release(struct control *control, uint32_t node)
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
         control->peers[id].stale_on &= others;
         control->peers[id].given_up &= others;
+        control->peers[id].given_up_before &= others;
     }
     control->id_asked &= others;
     control->id_ours &= others;

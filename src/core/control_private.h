@@ -295,6 +295,7 @@ struct peer {
     uint64_t effective_hash;
     uint64_t config_hash;
     node_set given_up;
+    node_set given_up_before; /* of that run, until this one, perhaps a left-over, grows again */
     uint64_t missing_us; /* since when some node did not have it, and none showed growth; 0: not */
     uint64_t missing_asked_us; /* when that was last asked */
     uint64_t growth_us;        /* when the sequence was last seen to grow */

@@ -876,6 +876,35 @@ START_TEST(left_over_hides_nobody)
 }
 END_TEST
 
+/* Until the one that lives is seen again, what it has given up counts on: no view that others would
+ * wait for is proposed meanwhile. */
+START_TEST(left_over_hides_no_old_connections)
+{
+    start_serving(3, 2);
+    pass(SECOND);
+    node_kill(2);
+    WAIT(is_data(0, 2, NODE_DATA_OUT) && is_data(1, 2, NODE_DATA_OUT), 2 * SECOND);
+    give_up_at(1, 2, 1);
+    pass(SECOND);
+    cut(1, 2);
+    node_start(2);
+    struct heartbeat beat = {.id = see(1)->proxy_id, .sequence = 1000, .epoch = 1, .view_hash = 17};
+    beat.config_hash = 77;
+    uint32_t proposed = world.proxy[0].traced[TRACE_VIEW_PROPOSED];
+    for (uint32_t i = 0; i < 20; i++) {
+        beat.nonce = 4711 + i; /* each hides it once more */
+        put_beat(2, &beat);
+        pass(SECOND);
+    }
+    ck_assert_uint_ge(world.proxy[0].traced[TRACE_PROXY_SEEN], 10);
+    ck_assert_uint_eq(world.proxy[0].traced[TRACE_VIEW_PROPOSED], proposed);
+    heal(1, 2);
+    give_up_at(1, 2, 0);
+    WAIT(is_one_view(2, 7), 10 * SECOND);
+    world_end();
+}
+END_TEST
+
 static void forget_id(uint32_t id)
 {
     struct control_options options = options_of(0);
@@ -1294,6 +1323,7 @@ int main(void)
     tcase_add_test(stories, farewell_waits_for_a_verify);
     tcase_add_test(stories, farewell_is_of_one_run);
     tcase_add_loop_test(stories, left_over_hides_nobody, 0, 2);
+    tcase_add_test(stories, left_over_hides_no_old_connections);
     tcase_add_test(stories, id_of_a_dead_run);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_nobody, 0, 2);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_no_dead, 0, 2);
