@@ -192,7 +192,7 @@ static uint64_t buried_us(const struct control *control)
  * A farewell says that nothing of ours is under way: nobody compares copies after it, nor counts a
  * connection that we gave up. So it waits for the end of these, for what a verify has not looked at
  * again, and for keys that differ on a node that is being filled; if that does not come within the
- * lease, we leave as one that died.
+ * lease, or a verify left something behind, we leave as one that died.
  */
 static void leave_step(struct control *control)
 {
@@ -204,7 +204,8 @@ static void leave_step(struct control *control)
         control_verify_stop(control);
     }
     bool is_over = control->verify_drive == VERIFY_DRIVE_IDLE &&
-                   control_peers_own_given_up(control) == 0 && !has_parked(control);
+                   verify_owed(control->verify) == 0 && control_peers_own_given_up(control) == 0 &&
+                   !has_parked(control);
     is_over = is_over || !RULE(FAREWELL_LAST);
     if (is_over) {
         control_peers_farewell(control);

@@ -195,8 +195,9 @@ void control_peers_tick_id(struct control *control)
 
 node_set control_peers_own_given_up(const struct control *control)
 {
-    node_set set = verify_given_up(control->verify) | fill_given_up(control->fill) |
-                   fill_unproven(control->fill, control->now_us);
+    node_set set = verify_given_up(control->verify) |
+                   verify_unproven(control->verify, control->now_us) |
+                   fill_given_up(control->fill) | fill_unproven(control->fill, control->now_us);
     for (uint32_t worker = 0; worker < control->options.worker_count; worker++) {
         for (uint32_t node = 0; node < control->node_count; node++) {
             set |= control->given_up[worker][node] > 0 ? node_set_of(node) : 0;

@@ -507,8 +507,10 @@ static void plan_due(struct control *control, struct plan *plan)
 {
     struct view *next = &plan->next;
     if (next->due_by == VIEW_NO_PROXY) {
-        if (control->is_due_wanted) {
-            because(control, plan, TRACE_NO_NODE, SLICE("a proxy died: copies are compared"));
+        if (control->is_due_wanted || control->is_due_owed) {
+            because(control, plan, TRACE_NO_NODE,
+                    control->is_due_wanted ? SLICE("a proxy died: copies are compared")
+                                           : SLICE("a verify was cut short: copies are compared"));
             next->due_by = (uint16_t)control->id;
         }
     } else if (next->due_by == control->id) {

@@ -676,6 +676,7 @@ struct control {
     uint64_t verify_pause_us;
     uint64_t background_us; /* when the next one in the background may begin */
     bool is_due_wanted;     /* a proxy died; not yet in a view */
+    bool is_due_owed;       /* a verify of ours left something behind; not yet ours in a view */
     uint32_t due_runs;      /* left, if the view names us */
     uint64_t due_after_us;  /* not to begin before */
 

@@ -14,7 +14,8 @@
  *
  * What is due: one run after a first start; two after a proxy died without farewell, the first not
  * before `lease` after that and an answer of each node since: what that proxy had sent has happened
- * by then. The view says who does it; if that one dies it is two runs of the next one's.
+ * by then. The view says who does it; if that one dies it is two runs of the next one's. One run
+ * also after a verify that left something behind, once that is surely done.
  */
 #include "control_private.h"
 
@@ -219,6 +220,7 @@ static void start(struct control *control, enum control_verify_why why)
         .node = is_asked ? control->verify_command.node : VERIFY_ALL_NODES,
         .has_tokens = control->verify_topology.has_tokens,
         .is_mending = !is_asked || control->verify_command.is_mending,
+        .proof_us = control->options.request_timeout_us,
         .rate_bytes = is_background ? control->options.verify_rate_bytes : 0,
         .rate_keys = is_background ? background_rate_keys(control) : 0,
         .evicting = evicting(control),
@@ -253,11 +255,9 @@ void control_verify_on_hold(struct control *control)
     }
 }
 
-void control_verify_on_death(struct control *control)
+/* What was dumped so far does not count. */
+static void begin_anew(struct control *control)
 {
-    control->due_after_us = control->now_us + control->options.lease_us;
-    control->due_runs = 2;
-    control->is_due_wanted = true;
     if (control->verify_drive == VERIFY_DRIVE_RUNNING &&
         control->verify_run.why != CONTROL_VERIFY_ASKED) {
         drive_move(control, VERIFY_DRIVE_LEAVING); /* what it has seen may be too early */
@@ -265,14 +265,49 @@ void control_verify_on_death(struct control *control)
     }
 }
 
+void control_verify_on_death(struct control *control)
+{
+    control->due_after_us = control->now_us + control->options.lease_us;
+    control->due_runs = 2;
+    control->is_due_wanted = true;
+    begin_anew(control);
+}
+
+/* What a verify of ours left behind is compared once it is surely done, as what a dead proxy did.
+ * Others that compare do not know of it. On a node that is not complete its fill finds it. */
+static void owe_when_proven(struct control *control)
+{
+    node_set in_doubt =
+        verify_given_up(control->verify) | verify_unproven(control->verify, control->now_us);
+    node_set owed =
+        verify_owed(control->verify) & control_join_nodes(&control->effective, NODE_DATA_COMPLETE);
+    if ((owed & in_doubt) != 0) {
+        return;
+    }
+    verify_take_owed(control->verify);
+    if (owed == 0) {
+        return;
+    }
+    if (control->due_after_us < control->now_us) {
+        control->due_after_us = control->now_us;
+    }
+    bool is_ours = control->effective.due_by == control->id;
+    bool are_known = (is_ours || control->is_due_wanted) && control->due_runs > 0;
+    control->due_runs = are_known ? control->due_runs : 1;
+    control->is_due_owed = !is_ours;
+    begin_anew(control);
+}
+
 void control_verify_on_effective(struct control *control, const struct view *before)
 {
     const struct view *now = &control->effective;
     if (now->due_by == VIEW_NO_PROXY) {
-        control->due_runs = control->is_due_wanted ? control->due_runs : 0;
+        bool is_kept = control->is_due_wanted || control->is_due_owed;
+        control->due_runs = is_kept ? control->due_runs : 0;
         return;
     }
     control->is_due_wanted = false;
+    control->is_due_owed = control->is_due_owed && now->due_by != control->id;
     node_set complete = control_join_nodes(now, NODE_DATA_COMPLETE);
     /* A comparison that may be over was without who has entered. */
     bool is_new = before->epoch == 0 || before->due_by != now->due_by ||
@@ -346,6 +381,9 @@ void control_verify_step(struct control *control)
 {
     bool is_serving = control->state == CONTROL_SERVING && control->join == JOIN_IDLE &&
                       control->effective.flush_by == VIEW_NO_PROXY;
+    if (is_serving) {
+        owe_when_proven(control);
+    }
     if (control->verify_drive != VERIFY_DRIVE_IDLE) {
         step_running(control, is_serving);
     } else if (is_serving) {

@@ -130,7 +130,9 @@ static void close_all(struct verify *verify)
         verify_mend_give_up(verify);
     }
     for (uint32_t i = 0; i < verify->slot_count; i++) {
-        verify->slots[i].ours = 0; /* each was looked at after it was made */
+        /* Each was looked at after it was made, but that look may have been too early. */
+        verify->owed |= verify->slots[i].ours;
+        verify->slots[i].ours = 0;
     }
 }
 
@@ -361,17 +363,35 @@ static void feed(struct verify *verify, uint32_t wire, struct slice bytes)
     }
 }
 
+/* The mender's wire, with a write on it. Only an EOF says that the node has done all that it ever
+ * will of it, and only behind our last word there is nothing left to look after. */
+static void lost_in_doubt(struct verify *verify, const struct stream *s, enum wire_end end)
+{
+    bool has_said_all =
+        s->link == STREAM_ENDING && byte_ring_used(&s->out) == 0 && !s->wants_finish;
+    if (end != WIRE_END_EOF || !has_said_all) {
+        verify->owed |= node_set_of(s->node);
+    }
+    if (end != WIRE_END_EOF) {
+        verify->unproven_until_us[s->node] = verify->now_us + verify->plan.proof_us;
+    }
+}
+
 static void lost(struct verify *verify, uint32_t wire, enum wire_end end)
 {
     uint32_t nodes = verify->options.node_count;
     struct stream *s = &verify->streams[wire];
     bool was_ending = s->link == STREAM_ENDING;
+    if (was_ending || (wire == VERIFY_WIRE_MEND(nodes) && s->link == STREAM_OPEN &&
+                       verify_mend_is_under_way(verify))) {
+        lost_in_doubt(verify, s, end);
+    }
     s->link = STREAM_CLOSED;
     s->wants_finish = false;
     if (wire == VERIFY_WIRE_DUMP(nodes)) {
         retry_dump(verify);
     } else if (was_ending) {
-        verify->cloud_us = verify->now_us; /* what it still did is done now */
+        verify->cloud_us = verify->now_us; /* what it still did is done now, or is unproven */
     } else if (wire < nodes || verify->mend.step != VERIFY_MEND_REST) {
         verify_fail_end(verify, wire, end); /* the mender's may end while it rests */
     }
@@ -519,6 +539,25 @@ node_set verify_given_up(const struct verify *verify)
 {
     const struct stream *s = &verify->streams[VERIFY_WIRE_MEND(verify->options.node_count)];
     return s->link == STREAM_ENDING ? node_set_of(s->node) : 0;
+}
+
+node_set verify_unproven(const struct verify *verify, uint64_t now_us)
+{
+    node_set set = 0;
+    for (uint32_t node = 0; node < verify->options.node_count; node++) {
+        set |= now_us < verify->unproven_until_us[node] ? node_set_of(node) : 0;
+    }
+    return set;
+}
+
+node_set verify_owed(const struct verify *verify)
+{
+    return verify->owed;
+}
+
+void verify_take_owed(struct verify *verify)
+{
+    verify->owed = 0;
 }
 
 void verify_cloud(struct verify *verify, uint64_t now_us)

@@ -21,7 +21,8 @@
  *
  * When it can't be brought to its end (its wire or the leader's is lost, the lease is over), the
  * node is told to delete the key behind the command that is under way, and the wire is half-closed
- * and read to its end: until then the node counts as one with a connection given up.
+ * and read to its end: until then the node counts as one with a connection given up. If no EOF is
+ * that end, the node counts as such until the write is surely done, and another verify is owed.
  */
 #include "verify_private.h"
 
@@ -43,6 +44,11 @@ bool verify_mend_is_owed(const struct verify *verify)
     enum verify_mend_step step = verify->mend.step;
     return step == VERIFY_MEND_STORE || step == VERIFY_MEND_UNDO || step == VERIFY_MEND_DELETE ||
            step == VERIFY_MEND_CLEAR;
+}
+
+bool verify_mend_is_under_way(const struct verify *verify)
+{
+    return verify_mend_is_owed(verify) || verify->mend.step == VERIFY_MEND_LOOK;
 }
 
 /* --- Commands --- */
@@ -365,18 +371,22 @@ void verify_mend_give_up(struct verify *verify)
     struct verify_mend *mend = &verify->mend;
     struct stream *s = own_stream(verify);
     enum verify_mend_step step = mend->step;
+    bool is_under_way = verify_mend_is_under_way(verify);
     mend->step = VERIFY_MEND_REST;
     take_back_placed(verify);
     bool has_written = step == VERIFY_MEND_STORE || step == VERIFY_MEND_LOOK;
-    bool is_under_way = has_written || step == VERIFY_MEND_UNDO || step == VERIFY_MEND_DELETE ||
-                        step == VERIFY_MEND_CLEAR;
     if (s->link != STREAM_OPEN || !is_under_way) {
         stream_close(s);
         return;
     }
-    if (byte_ring_used(&s->out) > 0) {
+    bool is_cut_short = byte_ring_used(&s->out) > 0;
+    if (is_cut_short) {
         byte_ring_clear(&s->out); /* half a command is none */
-    } else if (has_written) {
+        verify->owed |= step == VERIFY_MEND_UNDO ? node_set_of(s->node) : 0;
+    } else {
+        mend->slot->ours &= ~node_set_of(mend->node); /* what is said here takes it back */
+    }
+    if (has_written && !is_cut_short) {
         char line[VERIFY_LINE_BYTES];
         struct mc_writer w = mc_writer_of(line, sizeof line);
         /* Before STORE is answered our copy's CAS is not known. */

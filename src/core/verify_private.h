@@ -121,6 +121,8 @@ void verify_mend_leader_value_end(struct verify *verify);
 void verify_mend_reply(struct verify *verify, const struct mc_reply *reply);
 /* A write on its wire is owed an answer. */
 bool verify_mend_is_owed(const struct verify *verify);
+/* A write of the job under way has been sent there, or is being sent. */
+bool verify_mend_is_under_way(const struct verify *verify);
 /* Leave the wire as it must be left when what is under way can't be brought to its end. */
 void verify_mend_give_up(struct verify *verify);
 
@@ -134,6 +136,8 @@ struct verify {
     bool is_held;
     uint64_t held_us;
     uint64_t cloud_us; /* looks begun by then do not count */
+    uint64_t unproven_until_us[NODES_MAX];
+    node_set owed; /* where something was left behind */
     uint64_t now_us;
     char failure[VERIFY_FAILURE_BYTES];
     struct stream streams[NODES_MAX + 2];

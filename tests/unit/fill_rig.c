@@ -599,13 +599,30 @@ void rig_run(struct rig *rig)
     }
 }
 
-void rig_cut(struct rig *rig, uint32_t wire)
+void rig_end(struct rig *rig, uint32_t wire, enum wire_end end)
 {
     struct rig_conn *conn = &rig->conns[wire];
     if (conn->is_open || conn->is_wanted) {
         conn->is_open = false;
         conn->is_wanted = false;
-        step(rig, &(struct wire_event){.type = WIRE_CLOSED, .wire = wire, .end = WIRE_END_RESET});
+        conn->is_finishing = false;
+        step(rig, &(struct wire_event){.type = WIRE_CLOSED, .wire = wire, .end = end});
+    }
+}
+
+void rig_cut(struct rig *rig, uint32_t wire)
+{
+    rig_end(rig, wire, WIRE_END_RESET);
+}
+
+void rig_do_late(struct rig *rig, uint32_t wire)
+{
+    struct rig_conn *conn = &rig->conns[wire];
+    struct command c;
+    HOLDS(!conn->is_open);
+    for (size_t bytes; (bytes = parse(slice_of(conn->in.ptr, conn->in.len), &c)) > 0;) {
+        execute(rig, conn->node, &c, &conn->out);
+        bytes_take(&conn->in, bytes);
     }
 }
 

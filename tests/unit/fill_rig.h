@@ -131,7 +131,10 @@ void rig_run(struct rig *rig);
 /* Take the fill's actions as they are now. */
 void rig_act(struct rig *rig);
 /* The connection ends. */
-void rig_cut(struct rig *rig, uint32_t wire);
+void rig_cut(struct rig *rig, uint32_t wire); /* by a reset */
+void rig_end(struct rig *rig, uint32_t wire, enum wire_end end);
+/* What an ended connection had brought and the node had not done yet. */
+void rig_do_late(struct rig *rig, uint32_t wire);
 /* Bytes from nowhere. */
 void rig_say(struct rig *rig, uint32_t wire, struct slice bytes);
 

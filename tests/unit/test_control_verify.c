@@ -178,17 +178,117 @@ END_TEST
 START_TEST(verify_gives_up_connections)
 {
     serve_verified(2);
-    stand_in.given_up = node_set_of(1);
+    node_set *doubt = _i == 0 ? &stand_in.given_up : &stand_in.unproven;
+    *doubt = node_set_of(1);
     stand_in.clouds = 0;
     stand_in.verify_us = UINT64_MAX / 2;
     ck_assert_int_eq(ask_verify(1, 1, false), CONTROL_RESULT_OK);
     pass(SECOND);
     ck_assert_uint_gt(stand_in.clouds, 10);
-    stand_in.given_up = 0;
+    *doubt = 0;
     pass(SECOND);
     uint32_t clouds = stand_in.clouds;
     pass(SECOND);
     ck_assert_uint_eq(stand_in.clouds, clouds);
+    world_end();
+}
+END_TEST
+
+/* What it left behind is compared when it is surely done; by then the doubt is told to all. */
+START_TEST(what_a_verify_left_is_compared)
+{
+    serve_verified(2);
+    uint64_t epoch = see(0)->epoch;
+    stand_in.last->owed = node_set_of(1);
+    stand_in.unproven = node_set_of(1);
+    pass(5 * SECOND);
+    ck_assert_uint_eq(see(0)->epoch, epoch);
+    ck_assert_uint_eq(stand_in.begun, 0);
+    stand_in.unproven = 0;
+    WAIT(see(0)->verify_due_by == snap.proxy_id, SECOND);
+    WAIT(stand_in.begun == 1, SECOND);
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY, SECOND);
+    pass(5 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, 1);
+    ck_assert_uint_eq(see(0)->epoch, epoch + 2);
+    world_end();
+}
+END_TEST
+
+/* One that is under way has dumped too early, whoever does it. */
+START_TEST(what_a_verify_left_is_compared_anew)
+{
+    serve_verified(2 - (uint32_t)_i);
+    struct verify *first = stand_in.last;
+    stand_in.verify_us = SECOND;
+    if (_i == 0) {
+        proxy_kill(1);
+        WAIT(stand_in.begun == 2, 6 * SECOND); /* the second of the two that this asks for */
+    } else {
+        first->owed = node_set_of(0);
+        WAIT(stand_in.begun == 1, 6 * SECOND);
+    }
+    uint32_t begun = stand_in.begun;
+    first->owed = node_set_of(1);
+    WAIT(stand_in.begun == begun + 1, SECOND / 2);
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY, 3 * SECOND);
+    pass(5 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, begun + 1);
+    world_end();
+}
+END_TEST
+
+/* A run that is due by another began before, or knows nothing of it. */
+START_TEST(what_a_verify_left_is_no_other_run_s)
+{
+    serve_verified(3);
+    struct verify *ours = stand_in.last; /* of proxy 0 */
+    stand_in.verify_us = 3 * SECOND;
+    proxy_kill(2);
+    WAIT(stand_in.begun == 1, 5 * SECOND);
+    ck_assert_uint_ne(see(0)->verify_due_by, snap.proxy_id);
+    ours->owed = node_set_of(1);
+    uint32_t begun = 3;
+    if (_i == 1) { /* a view between that has nothing to do with it; what runs begins anew */
+        pass(SECOND);
+        ck_assert_int_eq(command(0, CONTROL_COMMAND_DRAIN, 1, true), CONTROL_RESULT_OK);
+        begun++;
+    }
+    WAIT(stand_in.begun == begun, 15 * SECOND);
+    ck_assert_uint_eq(see(0)->verify_due_by, snap.proxy_id);
+    WAIT(see(0)->verify_due_by == VIEW_NO_PROXY, 4 * SECOND);
+    pass(5 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, begun);
+    world_end();
+}
+END_TEST
+
+/* A node that has left the view is filled; there is nothing to compare it with. */
+START_TEST(what_a_verify_left_on_a_lost_node)
+{
+    serve_verified(1);
+    stand_in.unproven = node_set_of(1);
+    stand_in.last->owed = node_set_of(1);
+    node_kill(1);
+    WAIT(is_data(0, 1, NODE_DATA_OUT), 3 * SECOND);
+    pass(SECOND);
+    ck_assert_uint_eq(stand_in.last->owed, 0);
+    stand_in.unproven = 0;
+    pass(3 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, 0);
+    world_end();
+}
+END_TEST
+
+/* Who leaves with something left behind leaves as one that died. */
+START_TEST(no_farewell_hides_what_a_verify_left)
+{
+    serve_verified(2);
+    stand_in.last->owed = node_set_of(1);
+    control_leave(world.proxy[0].control, world.now_us);
+    take_actions(0);
+    WAIT(see(1)->proxies == 1, 5 * SECOND);
+    WAIT(stand_in.begun == 2, 6 * SECOND);
     world_end();
 }
 END_TEST
@@ -272,7 +372,12 @@ int main(void)
     tcase_add_test(stories, verify_outlives_who_did_it);
     tcase_add_test(stories, verify_rests_while_views_change);
     tcase_add_test(stories, verify_on_command);
-    tcase_add_test(stories, verify_gives_up_connections);
+    tcase_add_loop_test(stories, verify_gives_up_connections, 0, 2);
+    tcase_add_test(stories, what_a_verify_left_is_compared);
+    tcase_add_loop_test(stories, what_a_verify_left_is_compared_anew, 0, 2);
+    tcase_add_loop_test(stories, what_a_verify_left_is_no_other_run_s, 0, 2);
+    tcase_add_test(stories, what_a_verify_left_on_a_lost_node);
+    tcase_add_test(stories, no_farewell_hides_what_a_verify_left);
     tcase_add_test(stories, verifies_in_the_background);
     tcase_add_test(stories, the_background_is_told_otherwise);
     Suite *suite = suite_create("control and its verifies");

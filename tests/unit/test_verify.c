@@ -851,6 +851,110 @@ START_TEST(stops_at_any_point)
 }
 END_TEST
 
+enum { MEND_WIRE = VERIFY_WIRE_MEND(RIG_NODES), PROOF_US = 700000 };
+
+/* The mender's first write lies in the node's socket. */
+static struct rig *with_a_write_under_way(uint32_t how, struct verify_plan *plan)
+{
+    struct rig *rig = loaded(1);
+    spoil(rig, 0, how);
+    *plan = plan_of(rig, true);
+    plan->proof_us = PROOF_US;
+    start(rig, plan);
+    while (rig->conns[MEND_WIRE].in.len == 0) {
+        rig_turn(rig);
+    }
+    ck_assert_uint_eq(verify_owed(rig->verify), 0);
+    return rig;
+}
+
+/* What a broken connection had brought is done when all copies are deleted, and shows to who
+ * compares when its node is not unproven any more. The same if the verify had given it up. */
+START_TEST(takes_no_end_but_eof_for_the_last_word)
+{
+    static const enum wire_end ends[] = {WIRE_END_RESET, WIRE_END_TIMEOUT, WIRE_END_UNREACHABLE,
+                                         WIRE_END_REFUSED, WIRE_END_EOF};
+    enum wire_end end = ends[_i % 5];
+    for (uint32_t how = 0; how < 4; how++) {
+        struct verify_plan plan;
+        struct rig *rig = with_a_write_under_way(how, &plan);
+        node_set node = node_set_of(rig->conns[MEND_WIRE].node);
+        if (_i / 5 == 1) {
+            verify_stop(rig->verify, rig->now_us);
+            rig_act(rig);
+            ck_assert_uint_eq(verify_given_up(rig->verify), node);
+        }
+        rig_end(rig, MEND_WIRE, end);
+        /* A deletion that was given up needs no last word, and is read to its end. */
+        node_set owed = _i / 5 == 1 && how == 2 && end == WIRE_END_EOF ? 0 : node;
+        ck_assert(verify_is_at_rest(rig->verify));
+        ck_assert_uint_eq(verify_given_up(rig->verify), 0);
+        ck_assert_uint_eq(verify_owed(rig->verify), owed);
+        uint64_t until_us = rig->now_us + (end == WIRE_END_EOF ? 0 : PROOF_US);
+        ck_assert_uint_eq(verify_unproven(rig->verify, until_us - 1),
+                          end == WIRE_END_EOF ? 0 : node);
+        ck_assert_uint_eq(verify_unproven(rig->verify, until_us), 0);
+        for (uint32_t other = 0; other < RIG_NODES; other++) {
+            rig_delete(rig, other, key_of(0));
+        }
+        rig_do_late(rig, MEND_WIRE);
+        ck_assert(how != 0 || difference_of(rig, 0) != NULL);
+        rig->now_us = until_us;
+        run(rig, &plan);
+        assert_equal(rig, 1);
+        ck_assert_uint_eq(verify_owed(rig->verify), owed);
+        verify_take_owed(rig->verify);
+        ck_assert_uint_eq(verify_owed(rig->verify), 0);
+        rig_destroy(rig);
+    }
+}
+END_TEST
+
+/* Given up with our last word behind the write, and read to its end: nothing is owed. */
+START_TEST(owes_nothing_behind_its_last_word)
+{
+    struct verify_plan plan;
+    struct rig *rig = with_a_write_under_way((uint32_t)_i % 4, &plan);
+    struct rig_conn *leader = &rig->conns[leader_of(rig, 0)];
+    while (_i == 4 && leader->in.len == 0) {
+        rig_turn(rig); /* the copy is made, and about to be looked at */
+    }
+    verify_stop(rig->verify, rig->now_us);
+    rig_act(rig);
+    while (verify_given_up(rig->verify) != 0) {
+        rig_turn(rig);
+    }
+    ck_assert(_i % 4 != 0 || rig_find(rig, other_of(rig, 0), key_of(0)) == NULL);
+    ck_assert_uint_eq(verify_owed(rig->verify), 0);
+    ck_assert_uint_eq(verify_unproven(rig->verify, 0), 0);
+    rig_destroy(rig);
+}
+END_TEST
+
+/* A copy put where there was nothing, and not looked at for the second time. */
+START_TEST(owes_a_run_for_a_copy_on_trial)
+{
+    struct rig *rig = loaded(1);
+    spoil(rig, 0, 0);
+    struct verify_plan plan = plan_of(rig, true);
+    start(rig, &plan);
+    while (verify_progress(rig->verify)->mended == 0) {
+        rig_turn(rig);
+    }
+    if (_i == 0) {
+        verify_stop(rig->verify, rig->now_us);
+        rig_act(rig);
+    } else if (_i == 1) {
+        rig_cut(rig, leader_of(rig, 0));
+    } else {
+        rig_run(rig);
+    }
+    ck_assert_uint_eq(verify_owed(rig->verify), _i == 2 ? 0 : node_set_of(other_of(rig, 0)));
+    ck_assert_uint_eq(verify_unproven(rig->verify, rig->now_us), 0);
+    rig_destroy(rig);
+}
+END_TEST
+
 START_TEST(fails_when_a_node_is_silent)
 {
     struct rig *rig = loaded(KEYS);
@@ -975,6 +1079,9 @@ int main(void)
     tcase_add_test(tcase, concludes_nothing_under_a_cloud);
     tcase_add_loop_test(tcase, fails_with_any_wire_and_leaves_nothing_wrong, 0, 20);
     tcase_add_loop_test(tcase, stops_at_any_point, 0, 4);
+    tcase_add_loop_test(tcase, takes_no_end_but_eof_for_the_last_word, 0, 10);
+    tcase_add_loop_test(tcase, owes_nothing_behind_its_last_word, 0, 5);
+    tcase_add_loop_test(tcase, owes_a_run_for_a_copy_on_trial, 0, 3);
     tcase_add_test(tcase, fails_when_a_node_is_silent);
     tcase_add_loop_test(tcase, survives_nonsense, 0, 10);
     tcase_add_loop_test(tcase, keeps_the_rate, 0, 3);

@@ -16,6 +16,7 @@ struct verify {
     struct verify_progress progress;
     uint64_t done_us;
     bool is_held;
+    node_set owed;
 };
 
 static struct stand_in {
@@ -27,6 +28,7 @@ static struct stand_in {
     struct verify_plan plan; /* of the last one */
     struct verify *last;
     node_set given_up;
+    node_set unproven;
     uint32_t clouds;
     struct verify_limits limits;
 } stand_in;
@@ -46,8 +48,10 @@ struct verify *verify_init(void *memory, const struct verify_options *options)
 void verify_start(struct verify *verify, const struct verify_plan *plan, uint64_t now_us)
 {
     ck_assert(verify->state == VERIFY_IDLE);
-    *verify = (struct verify){
-        .state = VERIFY_COMPARING, .plan = *plan, .done_us = now_us + stand_in.verify_us};
+    *verify = (struct verify){.state = VERIFY_COMPARING,
+                              .plan = *plan,
+                              .done_us = now_us + stand_in.verify_us,
+                              .owed = verify->owed};
     stand_in.begun++;
     stand_in.begun_us = now_us;
     stand_in.plan = *plan;
@@ -95,6 +99,23 @@ node_set verify_given_up(const struct verify *verify)
 {
     (void)verify;
     return stand_in.given_up;
+}
+
+node_set verify_unproven(const struct verify *verify, uint64_t now_us)
+{
+    (void)verify;
+    (void)now_us;
+    return stand_in.unproven;
+}
+
+node_set verify_owed(const struct verify *verify)
+{
+    return verify->owed;
+}
+
+void verify_take_owed(struct verify *verify)
+{
+    verify->owed = 0;
 }
 
 void verify_cloud(struct verify *verify, uint64_t now_us)

@@ -54,6 +54,7 @@ struct verify_plan {
     bool has_tokens;     /* a copy's CAS is its version: no value is moved to compare */
     uint64_t rate_bytes; /* a second; 0: no fixed limit */
     uint64_t rate_keys;  /* likewise */
+    uint64_t proof_us;   /* when that long has passed, what a broken connection carried is done */
     node_set evicting;   /* nodes that have evicted: what they lack was perhaps dropped by them */
     int64_t clock_s[NODES_MAX]; /* each node's time less ours */
 };
@@ -116,10 +117,18 @@ void verify_stop(struct verify *verify, uint64_t now_us);
  */
 void verify_hold(struct verify *verify, uint64_t now_us);
 void verify_go_on(struct verify *verify, uint64_t now_us);
-/* It holds or has ended, and no write of its is under way but on the nodes of verify_given_up. */
+/* It holds or has ended, and no write of its is under way but on the nodes of verify_given_up and
+ * verify_unproven. */
 bool verify_is_at_rest(const struct verify *verify);
 /* Nodes to which its connection was given up with a write on it, and is not yet at its end. */
 node_set verify_given_up(const struct verify *verify);
+/* A connection to it with a write on it ended without EOF: what it carried may still be done. */
+node_set verify_unproven(const struct verify *verify, uint64_t now_us);
+/* Nodes where something was left behind that nobody looks after: a copy that was not looked at
+ * again, or what a broken connection carried. Dumps that are taken when they are no longer among
+ * those above show it: a run is owed. Who sees to that calls verify_take_owed. */
+node_set verify_owed(const struct verify *verify);
+void verify_take_owed(struct verify *verify);
 /* A write of this proxy has been given up somewhere: no comparison counts that is not begun after
  * this. Called as long as it is so. */
 void verify_cloud(struct verify *verify, uint64_t now_us);
