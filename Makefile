@@ -109,8 +109,8 @@ CFLAGS.mutant := -O2 -DEVERWARM_MUTANTS
 LDFLAGS.mutant :=
 # The simulator for its long run: for this machine's processor, as fast as it gets.
 CC.sim = $(CC)
-CFLAGS.sim := -O3 -march=native -flto=auto
-LDFLAGS.sim := $(CFLAGS.sim)
+CFLAGS.sim := -O3 -march=native -flto=auto -fno-pie -fno-plt
+LDFLAGS.sim := $(CFLAGS.sim) -no-pie
 # What scripts/purity.sh looks into: nothing in it but what the sources call.
 CC.pure = $(CC)
 CFLAGS.pure := -O2 -fno-stack-protector -U_FORTIFY_SOURCE

@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MAIN_JOBS_MAX = 64, MAIN_KEPT_BYTES = 256 << 20 };
+enum { MAIN_JOBS_MAX = 64, MAIN_KEPT_BYTES = 256 << 20, MAIN_MAPPED_BYTES = 32 << 20 };
 
 struct main_job {  /* shared with the child */
     uint64_t next; /* seed */
@@ -308,6 +308,7 @@ int main(int argc, char **argv)
     }
     /* What a world gives back the next one needs. */
     (void)mallopt(M_TRIM_THRESHOLD, MAIN_KEPT_BYTES);
+    (void)mallopt(M_MMAP_THRESHOLD, MAIN_MAPPED_BYTES);
     if (options.has_mutants) {
         int missed = mutant_run_all(options.rules, options.seeds, main_mutant, &options);
         return missed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -22,6 +22,22 @@ struct model_meta_flags {
     bool is_quiet;
 };
 
+/* As mc_next_word, for words of a few bytes. */
+static struct slice model_meta_word(struct slice *words)
+{
+    const char *at = words->ptr;
+    const char *end = at + words->len;
+    while (at < end && *at == ' ') {
+        at++;
+    }
+    const char *first = at;
+    while (at < end && *at != ' ') {
+        at++;
+    }
+    *words = slice_of(at, (size_t)(end - at));
+    return slice_of(first, (size_t)(at - first));
+}
+
 static const char MODEL_META_BAD_TOKEN[] = "CLIENT_ERROR bad token in command line format";
 
 /* Returns NULL, or memcached's error line. */
@@ -83,7 +99,7 @@ static const char *model_meta_flags(const struct store *store, struct slice word
     out->words = words;
     uint64_t seen[2] = {0, 0};
     for (;;) {
-        struct slice word = mc_next_word(&words);
+        struct slice word = model_meta_word(&words);
         if (word.len == 0) {
             return NULL;
         }
@@ -108,7 +124,7 @@ static void model_meta_echo(const struct store *store, struct bytes *out,
 {
     struct slice words = flags->words;
     for (;;) {
-        struct slice word = mc_next_word(&words);
+        struct slice word = model_meta_word(&words);
         if (word.len == 0) {
             return;
         }
