@@ -505,7 +505,11 @@ static bool is_acted_on(const struct control *control)
 
 static void poll(struct control *control)
 {
-    if (is_acted_on(control)) {
+    node_set heard = control_probe_heard(control);
+    node_set complete = control_join_nodes(&control->target, NODE_DATA_COMPLETE);
+    /* Without any of these nothing could be served, and those who reach them may go on there. */
+    bool is_in_reach = complete == 0 || (complete & heard) != 0;
+    if (is_in_reach && is_acted_on(control)) {
         adopt(control);
         return;
     }
@@ -521,17 +525,12 @@ static void poll(struct control *control)
         (void)control_join_have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
         control_peers_poll(control, &control->target, control->fresh_us);
     }
-    node_set heard = control_probe_heard(control);
     for (node_set left = heard; left != 0; left &= left - 1) {
         if (!is_scanned(&control->probes[node_set_first(left)], control->joined_us)) {
             return;
         }
     }
-    node_set complete = control_join_nodes(&control->target, NODE_DATA_COMPLETE);
-    if (complete != 0 && (complete & heard) == 0) {
-        return; /* nothing could be served, and those who reach these nodes may go on there */
-    }
-    if (control->state == CONTROL_CHANGING && is_shown(control) &&
+    if (is_in_reach && control->state == CONTROL_CHANGING && is_shown(control) &&
         (control_peers_all_show(control, &control->target, control->fresh_us) || !RULE(ALL_JOIN))) {
         adopt(control);
     }

@@ -424,11 +424,38 @@ START_TEST(what_was_adopted_late_is_history)
 }
 END_TEST
 
+/* What lay in a node that stood still shows a view that somebody acted on once. Who reaches none of
+ * the nodes that are complete there does not act on it. */
+START_TEST(left_over_is_not_acted_on)
+{
+    start_serving(2, 2);
+    pass(SECOND);
+    ck_assert_int_eq(command(0, CONTROL_COMMAND_MAINT, 1, true), CONTROL_RESULT_OK);
+    pass(SECOND);
+    cut(0, 1);
+    node_freeze(1);
+    proxy_kill(1);
+    pass(3 * SECOND); /* the others have gone on */
+    cut(1, 0);
+    node_thaw(1);
+    proxy_start(1);
+    pass(SECOND);
+    ck_assert_uint_eq(see(1)->nodes[1].oper, NODE_OPER_UP);
+    ck_assert_uint_gt(see(1)->proxies, 1);
+    ck_assert(!is_serving(1));
+    heal(0, 1);
+    heal(1, 0);
+    WAIT(is_serving(1) && is_serving(0), 4 * SECOND);
+    world_end();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control and leases that were over");
     TCase *stories = tcase_create("stories");
     tcase_set_timeout(stories, 60);
+    tcase_add_test(stories, left_over_is_not_acted_on);
     tcase_add_test(stories, old_connections_hold_up_nobody);
     tcase_add_test(stories, old_connections_are_not_waited_for_too_long);
     tcase_add_test(stories, where_nobody_else_is_nothing_is_waited_for);
