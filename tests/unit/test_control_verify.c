@@ -263,6 +263,32 @@ START_TEST(what_a_verify_left_is_no_other_run_s)
 }
 END_TEST
 
+/* A lapse that nobody saw takes a verify with it, and so the second look at its copies. */
+START_TEST(a_short_lapse_leaves_a_run_to_do)
+{
+    serve_verified(2);
+    stand_in.verify_us = UINT64_MAX / 2;
+    ck_assert_int_eq(ask_verify(VERIFY_ALL_NODES, 1, true), CONTROL_RESULT_OK);
+    WAIT(see(0)->verify.is_running, SECOND);
+    stand_in.on_trial = _i == 0 ? node_set_of(1) : 0;
+    for (uint32_t node = 0; node < 2; node++) {
+        cut(0, node);
+    }
+    WAIT(see(0)->state == CONTROL_LAPSED, 2 * SECOND);
+    stand_in.on_trial = 0;
+    stand_in.verify_us = 100000;
+    for (uint32_t node = 0; node < 2; node++) {
+        heal(0, node);
+    }
+    WAIT(is_serving(0), 3 * SECOND);
+    ck_assert_uint_eq(see(1)->proxies, 2);
+    pass(5 * SECOND);
+    ck_assert_uint_eq(stand_in.begun, _i == 0 ? 3 : 2); /* what was asked for begins anew */
+    ck_assert_uint_eq(see(0)->verify_due_by, VIEW_NO_PROXY);
+    world_end();
+}
+END_TEST
+
 /* A node that has left the view is filled; there is nothing to compare it with. */
 START_TEST(what_a_verify_left_on_a_lost_node)
 {
@@ -376,6 +402,7 @@ int main(void)
     tcase_add_test(stories, what_a_verify_left_is_compared);
     tcase_add_loop_test(stories, what_a_verify_left_is_compared_anew, 0, 2);
     tcase_add_loop_test(stories, what_a_verify_left_is_no_other_run_s, 0, 2);
+    tcase_add_loop_test(stories, a_short_lapse_leaves_a_run_to_do, 0, 2);
     tcase_add_test(stories, what_a_verify_left_on_a_lost_node);
     tcase_add_test(stories, no_farewell_hides_what_a_verify_left);
     tcase_add_test(stories, verifies_in_the_background);

@@ -29,6 +29,7 @@ static struct stand_in {
     struct verify *last;
     node_set given_up;
     node_set unproven;
+    node_set on_trial; /* where copies are when it is stopped */
     uint32_t clouds;
     struct verify_limits limits;
 } stand_in;
@@ -74,6 +75,7 @@ void verify_set_rate(struct verify *verify, uint64_t rate_bytes, uint64_t rate_k
 void verify_stop(struct verify *verify, uint64_t now_us)
 {
     (void)now_us;
+    verify->owed |= verify->state == VERIFY_COMPARING ? stand_in.on_trial : 0;
     verify->state = VERIFY_IDLE;
     verify->is_held = false;
 }
