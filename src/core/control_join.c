@@ -305,6 +305,26 @@ static void start_on_read(struct control *control)
     }
 }
 
+/*
+ * Does what was read tell of all who live? What lies in one node may be of a time when it stood
+ * still, and another was complete beside it; and one that was emptied shows no heartbeat before the
+ * next round. So all that are complete in the view that was found are to answer, and one of them be
+ * the run that the view names, or a lease be over.
+ */
+static bool is_all_told(const struct control *control)
+{
+    node_set complete = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
+    bool is_any_same = control->top.epoch == 0;
+    for (node_set left = complete; left != 0; left &= left - 1) {
+        uint32_t node = node_set_first(left);
+        is_any_same = is_any_same || identity_is_equal(&control->probes[node].identity,
+                                                       &control->top.nodes[node].identity);
+    }
+    bool are_heard = (complete & ~control_probe_heard(control)) == 0;
+    return (are_heard && is_any_same) ||
+           control->now_us - control->begin_us >= control->options.lease_us;
+}
+
 static void start_step(struct control *control)
 {
     switch (control->start) {
@@ -323,7 +343,7 @@ static void start_step(struct control *control)
     case START_READ: {
         bool have = have_views(control, control->start_us);
         if (control_join_have_scans(control, control->start_us, CONTROL_SCAN_ALL) && have &&
-            control_probe_heard(control) != 0) {
+            control_probe_heard(control) != 0 && is_all_told(control)) {
             start_on_read(control);
         }
         break;

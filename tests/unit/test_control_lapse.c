@@ -450,12 +450,68 @@ START_TEST(left_over_is_not_acted_on)
 }
 END_TEST
 
+/* Nor does a view count at once that a node shows which stood still, though it was complete then:
+ * the others that were may tell more. */
+START_TEST(start_waits_for_the_other_nodes)
+{
+    start_serving(2, 2);
+    pass(SECOND);
+    node_freeze(1);
+    WAIT(is_one_view(2, 1), 2 * SECOND);
+    proxy_kill(1);
+    pass(3 * SECOND);
+    cut(0, 1);
+    cut(1, 0);
+    node_thaw(1);
+    proxy_start(1);
+    pass(SECOND / 2);
+    ck_assert_uint_eq(see(1)->nodes[1].oper, NODE_OPER_UP);
+    ck_assert(!world.proxy[1].has_adopted);
+    heal(1, 0);
+    WAIT(is_serving(1), SECOND);
+    ck_assert_uint_eq(see(1)->epoch, see(0)->epoch);
+    world_end();
+}
+END_TEST
+
+/* Where one node has just been emptied to be filled, and the other was restarted, no node shows one
+ * who could not write to them since, but still acts. */
+START_TEST(start_waits_where_nobody_can_be_seen)
+{
+    start_serving(2, 2);
+    pass(SECOND);
+    world.fill_us = 20 * SECOND;
+    node_kill(0);
+    WAIT(is_one_view(2, 2), 2 * SECOND);
+    node_start(0);
+    WAIT(see(0)->state == CONTROL_SERVING && is_data(0, 0, NODE_DATA_FILLING) &&
+             is_data(1, 0, NODE_DATA_FILLING),
+         5 * SECOND);
+    cut(1, 0);
+    cut(1, 1);
+    store_flush(&world.model[0].store, 0);
+    node_kill(1);
+    node_start(1);
+    proxy_start(2);
+    pass(SECOND / 2);
+    ck_assert_uint_gt(control_lease_until_us(world.proxy[1].control), world.now_us);
+    ck_assert(!world.proxy[2].has_adopted);
+    heal(1, 0);
+    heal(1, 1);
+    WAIT(world.proxy[2].has_adopted, 5 * SECOND);
+    ck_assert_uint_eq(see(2)->proxies, 3);
+    world_end();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("control and leases that were over");
     TCase *stories = tcase_create("stories");
     tcase_set_timeout(stories, 60);
     tcase_add_test(stories, left_over_is_not_acted_on);
+    tcase_add_test(stories, start_waits_for_the_other_nodes);
+    tcase_add_test(stories, start_waits_where_nobody_can_be_seen);
     tcase_add_test(stories, old_connections_hold_up_nobody);
     tcase_add_test(stories, old_connections_are_not_waited_for_too_long);
     tcase_add_test(stories, where_nobody_else_is_nothing_is_waited_for);
