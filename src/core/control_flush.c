@@ -150,6 +150,11 @@ void control_flush_on_effective(struct control *control)
             control->is_flush_doing_later = view->flush_delay_s > 0;
             control->is_flush_doing_now = !control->is_flush_doing_later;
             control->flush_doing_delay_s = view->flush_delay_s;
+            /* What is asked without delay is done by it; only a later one comes after it. */
+            if (control->is_flush_doing_now) {
+                control->is_flush_asked_now = false;
+                control->is_flush_due = false;
+            }
         }
         begin(control);
     } else {
