@@ -282,6 +282,12 @@ static bool is_other_first(const struct control *control)
     return false;
 }
 
+/* A node that tells nothing may be standing still, and be the only one that knows the view. */
+static bool is_patience_over(const struct control *control)
+{
+    return control->now_us - control->begin_us >= CONTROL_START_LEASES * control->options.lease_us;
+}
+
 /*
  * All nodes have been read, after our heartbeat was stored. A view that some live proxy shows is
  * joined at once. One that nobody shows may be what an emptied node was given by somebody whose
@@ -290,8 +296,8 @@ static bool is_other_first(const struct control *control)
 static void start_on_read(struct control *control)
 {
     bool is_second = control->is_found_before;
-    bool have_all = control_probe_heard(control) == control_place_in(control) ||
-                    control->now_us - control->begin_us >= control->options.lease_us;
+    bool have_all =
+        control_probe_heard(control) == control_place_in(control) || is_patience_over(control);
     start_move(control, START_PAUSE);
     control->is_found_before = true;
     if (control->top.epoch > 0) {
@@ -309,20 +315,23 @@ static void start_on_read(struct control *control)
  * Does what was read tell of all who live? What lies in one node may be of a time when it stood
  * still, and another was complete beside it; and one that was emptied shows no heartbeat before the
  * next round. So all that are complete in the view that was found are to answer, and one of them be
- * the run that the view names, or a lease be over.
+ * the run that the view names. Where none is, nothing could be served; where one is, the others are
+ * given a lease.
  */
 static bool is_all_told(const struct control *control)
 {
     node_set complete = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
+    node_set heard = control_probe_heard(control);
     bool is_any_same = control->top.epoch == 0;
-    for (node_set left = complete; left != 0; left &= left - 1) {
+    for (node_set left = complete & heard; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
         is_any_same = is_any_same || identity_is_equal(&control->probes[node].identity,
                                                        &control->top.nodes[node].identity);
     }
-    bool are_heard = (complete & ~control_probe_heard(control)) == 0;
-    return (are_heard && is_any_same) ||
-           control->now_us - control->begin_us >= control->options.lease_us;
+    bool are_heard = (complete & ~heard) == 0;
+    bool is_lease_over = control->now_us - control->begin_us >= control->options.lease_us;
+    return (is_any_same && are_heard) || ((is_any_same || are_heard) && is_lease_over) ||
+           is_patience_over(control);
 }
 
 static void start_step(struct control *control)

@@ -64,6 +64,8 @@ enum {
      * first: who proposes holds its writes until all have noticed. So do who seems alone, to whom
      * somebody may be coming. */
     CONTROL_GLANCES = 8,
+    /* So many leases a start waits for nodes without which nothing could be served. */
+    CONTROL_START_LEASES = 3,
     CONTROL_FILL_TICK_US = 10000,
     CONTROL_SCAN_IDLE_US = 1000000,
     CONTROL_SCAN_IDLE_A_PROXY_US = 20000,

@@ -241,6 +241,7 @@ static void adopt(struct dataplane *dp, const struct topology *topology)
         dp->left = 0;
     }
     dp->adopt_serial = topology->serial;
+    dp->adopted_us = dp->now_us;
     dp->is_adopt_due = true;
     dp->is_recheck_due = true;
     link_adopt(dp);

@@ -366,6 +366,7 @@ struct dataplane {
     node_set left;          /* sealed: nodes that leave, whose connection was well until then */
     uint64_t sealed_serial; /* drain_serial when it was last sealed */
     uint64_t adopt_serial;
+    uint64_t adopted_us;
     node_set missed_due; /* reports to be made */
     node_set identity_due;
     node_set newer_due;
@@ -765,6 +766,8 @@ void leg_drop(struct dataplane *dp, struct leg *leg);
 bool link_is_usable(const struct dataplane *dp, uint32_t node);
 /* It may become usable shortly without anyone's help. */
 bool link_is_coming(const struct dataplane *dp, uint32_t node);
+/* The same, and it had no time to yet: the topology is new. */
+bool link_is_new(const struct dataplane *dp, uint32_t node);
 /* All that was given up there has come to its end. */
 bool link_is_proven(const struct dataplane *dp, uint32_t node);
 void link_give_up(struct dataplane *dp, struct link *link, enum wire_end end);

@@ -229,6 +229,11 @@ bool link_is_coming(const struct dataplane *dp, uint32_t node)
            (link->state == LINK_CLOSED && link->is_wanted && !link->has_failed);
 }
 
+bool link_is_new(const struct dataplane *dp, uint32_t node)
+{
+    return link_is_coming(dp, node) && dp->now_us - dp->adopted_us < dp->options.connect_timeout_us;
+}
+
 static uint32_t given_up_count(const struct dataplane *dp, uint32_t node)
 {
     const struct link *first = &dp->links[node];

@@ -42,7 +42,7 @@ START_TEST(first_start_with_one_node_dead)
     world_start(2);
     node_kill(0);
     proxy_start(0);
-    pass(900000);
+    pass(2900000); /* it may know a view, and be waited for as long as three leases */
     ck_assert(!is_serving(0));
     WAIT(is_serving(0), SECOND);
     ck_assert_uint_eq(world.proxy[0].adopted.complete, 2);
@@ -836,7 +836,7 @@ START_TEST(claim_of_an_id_is_lost)
         pass(2000);
     }
     ck_assert_uint_ne(see(0)->proxy_id, VIEW_NO_PROXY);
-    WAIT(is_serving(0), 2 * SECOND);
+    WAIT(is_serving(0), 4 * SECOND);
     world_end();
 }
 END_TEST

@@ -276,6 +276,38 @@ START_TEST(test_a_broken_link_proves_nothing)
 }
 END_TEST
 
+/* What waited for a view for most of its time finds connections that are only being made: no node
+ * is called missed for that before it had time to answer. */
+START_TEST(test_new_connection_is_given_time)
+{
+    adopt_view(topology(1, 0));
+    struct topology *both = topology(3, 0);
+    hold_view(both);
+    const char *k = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    pass(900 * 1000);
+    forget_sent();
+    b.report_count = 0;
+    adopt_view(both);
+    pass(20 * 1000);
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_MISSED));
+    bool is_given_time = _i == 0;
+    if (is_given_time) {
+        greet(1, 101);
+        expect_node(0, FORMAT("ms %s 1\r\nv\r\n", k));
+        expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
+        node(0, "HD\r\n");
+        node(1, "HD\r\n");
+        expect_client(0, "STORED\r\n");
+    } else {
+        pass(200 * 1000);
+        const struct control_report *report = last_report(CONTROL_REPORT_MISSED);
+        ck_assert_ptr_nonnull(report);
+        ck_assert_uint_eq(report->node, 1);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("doubt");
@@ -290,6 +322,7 @@ int main(void)
     tcase_add_loop_test(tcase, test_refused_before_a_touch, 0, 2);
     tcase_add_loop_test(tcase, test_an_end_that_proves_nothing, 0, 4);
     tcase_add_loop_test(tcase, test_a_broken_link_proves_nothing, 0, 4);
+    tcase_add_loop_test(tcase, test_new_connection_is_given_time, 0, 2);
     Suite *suite = suite_create("dataplane, writes in doubt");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
