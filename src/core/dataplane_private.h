@@ -766,7 +766,8 @@ void leg_drop(struct dataplane *dp, struct leg *leg);
 bool link_is_usable(const struct dataplane *dp, uint32_t node);
 /* It may become usable shortly without anyone's help. */
 bool link_is_coming(const struct dataplane *dp, uint32_t node);
-/* The same, and it had no time to yet: the topology is new. */
+/* The same, and it had no time to yet, as the topology is new: for what has waited so long for that
+ * the node is not to be blamed. */
 bool link_is_new(const struct dataplane *dp, uint32_t node);
 /* All that was given up there has come to its end. */
 bool link_is_proven(const struct dataplane *dp, uint32_t node);

@@ -373,7 +373,6 @@ static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set
         }
         is_usable = false;
         const struct link *link = link_main(dp, node);
-        /* What waited for a view that long is not the node's to answer for. */
         bool is_late = deadline_is_half_over(dp, txn) && !link_is_new(dp, node);
         if (link->has_failed || is_late) {
             link_report_missed(dp, node, link->has_failed ? link->last_end : WIRE_END_TIMEOUT);
