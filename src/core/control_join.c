@@ -316,7 +316,7 @@ static void start_on_read(struct control *control)
  * still, and another was complete beside it; and one that was emptied shows no heartbeat before the
  * next round. So all that are complete in the view that was found are to answer, and one of them be
  * the run that the view names. Where none is, nothing could be served; where one is, the others are
- * given a lease.
+ * given a lease. Or somebody is seen to live who shows that view: he may wait for us to join.
  */
 static bool is_all_told(const struct control *control)
 {
@@ -327,6 +327,10 @@ static bool is_all_told(const struct control *control)
         uint32_t node = node_set_first(left);
         is_any_same = is_any_same || identity_is_equal(&control->probes[node].identity,
                                                        &control->top.nodes[node].identity);
+    }
+    if (control->read_again_us != 0 &&
+        control_peers_is_shown(control, &control->top, control->read_again_us)) {
+        return true;
     }
     bool are_heard = (complete & ~heard) == 0;
     bool is_lease_over = control->now_us - control->begin_us >= control->options.lease_us;
@@ -351,9 +355,15 @@ static void start_step(struct control *control)
         break;
     case START_READ: {
         bool have = have_views(control, control->start_us);
-        if (control_join_have_scans(control, control->start_us, CONTROL_SCAN_ALL) && have &&
-            control_probe_heard(control) != 0 && is_all_told(control)) {
+        if (!control_join_have_scans(control, control->start_us, CONTROL_SCAN_ALL) || !have ||
+            control_probe_heard(control) == 0) {
+            break;
+        }
+        if (is_all_told(control)) {
             start_on_read(control);
+        } else if (control->now_us - control->start_us >= control->options.interval_us) {
+            start_move(control, START_READ); /* what grows from now on is alive */
+            control->read_again_us = control->now_us;
         }
         break;
     }

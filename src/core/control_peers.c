@@ -147,6 +147,11 @@ static void peer_move(struct control *control, uint32_t id, enum peer_state to)
     };
     INVARIANT(moves[peer->state][to]);
     peer->state = to;
+    if (to == PEER_GONE) {
+        /* Another run may live under its id, and what was read of those that nobody had was without
+         * it: before a view is acted on all is read again. */
+        control->joined_us = control->now_us;
+    }
     uint64_t bit = UINT64_C(1) << (id % 64);
     control->live.bits[id / 64] =
         to == PEER_LIVE ? control->live.bits[id / 64] | bit : control->live.bits[id / 64] & ~bit;

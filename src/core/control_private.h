@@ -570,6 +570,7 @@ struct control {
     uint32_t configured_count;
     struct view_node configured[NODES_MAX]; /* names and addresses of the configuration */
     uint64_t now_us;
+    uint64_t read_again_us; /* all has been read once by then, and is read again; 0: not */
     uint64_t begin_us;
     enum control_state state;
     bool is_lone;
