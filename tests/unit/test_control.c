@@ -941,6 +941,37 @@ START_TEST(id_of_a_dead_run)
 }
 END_TEST
 
+/* Its next run has its id and acts, and all that is seen of either at a change of view is the
+ * farewell, in nodes that stood still: the change waits for that run. */
+START_TEST(farewell_hides_no_next_run)
+{
+    start_serving(3, 2);
+    pass(2 * SECOND);
+    struct control_options options = options_of(1);
+    struct heartbeat beat = {.id = see(1)->proxy_id, .nonce = options.nonce, .sequence = 1000};
+    beat.view_hash = HEARTBEAT_FAREWELL;
+    proxy_kill(1);
+    forget_id(beat.id);
+    options.nonce += PROXIES_MAX;
+    proxy_start_with(1, &options);
+    WAIT(is_serving(1), SECOND);
+    ck_assert_uint_eq(see(1)->proxy_id, beat.id);
+    for (uint32_t node = 0; node < 3; node++) {
+        cut(1, node);
+    }
+    put_beat((uint32_t)_i, &beat);
+    put_beat((uint32_t)(_i + 1) % 3, &beat);
+    uint64_t epoch = see(0)->epoch;
+    struct control_command drain = {.type = CONTROL_COMMAND_DRAIN, .node = 0, .ticket = 9};
+    control_command(world.proxy[0].control, &drain, world.now_us);
+    take_actions(0);
+    pass(SECOND / 4);
+    ck_assert_uint_gt(control_lease_until_us(world.proxy[1].control), world.now_us);
+    ck_assert_uint_eq(see(0)->epoch, epoch);
+    world_end();
+}
+END_TEST
+
 /* A verify has stored what it has not looked at again. */
 START_TEST(farewell_waits_for_a_verify)
 {
@@ -1325,6 +1356,7 @@ int main(void)
     tcase_add_loop_test(stories, left_over_hides_nobody, 0, 2);
     tcase_add_test(stories, left_over_hides_no_old_connections);
     tcase_add_test(stories, id_of_a_dead_run);
+    tcase_add_loop_test(stories, farewell_hides_no_next_run, 0, 3);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_nobody, 0, 2);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_no_dead, 0, 2);
     tcase_add_test(stories, other_configuration_keeps_nodes_out);
