@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which view comes of which, as the nodes hold them. What took effect is not undone by a view that
- * knows nothing of it (C10): each view that somebody acts on has the last one as an ancestor.
+ * knows nothing of it (C10): each view that somebody acts on has the last one as an ancestor by
+ * which anything could be served. Where no node is complete nothing is agreed that another such view
+ * could undo.
  */
 #include "sim/world.h"
 
@@ -88,7 +90,7 @@ void lineage_check(struct world *world, uint32_t proxy, const struct topology *t
 {
     const struct lineage *lineage = lineage_find(world, topology->view_hash);
     struct line *line = &world->lines[split_side(world, proxy)];
-    uint64_t last = line->acted_hash;
+    uint64_t last = line->served_hash;
     if (lineage != NULL && last != 0 && last != topology->view_hash &&
         !lineage_has(lineage, last)) {
         world_broken(
@@ -96,6 +98,7 @@ void lineage_check(struct world *world, uint32_t proxy, const struct topology *t
             proxy, (unsigned long long)lineage->epoch, lineage->proposer, (unsigned long long)last);
     }
     line->acted_hash = topology->view_hash;
+    line->served_hash = topology->complete != 0 ? topology->view_hash : last;
 }
 
 /* Does somebody know the view that LINE acted on last, or one that comes of it? */
@@ -133,6 +136,7 @@ void lineage_lose(struct world *world)
             world_trace(world, "nobody knows the view of epoch %llu any more",
                         (unsigned long long)line->leaders_epoch);
             line->acted_hash = 0;
+            line->served_hash = 0;
             line->leaders_epoch = 0;
         }
     }

@@ -254,7 +254,8 @@ struct flush {
 
 /* The views of one side, or of all. */
 struct line {
-    uint64_t acted_hash; /* of the view that some proxy has acted on last */
+    uint64_t acted_hash;  /* of the view that some proxy has acted on last */
+    uint64_t served_hash; /* of the last one of these in which a node was complete */
     uint64_t leaders_epoch;
     node_set leaders;
     uint64_t pids[WORLD_NODES_MAX]; /* of the runs that lead */
