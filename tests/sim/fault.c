@@ -839,14 +839,16 @@ static void fault_word(struct world *world)
 
 /* A fill need not be over before a proxy dies; but of two deaths, or beside a node that comes back,
  * clients may see errors (docs/limits.md). */
-static bool fault_is_for_one_death(const struct world *world)
+static bool fault_is_for_one_death(const struct world *world, uint32_t number)
 {
-    bool is = true;
+    const struct topology *t = world->proxies[number].topology[0];
+    bool is = t != NULL;
     for (uint32_t i = 0; i < world->options.proxies; i++) {
         is = is && world->proxies[i].is_up && world->proxies[i].troubled_us < world->now_us;
     }
     for (uint32_t i = 0; i < world->options.nodes; i++) {
-        is = is && world->nodes[i].is_up && !world->nodes[i].is_frozen;
+        is = is && world->nodes[i].is_up && !world->nodes[i].is_frozen &&
+             ((t->complete | t->chained) & node_set_of(i)) != 0;
     }
     return is;
 }
@@ -884,7 +886,7 @@ static void fault_follow(struct world *world, enum fault_phase phase, uint32_t n
         return;
     }
     if (phase == FAULT_DIES) {
-        if (fault_is_for_one_death(world)) {
+        if (fault_is_for_one_death(world, number)) {
             fault_proxy_dies(world, number);
             world_note_fault(world);
         }
