@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Which view comes of which, as the nodes hold them. What took effect is not undone by a view that
- * knows nothing of it (C10): each view that somebody acts on has the last one as an ancestor by
- * which anything could be served. Where no node is complete nothing is agreed that another such view
- * could undo.
+ * knows nothing of it (C10): each view that somebody acts on has the last one as an ancestor in
+ * which a node was complete. Where none is, nothing is served, and nothing agreed that another such
+ * view could undo.
  */
 #include "sim/world.h"
 
