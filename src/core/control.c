@@ -56,7 +56,6 @@ struct control *control_init(void *memory, const struct control_options *options
     control->options = *options;
     control->node_count = options->names.node_count;
     control->now_us = now_us;
-    control->begin_us = now_us;
     control->start_us = now_us;
     control->round_next_us = now_us;
     control_place_init(control);
@@ -190,9 +189,10 @@ static uint64_t buried_us(const struct control *control)
 
 /*
  * A farewell says that nothing of ours is under way: nobody compares copies after it, nor counts a
- * connection that we gave up. So it waits for the end of these, for what a verify has not looked at
- * again, and for keys that differ on a node that is being filled; if that does not come within the
- * lease, or a verify left something behind, we leave as one that died.
+ * connection that we gave up. So it waits for the end of these and for what a verify has not looked
+ * at again; if that does not come within the lease, or a verify left something behind, we leave as
+ * one that died. Keys that differ on a node that is being filled would take too long: meanwhile a
+ * change of view waits for us. The farewell tells of them, and copies are compared.
  */
 static void leave_step(struct control *control)
 {
@@ -204,11 +204,10 @@ static void leave_step(struct control *control)
         control_verify_stop(control);
     }
     bool is_over = control->verify_drive == VERIFY_DRIVE_IDLE &&
-                   verify_owed(control->verify) == 0 && control_peers_own_given_up(control) == 0 &&
-                   !has_parked(control);
+                   verify_owed(control->verify) == 0 && control_peers_own_given_up(control) == 0;
     is_over = is_over || !RULE(FAREWELL_LAST);
     if (is_over) {
-        control_peers_farewell(control);
+        control_peers_farewell(control, has_parked(control));
     }
     control->is_farewell_owed = !is_over && control->now_us < buried_us(control);
 }

@@ -285,7 +285,8 @@ static bool is_other_first(const struct control *control)
 /* A node that tells nothing may be standing still, and be the only one that knows the view. */
 static bool is_patience_over(const struct control *control)
 {
-    return control->now_us - control->begin_us >= CONTROL_START_LEASES * control->options.lease_us;
+    return control->now_us - control->heard_first_us >=
+           CONTROL_START_LEASES * control->options.lease_us;
 }
 
 /*
@@ -311,6 +312,17 @@ static void start_on_read(struct control *control)
     }
 }
 
+/* What a node shows that was not heard before may be a left-over, however new it is to us. */
+static bool is_any_heard_since(const struct control *control, uint64_t since_us)
+{
+    for (node_set left = control_probe_heard(control); left != 0; left &= left - 1) {
+        if (control->probes[node_set_first(left)].greeted_us >= since_us) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /*
  * Does what was read tell of all who live? What lies in one node may be of a time when it stood
  * still, and another was complete beside it; and one that was emptied shows no heartbeat before the
@@ -328,18 +340,22 @@ static bool is_all_told(const struct control *control)
         is_any_same = is_any_same || identity_is_equal(&control->probes[node].identity,
                                                        &control->top.nodes[node].identity);
     }
-    if (control->read_again_us != 0 &&
+    if (control->read_again_us != 0 && !is_any_heard_since(control, control->read_again_us) &&
         control_peers_is_shown(control, &control->top, control->read_again_us)) {
         return true;
     }
     bool are_heard = (complete & ~heard) == 0;
-    bool is_lease_over = control->now_us - control->begin_us >= control->options.lease_us;
+    bool is_lease_over = control->now_us - control->heard_first_us >= control->options.lease_us;
     return (is_any_same && are_heard) || ((is_any_same || are_heard) && is_lease_over) ||
            is_patience_over(control);
 }
 
 static void start_step(struct control *control)
 {
+    if (!control->has_heard) {
+        control->has_heard = control_probe_heard(control) != 0;
+        control->heard_first_us = control->now_us;
+    }
     switch (control->start) {
     case START_ID:
         if (control->id_state == ID_OURS) {
@@ -774,7 +790,7 @@ static void lapse_step(struct control *control)
     /* What was seen before the lapse is history. */
     control->fresh_us = control->regained_us;
     control->back_us = control->now_us;
-    control->joined_us = since_us;
+    control->joined_us = control->joined_us > since_us ? control->joined_us : since_us;
     control->is_behind = !is_current;
     control_tell(control, TRACE_LEASE_REGAINED, TRACE_NO_NODE, "");
     control_move(control, is_current ? CONTROL_SERVING : CONTROL_CHANGING);

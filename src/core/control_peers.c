@@ -151,6 +151,9 @@ static void peer_move(struct control *control, uint32_t id, enum peer_state to)
         /* Another run may live under its id, and what was read of those that nobody had was without
          * it: before a view is acted on all is read again. */
         control->joined_us = control->now_us;
+        for (uint32_t node = 0; node < control->node_count; node++) {
+            control->probes[node].is_scan_full = false; /* asked a moment ago, without that id */
+        }
     }
     uint64_t bit = UINT64_C(1) << (id % 64);
     control->live.bits[id / 64] =
@@ -310,11 +313,11 @@ void control_peers_on_ack(struct control *control, struct probe *probe, uint64_t
     }
 }
 
-void control_peers_farewell(struct control *control)
+void control_peers_farewell(struct control *control, bool is_due)
 {
     control->beat.sequence++;
     control->beat.epoch = 0;
-    control->beat.view_hash = HEARTBEAT_FAREWELL;
+    control->beat.view_hash = is_due ? HEARTBEAT_FAREWELL_DUE : HEARTBEAT_FAREWELL;
     control->beat.effective_hash = control->effective.hash;
     control->beat.given_up = 0;
     for (uint32_t node = 0; node < control->node_count; node++) {
@@ -452,6 +455,9 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
         if (peer->state == PEER_LIVE) {
             peer_move(control, id, PEER_GONE);
             tell_peer(control, TRACE_PROXY_GONE, id, "farewell");
+            if (beat->view_hash == HEARTBEAT_FAREWELL_DUE) {
+                died(control, peer);
+            }
         }
         return;
     }

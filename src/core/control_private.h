@@ -365,7 +365,8 @@ bool control_peers_is_any_acting(const struct control *control, node_set nodes, 
 bool control_peers_is_effective(const struct control *control, const struct view *view,
                                 uint64_t since_us);
 node_set control_peers_own_given_up(const struct control *control);
-void control_peers_farewell(struct control *control);
+/* IS_DUE: copies may differ by what we did, and others are to compare them. */
+void control_peers_farewell(struct control *control, bool is_due);
 
 /* --- control_join.c --- */
 
@@ -570,8 +571,9 @@ struct control {
     uint32_t configured_count;
     struct view_node configured[NODES_MAX]; /* names and addresses of the configuration */
     uint64_t now_us;
-    uint64_t read_again_us; /* all has been read once by then, and is read again; 0: not */
-    uint64_t begin_us;
+    uint64_t read_again_us;  /* all has been read once by then, and is read again; 0: not */
+    uint64_t heard_first_us; /* STARTING: some node was heard then; until one is, it is now */
+    bool has_heard;
     enum control_state state;
     bool is_lone;
     struct prng prng;

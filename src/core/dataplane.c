@@ -116,6 +116,7 @@ static void lapse(struct dataplane *dp)
 static void regain(struct dataplane *dp)
 {
     dp->is_lapsed = false;
+    dp->opened_us = dp->now_us;
     dp->is_recheck_due = true;
     for (uint32_t slot = 0; slot < dp->slots_used; slot++) {
         session_touch(dp, &dp->sessions[slot]);
@@ -241,7 +242,7 @@ static void adopt(struct dataplane *dp, const struct topology *topology)
         dp->left = 0;
     }
     dp->adopt_serial = topology->serial;
-    dp->adopted_us = dp->now_us;
+    dp->opened_us = dp->now_us;
     dp->is_adopt_due = true;
     dp->is_recheck_due = true;
     link_adopt(dp);

@@ -366,7 +366,7 @@ struct dataplane {
     node_set left;          /* sealed: nodes that leave, whose connection was well until then */
     uint64_t sealed_serial; /* drain_serial when it was last sealed */
     uint64_t adopt_serial;
-    uint64_t adopted_us;
+    uint64_t opened_us;  /* since when writes may go on: the topology came, or a lapse ended */
     node_set missed_due; /* reports to be made */
     node_set identity_due;
     node_set newer_due;
@@ -766,9 +766,10 @@ void leg_drop(struct dataplane *dp, struct leg *leg);
 bool link_is_usable(const struct dataplane *dp, uint32_t node);
 /* It may become usable shortly without anyone's help. */
 bool link_is_coming(const struct dataplane *dp, uint32_t node);
-/* The same, and it had no time to yet, as the topology is new: for what has waited so long for that
- * the node is not to be blamed. */
-bool link_is_new(const struct dataplane *dp, uint32_t node);
+/* Has TXN waited so long that the node is to be blamed? Not for the wait for a topology or the end
+ * of a lapse, until a connection that is only being made had its time: connect_timeout_us, or a
+ * quarter of a request's if that is less, as the rest is for the node's way out of the view. */
+bool link_is_late(const struct dataplane *dp, const struct txn *txn, uint32_t node);
 /* All that was given up there has come to its end. */
 bool link_is_proven(const struct dataplane *dp, uint32_t node);
 void link_give_up(struct dataplane *dp, struct link *link, enum wire_end end);

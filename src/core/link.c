@@ -229,9 +229,14 @@ bool link_is_coming(const struct dataplane *dp, uint32_t node)
            (link->state == LINK_CLOSED && link->is_wanted && !link->has_failed);
 }
 
-bool link_is_new(const struct dataplane *dp, uint32_t node)
+bool link_is_late(const struct dataplane *dp, const struct txn *txn, uint32_t node)
 {
-    return link_is_coming(dp, node) && dp->now_us - dp->adopted_us < dp->options.connect_timeout_us;
+    uint64_t limit_us = dp->options.request_timeout_us / 4;
+    if (limit_us > dp->options.connect_timeout_us) {
+        limit_us = dp->options.connect_timeout_us;
+    }
+    bool is_new = link_is_coming(dp, node) && dp->now_us - dp->opened_us < limit_us;
+    return deadline_is_half_over(dp, txn) && !is_new;
 }
 
 static uint32_t given_up_count(const struct dataplane *dp, uint32_t node)

@@ -373,7 +373,7 @@ static bool all_usable(struct dataplane *dp, const struct txn *txn, node_set set
         }
         is_usable = false;
         const struct link *link = link_main(dp, node);
-        bool is_late = deadline_is_half_over(dp, txn) && !link_is_new(dp, node);
+        bool is_late = link_is_late(dp, txn, node);
         if (link->has_failed || is_late) {
             link_report_missed(dp, node, link->has_failed ? link->last_end : WIRE_END_TIMEOUT);
         }
@@ -862,7 +862,7 @@ static bool is_home(struct dataplane *dp, const struct txn *txn, uint32_t node)
         return true;
     }
     const struct link *link = link_main(dp, node);
-    bool is_late = deadline_is_half_over(dp, txn);
+    bool is_late = link_is_late(dp, txn, node);
     if (is_cut || link->has_failed || is_late ||
         (link->state == LINK_OPEN && !link_is_usable(dp, node))) {
         link_report_missed(dp, node, is_cut ? WIRE_END_RESET : link->last_end);

@@ -129,9 +129,17 @@ static void leave_haunt(struct world *world, uint32_t proxy)
 
 void leave_on_probe(struct world *world, uint32_t proxy, struct slice bytes)
 {
-    static const char FAREWELL[] = "\nepoch 0\nview 0000000000000001\n";
+    static const struct slice farewells[] = {
+        SLICE_INIT("\nepoch 0\nview 0000000000000001\n"),
+        SLICE_INIT("\nepoch 0\nview 0000000000000002\n"),
+    };
     struct proxy *p = &world->proxies[proxy];
-    if (!p->is_left || memmem(bytes.ptr, bytes.len, FAREWELL, sizeof(FAREWELL) - 1) == NULL) {
+    bool is_farewell = false;
+    for (size_t i = 0; i < sizeof farewells / sizeof farewells[0]; i++) {
+        is_farewell =
+            is_farewell || memmem(bytes.ptr, bytes.len, farewells[i].ptr, farewells[i].len) != NULL;
+    }
+    if (!p->is_left || !is_farewell) {
         return;
     }
     if (!p->has_said) {

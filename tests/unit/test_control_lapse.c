@@ -451,9 +451,10 @@ START_TEST(left_over_is_not_acted_on)
 END_TEST
 
 /* Nor does a view count at once that a node shows which stood still, though it was complete then:
- * the others that were may tell more. */
+ * the others that were may tell more. However long it was that nothing was heard at all. */
 START_TEST(start_waits_for_the_other_nodes)
 {
+    bool is_deaf_first = _i == 1;
     start_serving(2, 2);
     pass(SECOND);
     node_freeze(1);
@@ -463,9 +464,50 @@ START_TEST(start_waits_for_the_other_nodes)
     cut(0, 1);
     cut(1, 0);
     node_thaw(1);
+    if (is_deaf_first) {
+        cut(1, 1);
+    }
     proxy_start(1);
+    if (is_deaf_first) {
+        pass(4 * SECOND);
+        heal(1, 1);
+    }
+    WAIT(see(1)->nodes[1].oper == NODE_OPER_UP, 2 * SECOND);
     pass(SECOND / 2);
-    ck_assert_uint_eq(see(1)->nodes[1].oper, NODE_OPER_UP);
+    ck_assert(!world.proxy[1].has_adopted);
+    heal(1, 0);
+    WAIT(is_serving(1), SECOND);
+    ck_assert_uint_eq(see(1)->epoch, see(0)->epoch);
+    world_end();
+}
+END_TEST
+
+/* Two nodes stood still, one after the other. What lies in the second is newer than in the first,
+ * but it didn't grow where it lies. */
+START_TEST(start_believes_no_left_over_that_it_sees_late)
+{
+    start_serving(3, 2);
+    pass(SECOND);
+    node_freeze(1);
+    WAIT(is_one_view(2, 5), 2 * SECOND);
+    pass(SECOND);
+    node_freeze(2);
+    WAIT(is_one_view(2, 1), 2 * SECOND);
+    proxy_kill(1);
+    pass(3 * SECOND);
+    for (uint32_t node = 1; node < 3; node++) {
+        cut(0, node);
+        node_thaw(node);
+    }
+    cut(1, 0);
+    cut(1, 2);
+    proxy_start(1);
+    WAIT(see(1)->nodes[1].oper == NODE_OPER_UP, SECOND);
+    pass(300000);
+    heal(1, 2);
+    pass(400000);
+    ck_assert_uint_eq(see(1)->nodes[2].oper, NODE_OPER_UP);
+    ck_assert_uint_gt(see(1)->proxies, 1);
     ck_assert(!world.proxy[1].has_adopted);
     heal(1, 0);
     WAIT(is_serving(1), SECOND);
@@ -510,7 +552,8 @@ int main(void)
     TCase *stories = tcase_create("stories");
     tcase_set_timeout(stories, 60);
     tcase_add_test(stories, left_over_is_not_acted_on);
-    tcase_add_test(stories, start_waits_for_the_other_nodes);
+    tcase_add_loop_test(stories, start_waits_for_the_other_nodes, 0, 2);
+    tcase_add_test(stories, start_believes_no_left_over_that_it_sees_late);
     tcase_add_test(stories, start_waits_where_nobody_can_be_seen);
     tcase_add_test(stories, old_connections_hold_up_nobody);
     tcase_add_test(stories, old_connections_are_not_waited_for_too_long);

@@ -308,6 +308,51 @@ START_TEST(test_new_connection_is_given_time)
 }
 END_TEST
 
+static void end_link(uint32_t n)
+{
+    step(&(struct dataplane_event){
+        .type = DATAPLANE_NODE_CLOSED, .link = link_of(n), .end = WIRE_END_EOF});
+}
+
+/* The same where it waited for the lease. */
+START_TEST(test_connection_after_a_lapse_is_given_time)
+{
+    const char *k = key_of(0);
+    b.lease_until_us = b.now_us;
+    pass(1000);
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", k));
+    pass(900 * 1000);
+    end_link(1);
+    b.report_count = 0;
+    b.lease_until_us = UINT64_MAX;
+    pass(1000);
+    pass(20 * 1000);
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_MISSED));
+    greet(1, 101);
+    expect_node(1, FORMAT("ms %s 1\r\nv\r\n", k));
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+}
+END_TEST
+
+/* However long a connection may take: the node has to be out in time for the write. */
+START_TEST(test_new_connection_is_not_waited_for_too_long)
+{
+    b.dp->options.connect_timeout_us = 1400 * 1000;
+    adopt_view(topology(3, 0));
+    end_link(1);
+    b.report_count = 0;
+    client(0, FORMAT("set %s 0 0 1\r\nv\r\n", key_of(0)));
+    pass(740 * 1000);
+    ck_assert_ptr_null(last_report(CONTROL_REPORT_MISSED));
+    pass(20 * 1000);
+    const struct control_report *report = last_report(CONTROL_REPORT_MISSED);
+    ck_assert_ptr_nonnull(report);
+    ck_assert_uint_eq(report->node, 1);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("doubt");
@@ -323,6 +368,8 @@ int main(void)
     tcase_add_loop_test(tcase, test_an_end_that_proves_nothing, 0, 4);
     tcase_add_loop_test(tcase, test_a_broken_link_proves_nothing, 0, 4);
     tcase_add_loop_test(tcase, test_new_connection_is_given_time, 0, 2);
+    tcase_add_test(tcase, test_connection_after_a_lapse_is_given_time);
+    tcase_add_test(tcase, test_new_connection_is_not_waited_for_too_long);
     Suite *suite = suite_create("dataplane, writes in doubt");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

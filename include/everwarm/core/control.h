@@ -179,8 +179,8 @@ uint64_t control_next_deadline_us(const struct control *control);
 
 /*
  * Leave, when no dataplane has anything under way: a farewell is written to all nodes as soon as
- * all connections that were given up are at their end and no key waits for a filling node; none, if
- * that takes longer than the lease: others compare all copies then.
+ * all connections that were given up are at their end; none, if that takes longer than the lease.
+ * Others compare all copies then, and also where a key waits for a filling node.
  * Call control_is_gone until true, or give up waiting. Reports still count.
  */
 void control_leave(struct control *control, uint64_t now_us);
