@@ -20,9 +20,11 @@
  *    LOOK, the copy goes, unless W is there already; if after, nothing is left to do.
  *
  * When it can't be brought to its end (its wire or the leader's is lost, the lease is over), the
- * node is told to delete the key behind the command that is under way, and the wire is half-closed
+ * node is told to delete our copy behind the command that is under way, and the wire is half-closed
  * and read to its end: until then the node counts as one with a connection given up. If no EOF is
- * that end, the node counts as such until the write is surely done, and another verify is owed.
+ * that end, the node counts as such until the write is surely done, and another verify is owed. So
+ * it is where our copy can't be named, since its CAS comes with the answer to STORE only (pools
+ * without tokens): then whatever is there is deleted.
  */
 #include "verify_private.h"
 
@@ -285,6 +287,7 @@ void verify_mend_leader_value_end(struct verify *verify)
         mend->step = VERIFY_MEND_STORE;
         mend->is_placing = false;
         slot->copied = slot->now[slot->leader];
+        mend->our_cas = verify->plan.has_tokens ? slot->copied.cas : 0;
         return;
     } else if ((slot->hopeless & node_set_of(mend->node)) != 0 && !verify->is_held &&
                (slot->present & node_set_of(mend->node)) != 0) {
@@ -389,8 +392,10 @@ void verify_mend_give_up(struct verify *verify)
     if (has_written && !is_cut_short) {
         char line[VERIFY_LINE_BYTES];
         struct mc_writer w = mc_writer_of(line, sizeof line);
-        /* Before STORE is answered our copy's CAS is not known. */
-        write_delete(verify, step == VERIFY_MEND_LOOK ? mend->our_cas : 0, &w);
+        /* If STORE was refused, or is covered by now, a client's write is there, and stays. Without
+         * tokens nobody can tell before STORE is answered: what went along is compared again. */
+        write_delete(verify, mend->our_cas, &w);
+        verify->owed |= mend->our_cas == 0 ? node_set_of(s->node) : 0;
         bool has_room = stream_send(s, slice_of(line, w.len));
         INVARIANT(has_room);
     }

@@ -108,7 +108,7 @@ struct verify_mend {
     struct verify_queue queue; /* slots; the first one is being mended */
     struct verify_slot *slot;
     uint32_t node;
-    uint64_t our_cas; /* of the copy under way; LOOK, UNDO */
+    uint64_t our_cas; /* of the copy under way; STORE (0: not known yet), LOOK, UNDO */
     bool is_placing;  /* READ: the value is being put into the wire's ring */
 };
 

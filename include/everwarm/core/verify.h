@@ -125,8 +125,9 @@ node_set verify_given_up(const struct verify *verify);
 /* A connection to it with a write on it ended without EOF: what it carried may still be done. */
 node_set verify_unproven(const struct verify *verify, uint64_t now_us);
 /* Nodes where something was left behind that nobody looks after: a copy that was not looked at
- * again, or what a broken connection carried. Dumps that are taken when they are no longer among
- * those above show it: a run is owed. Who sees to that calls verify_take_owed. */
+ * again, what a broken connection carried, or what was deleted unseen. Dumps that are taken when
+ * they are no longer among those above show it: a run is owed. Who sees to that calls
+ * verify_take_owed. */
 node_set verify_owed(const struct verify *verify);
 void verify_take_owed(struct verify *verify);
 /* A write of this proxy has been given up somewhere: no comparison counts that is not begun after
