@@ -381,6 +381,7 @@ uint64_t control_next_deadline_us(const struct control *control)
     }
     if (control->start == START_PAUSE) {
         sooner(&deadline, control->start_us + 2 * control->options.interval_us);
+        sooner(&deadline, control->top.epoch > 0 ? control->poll_us : UINT64_MAX);
     }
     if (control->flush == FLUSH_SENDING) {
         uint64_t late_us = control->flush_us + 2 * control->options.timeout_us;

@@ -282,7 +282,7 @@ static bool is_other_first(const struct control *control)
     return false;
 }
 
-/* A node that tells nothing may be standing still, and be the only one that knows the view. */
+/* A node that tells nothing may be standing still, and be the only one that knows the last view. */
 static bool is_patience_over(const struct control *control)
 {
     return control->now_us - control->heard_first_us >=
@@ -325,10 +325,10 @@ static bool is_any_heard_since(const struct control *control, uint64_t since_us)
 
 /*
  * Does what was read tell of all who live? What lies in one node may be of a time when it stood
- * still, and another was complete beside it; and one that was emptied shows no heartbeat before the
- * next round. So all that are complete in the view that was found are to answer, and one of them be
- * the run that the view names. Where none is, nothing could be served; where one is, the others are
- * given a lease. Or somebody is seen to live who shows that view: he may wait for us to join.
+ * still, and another was complete beside it: all that are complete in the view that was found are
+ * to answer. And one of them is to be the run that the view names, or a lease be over: one that was
+ * emptied shows no heartbeat before the next round. Or somebody is seen to live who shows that
+ * view: he may wait for us to join.
  */
 static bool is_all_told(const struct control *control)
 {
@@ -346,8 +346,7 @@ static bool is_all_told(const struct control *control)
     }
     bool are_heard = (complete & ~heard) == 0;
     bool is_lease_over = control->now_us - control->heard_first_us >= control->options.lease_us;
-    return (is_any_same && are_heard) || ((is_any_same || are_heard) && is_lease_over) ||
-           is_patience_over(control);
+    return (are_heard && (is_any_same || is_lease_over)) || is_patience_over(control);
 }
 
 static void start_step(struct control *control)
@@ -383,13 +382,18 @@ static void start_step(struct control *control)
         }
         break;
     }
-    case START_PAUSE:
-        if (control->top.epoch > 0 && control->top.proposer == control->id) {
-            start_move(control, START_DONE); /* our own proposal */
+    case START_PAUSE: {
+        bool is_shown = control_peers_is_shown(control, &control->top, control->start_us) &&
+                        !is_any_heard_since(control, control->start_us);
+        if (control->top.epoch > 0 && (control->top.proposer == control->id || is_shown)) {
+            start_move(control, START_DONE); /* our own proposal, or somebody waits for us */
         } else if (control->now_us - control->start_us >= 2 * control->options.interval_us) {
             start_move(control, START_READ);
+        } else if (control->top.epoch > 0 && control->now_us >= control->poll_us) {
+            control_peers_poll(control, &control->top, control->start_us);
         }
         break;
+    }
     case START_DONE:
         break;
     }

@@ -491,7 +491,6 @@ static bool is_too_old(const struct dataplane *dp, const struct txn *txn, uint32
  */
 static bool write_begin(struct dataplane *dp, struct txn *txn)
 {
-    enum mc_command command = (enum mc_command)txn->command_type;
     bool is_client_s = !txn->is_internal && !txn->is_begun;
     const struct topology *t = dp->topology;
     if (is_client_s && t != NULL && t->is_stopped) {
@@ -505,14 +504,15 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
         answer_error(dp, txn, SLICE("SERVER_ERROR no complete replica is reachable\r\n"));
         return true;
     }
-    bool is_decided = txn->is_decided;
     /* Plain writes go out one behind the other. What decides, or reaches its replicas one after the
      * other, must not be passed by an older write that is sent again. */
-    bool is_alone = is_decided || t->chained != 0 || (txn->is_aside && RULE(SIDE_ALONE));
-    bool is_behind = RULE(IN_ORDER) &&
-                     (is_alone ? inflight_has_older(dp, txn) : inflight_has_slow_older(dp, txn));
+    bool is_alone = txn->is_decided || t->chained != 0 || (txn->is_aside && RULE(SIDE_ALONE));
+    bool is_behind_slow = RULE(IN_ORDER) && inflight_has_slow_older(dp, txn);
+    bool is_behind = is_behind_slow || (RULE(IN_ORDER) && is_alone && inflight_has_older(dp, txn));
     bool is_full = inflight_is_full(dp) && !txn->is_inflight;
-    if (txn->is_aside && !txn->is_inflight && !is_full) {
+    /* Younger ones would pass a decided one that waits for plain ones only, and its result them. */
+    bool is_passed = txn->is_decided && is_behind && !is_behind_slow;
+    if ((txn->is_aside || is_passed) && !txn->is_inflight && !is_full) {
         inflight_put(dp, txn); /* while it waits for older ones, younger ones wait for it */
     }
     if (t->complete == 0 || is_behind || is_full || !link_has_room(dp, 2 * NODES_MAX) ||
@@ -543,10 +543,10 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     if (!txn->is_inflight) {
         inflight_put(dp, txn);
     }
-    txn_move(dp, txn, is_decided ? TXN_DECIDING : TXN_WRITING);
-    txn->step = is_decided ? STEP_DECIDE : STEP_WRITE;
-    if (is_decided) {
-        send_to(dp, txn, leader, command_form(command), txn->command);
+    txn_move(dp, txn, txn->is_decided ? TXN_DECIDING : TXN_WRITING);
+    txn->step = txn->is_decided ? STEP_DECIDE : STEP_WRITE;
+    if (txn->is_decided) {
+        send_to(dp, txn, leader, command_form((enum mc_command)txn->command_type), txn->command);
         return true;
     }
     for (node_set left = t->complete; left != 0; left &= left - 1) {

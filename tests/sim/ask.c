@@ -139,6 +139,14 @@ uint64_t client_epoch(const struct world *world, const struct client *c)
     return is_young ? CLIENT_NO_EPOCH : topology->epoch;
 }
 
+uint64_t client_cas_epoch(const struct world *world, const struct client *c,
+                          const struct history_op *gets)
+{
+    const struct topology *topology = world->proxies[c->proxy].topology[c->worker];
+    bool has_tokens = topology != NULL && topology->has_tokens;
+    return gets->is_near_fault && !has_tokens ? CLIENT_NO_EPOCH : gets->epoch;
+}
+
 struct history_op client_op(const struct world *world, const struct client *c, uint32_t key,
                             enum history_kind kind)
 {

@@ -443,14 +443,14 @@ static size_t client_read_value(struct world *world, struct client *c, struct sl
         world_broken(world, "C2", "client %u read from %s what nobody wrote: %.*s flags %llu",
                      c->number, world_key(op->key), (int)len, value.ptr, (unsigned long long)flags);
     }
+    client_close_op(world, number, HISTORY_OK);
     if (pending->has_cas) {
         struct client_cas *last = &c->cas[op->key];
         uint32_t at = last->seen++ % CLIENT_CAS_COUNT;
         last->cas[at] = cas;
         last->value[at] = seen;
-        last->epoch[at] = op->epoch;
+        last->epoch[at] = client_cas_epoch(world, c, op);
     }
-    client_close_op(world, number, HISTORY_OK);
     return taken;
 }
 

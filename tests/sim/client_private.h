@@ -9,6 +9,10 @@ enum { CLIENT_NO_EPOCH = 0 };
 
 bool client_is_number_key(const struct client *c, uint32_t key);
 uint64_t client_epoch(const struct world *world, const struct client *c);
+/* The epoch of the CAS that GETS told. None: near a fault another replica may have answered, and
+ * where there are no tokens its CAS is foreign to the leader. */
+uint64_t client_cas_epoch(const struct world *world, const struct client *c,
+                          const struct history_op *gets);
 struct history_op client_op(const struct world *world, const struct client *c, uint32_t key,
                             enum history_kind kind);
 uint32_t client_record(struct world *world, const struct history_op *op);

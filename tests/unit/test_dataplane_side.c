@@ -553,6 +553,45 @@ START_TEST(test_a_small_store_forgets_that_it_was_large)
 }
 END_TEST
 
+/* A command that the leader decides waits for an older write, and a younger one comes meanwhile. No
+ * result may overtake that one on another node, where it would go by the other link: since the item
+ * has grown (0), or since links changed places (1). */
+START_TEST(test_no_result_passes_what_came_while_it_waited)
+{
+    bool is_grown = _i == 0;
+    meet_large();
+    const char *key = key_of(0);
+    client(0, FORMAT("set %s 0 0 1\r\nx\r\n", key));
+    client(1, FORMAT("append %s 0 0 1\r\nv\r\n", key));
+    client(3, FORMAT("get %s\r\n", key_of(1)));
+    client(2, FORMAT("set %s 0 0 1\r\ny\r\n", key));
+    expect_node(0, FORMAT("ms %s 1\r\nx\r\n", key));
+    expect_node(1, FORMAT("ms %s 1\r\nx\r\nget %s\r\n", key, key_of(1)));
+    node(0, "HD\r\n");
+    node(1, "HD\r\n");
+    expect_client(0, "STORED\r\n");
+    expect_node(0, FORMAT("ms %s 1 MA\r\nv\r\nmg %s v f t c u\r\n", key, key));
+    expect_node(1, "");
+    node(1, FORMAT("VALUE %s 0 %d\r\n%s\r\nEND\r\n", key_of(1), is_grown ? 1 : SIDE_BYTES,
+                   is_grown ? "x" : large()));
+    const char *item = is_grown ? large() : "xv";
+    node(0, FORMAT("HD\r\nVA %d f0 t-1 c7\r\n%s\r\n", (int)strlen(item), item));
+    for (uint32_t n = 0; n < NODES; n++) {
+        expect_node(n, "");
+        expect_node(SIDE, "");
+    }
+    expect_node(SIDE + 1, FORMAT("ms %s %d\r\n%s\r\n", key, (int)strlen(item), item));
+    node(SIDE + 1, "HD\r\n");
+    expect_client(1, "STORED\r\n");
+    for (uint32_t n = 0; n < NODES; n++) {
+        bool is_moved = is_grown == (n == 0); /* whose links changed places */
+        expect_node(n + (is_moved ? SIDE : 0), FORMAT("ms %s 1\r\ny\r\n", key));
+        node(n + (is_moved ? SIDE : 0), "HD\r\n");
+    }
+    expect_client(2, "STORED\r\n");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("side");
@@ -564,6 +603,7 @@ int main(void)
     tcase_add_test(tcase, test_writes_to_a_key_keep_their_order);
     tcase_add_test(tcase, test_what_stands_behind_keeps_its_order);
     tcase_add_test(tcase, test_an_item_that_grows_goes_aside);
+    tcase_add_loop_test(tcase, test_no_result_passes_what_came_while_it_waited, 0, 2);
     tcase_add_test(tcase, test_a_second_link_that_ends);
     tcase_add_test(tcase, test_no_second_link_is_needed);
     tcase_add_test(tcase, test_a_node_that_leaves_loses_both);
