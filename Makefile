@@ -279,14 +279,16 @@ sim: build/release/sim build/asan/sim ## the simulator: SEEDS=n seeds, or SEED=s
 
 # The checker itself; the same seed gives the same trace; a few seeds with sanitizers; all seeds;
 # some in which the set of nodes changes; some in which proxies are cut off and come back; some in
-# which they end and are started again; some in which they die during long fills.
+# which they end and are started again; some in which they die during long fills; some that are
+# split, and heal.
 sim_all = build/release/sim --self-test && build/release/sim --repeat --seeds 10 && \
     build/asan/sim --seeds $(shell expr $(SEEDS) / 40 + 5) && \
     build/release/sim --seeds $(SEEDS) && \
     build/release/sim --profile members --seeds $(shell expr $(SEEDS) / 10 + 20) && \
     build/release/sim --profile away --seeds $(shell expr $(SEEDS) / 10 + 20) && \
     build/release/sim --profile farewell --seeds $(shell expr $(SEEDS) / 10 + 20) && \
-    build/release/sim --profile long --seeds $(shell expr $(SEEDS) / 10 + 20)
+    build/release/sim --profile long --seeds $(shell expr $(SEEDS) / 10 + 20) && \
+    build/release/sim --profile split --seeds $(shell expr $(SEEDS) / 25 + 20)
 
 # Goes on where it stopped; SIM_SECONDS=n: stops then, SEEDS=n: others than a million.
 sim-long: build/sim/sim ## a million seeds of the simulator: many hours, in parts if need be

@@ -116,6 +116,7 @@ struct txn {
     uint32_t text_sent;  /* bytes of reply_text written; what was of reply is dropped from it */
     struct leg *parts;   /* answered legs of a read of many keys, until all are in */
     node_set waiting;    /* nodes with a leg out */
+    node_set replicas;   /* complete or chained when it last began, or since, of the same side */
     node_set acked;      /* complete and chained replicas that have it */
     node_set missed;     /* STRANDED: which did not answer */
     node_set cut;        /* of them: the connection was reset, so what it still does is unknown */
@@ -559,6 +560,7 @@ node_set txn_staying(const struct dataplane *dp);
 bool txn_is_drained(const struct dataplane *dp);
 /* A view is joined whose nodes are STAY: what others have or have missed of a write is over. */
 void txn_forget_leavers(struct dataplane *dp, node_set stay);
+void txn_cross_split(const struct dataplane *dp, struct txn *txn);
 
 /* --- reader.c --- */
 

@@ -415,9 +415,10 @@ static void answer_error(struct dataplane *dp, struct txn *txn, struct slice tex
 }
 
 /* The mutants of CHAIN and CHAIN_BEHIND_ALL: to filling nodes while complete ones may lack it. */
-static void chain_early(struct dataplane *dp, struct txn *txn)
+static void chain_early(struct dataplane *dp, struct txn *txn, bool is_rule_in_force)
 {
-    for (node_set left = dp->topology->chained & ~txn->acked; left != 0; left &= left - 1) {
+    node_set early = is_rule_in_force ? 0 : dp->topology->chained & ~txn->acked;
+    for (node_set left = early; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
         if (link_is_usable(dp, node) && link_has_room(dp, 1)) {
             send_to(dp, txn, node, FORM_LINE, txn->command);
@@ -528,6 +529,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     }
     txn->leader = (uint8_t)leader;
     set_condition(dp, txn);
+    txn->replicas = t->complete | t->chained;
     txn->acked = 0;
     txn->missed = 0;
     txn->cut = 0;
@@ -552,9 +554,7 @@ static bool write_begin(struct dataplane *dp, struct txn *txn)
     for (node_set left = t->complete; left != 0; left &= left - 1) {
         send_to(dp, txn, node_set_first(left), FORM_LINE, txn->command);
     }
-    if (!RULE(CHAIN)) {
-        chain_early(dp, txn);
-    }
+    chain_early(dp, txn, RULE(CHAIN));
     return true;
 }
 
@@ -802,9 +802,7 @@ void txn_on_leg(struct dataplane *dp, struct leg *leg, const struct mc_reply *re
             txn_answer_early(dp, txn);
         }
         txn->was_done |= kind == MC_REPLY_HD ? node_set_of(node) : 0;
-        if (!RULE(CHAIN_BEHIND_ALL)) {
-            chain_early(dp, txn);
-        }
+        chain_early(dp, txn, RULE(CHAIN_BEHIND_ALL));
     } else if (!leg->is_cleanup &&
                (reply_is_error(kind) || (leg_verb(leg) == 's' && kind != MC_REPLY_HD))) {
         clean_up(dp, txn, node); /* if it can't, the key is in doubt, and noted so */
@@ -877,9 +875,9 @@ static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
     txn->missed = 0;
     txn->cut = 0;
     dp->stats.writes_brought_home += home != 0;
+    txn_cross_split(dp, txn);
     /* A deletion in doubt is begun anew: the replicas may be others by now. */
     bool is_answer_known = txn->is_leader_in && txn->step != STEP_DECIDE && !txn->is_internal;
-    bool is_everywhere = (t->complete & ~txn->acked) == 0;
     if (txn->is_doubtful) {
         if (!txn->is_answered) {
             txn_set_reply(dp, txn, (struct chain){0});
@@ -888,7 +886,7 @@ static void unstrand(struct dataplane *dp, struct txn *txn, node_set home)
                          DATAPLANE_OUTCOME_SERVER_ERROR);
         }
         txn_finish(dp, txn);
-    } else if (is_answer_known && is_everywhere) {
+    } else if (is_answer_known && (t->complete & ~txn->acked) == 0) {
         all_have_it(dp, txn);
     } else if (is_answer_known && (txn->step == STEP_SPREAD || txn->step == STEP_CHAIN)) {
         txn_spread(dp, txn, t->complete & ~txn->acked);

@@ -101,3 +101,16 @@ void txn_forget_leavers(struct dataplane *dp, node_set stay)
         txn->acked &= stay;
     }
 }
+
+/* A split has healed if what is complete is another side's. What was decided on the items of ours
+ * must not replace newer ones there, nor come back where they were deleted: it is run again. A node
+ * that is filled from ours is one of them. */
+void txn_cross_split(const struct dataplane *dp, struct txn *txn)
+{
+    node_set complete = dp->topology->complete;
+    if ((complete & txn->replicas) != 0) {
+        txn->replicas |= complete | dp->topology->chained;
+    } else if (complete != 0) {
+        txn->step = txn->is_decided ? STEP_DECIDE : STEP_WRITE;
+    }
+}

@@ -13,9 +13,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* How many nodes; two, where the program does not say otherwise. */
+#ifndef BENCH_NODES
+#define BENCH_NODES 2
+#endif
+
 /* Links: the main ones, with their node's number, and NODES more for the side links. */
 enum {
-    NODES = 2,
+    NODES = BENCH_NODES,
     LINKS = 2 * NODES,
     CLIENTS = 4,
     TEXT_BYTES = 1 << 22,
@@ -23,7 +28,7 @@ enum {
     PIECES = 8
 };
 
-static const struct slice node_names[NODES] = {SLICE_INIT("a"), SLICE_INIT("b")};
+static const struct slice node_names[] = {SLICE_INIT("a"), SLICE_INIT("b"), SLICE_INIT("c")};
 
 struct bench {
     struct dataplane *dp;
@@ -186,9 +191,11 @@ static inline struct topology *topology(node_set complete, node_set chained)
         .complete = complete,
         .leaders = complete,
         .chained = chained,
-        .node_seed = {topology_hash(node_names[0]), topology_hash(node_names[1])},
-        .identity = {{.pid = 100, .started_s = 1000}, {.pid = 101, .started_s = 1000}},
     };
+    for (uint32_t n = 0; n < NODES; n++) {
+        t->node_seed[n] = topology_hash(node_names[n]);
+        t->identity[n] = (struct identity){.pid = 100 + n, .started_s = 1000};
+    }
     return t;
 }
 
@@ -247,9 +254,11 @@ static inline void start(size_t memory_bytes)
     b.dp = dataplane_init(b.memory, &options);
     b.now_us = 1000000;
     b.lease_until_us = UINT64_MAX;
-    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT, .topology = topology(3, 0)});
-    greet(0, 100);
-    greet(1, 101);
+    step(&(struct dataplane_event){.type = DATAPLANE_ADOPT,
+                                   .topology = topology(node_set_all(NODES), 0)});
+    for (uint32_t n = 0; n < NODES; n++) {
+        greet(n, 100 + n);
+    }
     for (uint32_t i = 0; i < CLIENTS; i++) {
         step(&(struct dataplane_event){.type = DATAPLANE_CLIENT_OPEN, .client = i});
     }
