@@ -432,20 +432,50 @@ static void died(struct control *control, const struct peer *peer)
     }
 }
 
+/* A node that stood still may show how a run went, after the next one was seen to live. */
+static bool is_other_alive(const struct control *control, const struct peer *peer)
+{
+    return peer->state == PEER_LIVE && peer->growth_before_us != 0 &&
+           control->now_us < peer->growth_before_us + control->options.lease_us &&
+           RULE(FAREWELL_RUN);
+}
+
+/* To the run that was seen before this one, which took its leave: what view it shows isn't known. */
+static void go_back(struct peer *peer)
+{
+    *peer = (struct peer){.nonce_before = peer->nonce,
+                          .sequence_before = UINT64_MAX, /* it is over */
+                          .state = PEER_LIVE,
+                          .nonce = peer->nonce_before,
+                          .sequence = peer->sequence_before,
+                          .epoch = peer->epoch,
+                          .config_hash = peer->config_hash,
+                          .given_up = peer->given_up_before,
+                          .growth_us = peer->growth_before_us};
+}
+
 static void grow(struct control *control, uint32_t id, const struct heartbeat *beat)
 {
     struct peer *peer = &control->peers[id];
     node_set given_up_before = 0;
     if (peer->nonce != beat->nonce) {
+        uint64_t growth_before_us = 0;
         if (peer->state == PEER_LIVE) {
+            growth_before_us = peer->growth_us;
             given_up_before = peer->given_up | peer->given_up_before;
             peer_move(control, id, PEER_GONE);
             died(control, peer); /* another run in its place, without a farewell */
         }
-        *peer = (struct peer){
-            .nonce_before = peer->nonce, .sequence_before = peer->sequence, .state = PEER_UNKNOWN};
+        *peer = (struct peer){.nonce_before = peer->nonce,
+                              .sequence_before = peer->sequence,
+                              .growth_before_us = growth_before_us,
+                              .state = PEER_UNKNOWN};
     }
     if (heartbeat_is_farewell(beat)) {
+        if (is_other_alive(control, peer)) {
+            go_back(peer);
+            return;
+        }
         /* Also of one that we never saw alive: who restarts at once finds what that run left. */
         peer->nonce = beat->nonce;
         peer->sequence = beat->sequence;
@@ -471,6 +501,7 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
     peer->given_up = beat->given_up;
     peer->given_up_before = given_up_before;
     peer->growth_us = control->now_us;
+    peer->quiet_on = 0;
     peer->stale_on = 0;
     peer->missing_us = 0;
     if (peer->state != PEER_LIVE) {
@@ -485,15 +516,25 @@ static void grow(struct control *control, uint32_t id, const struct heartbeat *b
 /*
  * Asked at ASKED_US, the node showed nothing new of the peer. It counts if the peer had `lease` to
  * store something there since SINCE_US, and since we came to hear the node: it may have to connect
- * anew as we had.
+ * anew as we had. And if that is so twice, with time for a heartbeat between: what the peer had
+ * stored lately may be covered by an old one of its own that a connection kept back until now.
  */
 static void no_growth(const struct control *control, struct peer *peer, const struct probe *probe,
                       uint64_t since_us, uint64_t asked_us)
 {
+    uint64_t lease_us = RULE(OTHERS_LEASE) ? control->options.lease_us : 0;
+    uint64_t between_us = RULE(OTHERS_LEASE) ? control->options.interval_us * 3 / 2 : 0;
     uint64_t from_us = since_us > probe->greeted_us ? since_us : probe->greeted_us;
-    if (peer->state == PEER_LIVE &&
-        (asked_us >= from_us + control->options.lease_us || !RULE(OTHERS_LEASE))) {
-        peer->stale_on |= node_set_of(probe->node);
+    node_set node = node_set_of(probe->node);
+    if (peer->state != PEER_LIVE || asked_us < from_us + lease_us / 2) {
+        return;
+    }
+    if ((peer->quiet_on & node) == 0) {
+        peer->quiet_on |= node;
+        peer->quiet_us = asked_us;
+    }
+    if (asked_us >= from_us + lease_us && asked_us >= peer->quiet_us + between_us) {
+        peer->stale_on |= node;
     }
 }
 
@@ -707,7 +748,7 @@ static bool is_doubtful(const struct control *control, const struct peer *peer)
         uint64_t pause_us = scan_pause_us(control) * 3 / 2;
         patience_us = pause_us > patience_us ? pause_us : patience_us;
     }
-    return peer->stale_on != 0 || peer->missing_us != 0 ||
+    return peer->quiet_on != 0 || peer->missing_us != 0 ||
            control->now_us >= peer->growth_us + patience_us;
 }
 

@@ -156,6 +156,7 @@ static void release(struct control *control, uint32_t node)
     probe->wants_close = wants_close;
     control_probe_init(control, node, ring);
     for (uint32_t id = 0; id < PROXIES_MAX; id++) {
+        control->peers[id].quiet_on &= others;
         control->peers[id].stale_on &= others;
         control->peers[id].given_up &= others;
         control->peers[id].given_up_before &= others;

@@ -290,8 +290,9 @@ struct peer {
     /* Of the run that had the id before: left-overs of it count for nothing, but what grows is
      * alive. */
     uint64_t nonce_before;
-    uint64_t sequence_before; /* highest */
-    uint64_t sequence;        /* highest */
+    uint64_t sequence_before;  /* highest */
+    uint64_t growth_before_us; /* when it was last seen to grow; 0: it was gone before this one */
+    uint64_t sequence;         /* highest */
     uint64_t epoch;
     uint64_t view_hash;
     uint64_t effective_hash;
@@ -302,7 +303,9 @@ struct peer {
     uint64_t missing_asked_us; /* when that was last asked */
     uint64_t growth_us;        /* when the sequence was last seen to grow */
     bool has_left;             /* by a farewell: its last word still tells what had taken effect */
-    node_set stale_on; /* nodes that showed no growth when asked `lease` after that, or later */
+    node_set quiet_on;         /* nodes that showed no growth half a lease after that, or later */
+    uint64_t quiet_us;         /* when the latest of these was asked */
+    node_set stale_on;         /* and none again when asked `lease` after that, or later */
 };
 
 enum id_state {

@@ -508,11 +508,21 @@ static bool client_read_line(struct world *world, struct client *c, struct slice
     return false;
 }
 
-/* C3 says nothing of losses of the last copy, of proxies that die or stop, and of splits. */
+/* A proxy that starts gives nodes that don't answer three leases, and serves nothing meanwhile. */
+static bool client_is_too_early(const struct world *world, const struct client *c)
+{
+    const struct proxy *p = &world->proxies[c->proxy];
+    if (p->serving_us == 0) {
+        return world->now_us < p->started_us + 3 * WORLD_LEASE_US + WORLD_REQUEST_US;
+    }
+    return c->pending_count > 0 && c->pending[0].since_us < p->serving_us;
+}
+
+/* C3 says nothing of losses of the last copy, of proxies that die, stop or start, and of splits. */
 static bool client_is_excused(const struct world *world, const struct client *c)
 {
     return world->loss_us > 0 || world->now_us < world->proxies[c->proxy].troubled_us ||
-           split_excuses(world);
+           client_is_too_early(world, c) || split_excuses(world);
 }
 
 /* SERVER_ERROR: nothing is known of the rest of the request. */

@@ -276,12 +276,14 @@ static bool fault_is_cut(const struct world *world, uint32_t number, uint32_t no
     return p->cut_to_node_us[node] > world->now_us || p->cut_to_proxy_us[node] > world->now_us;
 }
 
-static node_set fault_reached(const struct world *world, uint32_t number)
+/* If those that are frozen go on, too: IS_LATER. */
+static node_set fault_reached(const struct world *world, uint32_t number, bool is_later)
 {
     node_set reached = 0;
     for (uint32_t i = 0; i < world->options.nodes; i++) {
         const struct node *node = &world->nodes[i];
-        bool is_there = node->is_up && !node->is_frozen && !fault_is_cut(world, number, i);
+        bool is_still = node->is_frozen && !is_later;
+        bool is_there = node->is_up && !is_still && !fault_is_cut(world, number, i);
         reached |= is_there ? node_set_of(i) : 0;
     }
     return reached;
@@ -291,9 +293,11 @@ static node_set fault_reached(const struct world *world, uint32_t number)
  * and judged by split.c. */
 static bool fault_is_split_by(const struct world *world, uint32_t number, uint32_t node)
 {
-    node_set ours = fault_reached(world, number) & ~node_set_of(node);
-    for (uint32_t other = 0; other < world->options.proxies; other++) {
-        node_set theirs = fault_reached(world, other);
+    for (uint32_t i = 0; i < 2 * world->options.proxies; i++) {
+        uint32_t other = i / 2;
+        bool is_later = i % 2 == 1;
+        node_set ours = fault_reached(world, number, is_later) & ~node_set_of(node);
+        node_set theirs = fault_reached(world, other, is_later);
         if (other != number && theirs != 0 && (ours & theirs) == 0) {
             return true;
         }
@@ -301,15 +305,15 @@ static bool fault_is_split_by(const struct world *world, uint32_t number, uint32
     return false;
 }
 
-/* Would some proxy that is cut off from a node share none with another one without NODE? */
-static bool fault_is_split_without(const struct world *world, uint32_t node)
+bool fault_is_split_without(const struct world *world, uint32_t node)
 {
     for (uint32_t number = 0; number < world->options.proxies; number++) {
         bool is_cut = false;
         for (uint32_t i = 0; i < world->options.nodes; i++) {
             is_cut = is_cut || fault_is_cut(world, number, i);
         }
-        if (is_cut && fault_reached(world, number) != 0 && fault_is_split_by(world, number, node)) {
+        if (is_cut && fault_reached(world, number, false) != 0 &&
+            fault_is_split_by(world, number, node)) {
             return true;
         }
     }

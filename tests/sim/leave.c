@@ -111,7 +111,8 @@ static void leave_haunt(struct world *world, uint32_t proxy)
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
     bool may_stop = world->nodes[node].is_up && !world->nodes[node].is_frozen &&
                     (fault_is_tame(world, node) || world->loss_us > 0);
-    if (!may_stop || world->is_resting || !world_chance(world, 30)) {
+    if (!may_stop || fault_is_split_without(world, node) || world->is_resting ||
+        !world_chance(world, 30)) {
         return;
     }
     uint64_t for_us = 300000 + world_below(world, 1200000);

@@ -48,6 +48,8 @@ void proxy_init(struct world *world, uint32_t proxy)
     struct proxy *p = &world->proxies[proxy];
     p->is_up = true;
     p->run++;
+    p->started_us = world->now_us;
+    p->serving_us = 0;
     uint64_t nonce = 1 + prng_next(&world->prng) / 2;
     if (p->id_next < PROXIES_MAX) {
         nonce = nonce - nonce % PROXIES_MAX + PROXIES_MAX + p->id_next;
@@ -276,6 +278,7 @@ void proxy_on_message(struct world *world, uint32_t proxy, uint32_t worker, stru
         .type = message->type, .topology = message->topology, .ticket = message->ticket};
     if (message->type == DATAPLANE_ADOPT) {
         p->topology[worker] = message->topology;
+        p->serving_us = p->serving_us == 0 ? world->now_us : p->serving_us;
     } else if (message->type == DATAPLANE_HOLD) {
         p->hold_epoch[worker] = message->topology->epoch;
         p->hold_hash[worker] = message->topology->view_hash;

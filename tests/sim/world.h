@@ -204,6 +204,8 @@ struct proxy {
     bool is_soon_back;                   /* a node is to show its farewell when it lives again */
     uint32_t id_next;     /* the id that it asks for when it starts; PROXIES_MAX: any */
     uint32_t run;         /* grows with each start */
+    uint64_t started_us;  /* this run */
+    uint64_t serving_us;  /* when a worker of it had its first topology; 0: not yet */
     uint64_t paused_us;   /* until then it is stopped */
     int64_t clock_ms;     /* its wall clock is so far ahead when it starts */
     uint64_t pause_us;    /* it is to be stopped for so long when its next heartbeat is out */
@@ -663,6 +665,8 @@ bool fault_is_whole(struct world *world);
 void fault_say(struct world *world, uint32_t node, enum control_command_type type);
 /* May NODE be harmed without a client's noticing? */
 bool fault_is_tame(const struct world *world, uint32_t node);
+/* Would some proxy that is cut off from a node share none with another one without NODE? */
+bool fault_is_split_without(const struct world *world, uint32_t node);
 /* NODE, which is up, is frozen. */
 void fault_stop(struct world *world, uint32_t node, uint64_t for_us);
 

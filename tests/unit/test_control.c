@@ -957,7 +957,7 @@ START_TEST(id_of_a_dead_run)
 END_TEST
 
 /* Its next run has its id and acts, and all that is seen of either at a change of view is the
- * farewell, in nodes that stood still: the change waits for that run. */
+ * farewell, in nodes that stood still, or a heartbeat before it: the change waits for that run. */
 START_TEST(farewell_hides_no_next_run)
 {
     start_serving(3, 2);
@@ -974,15 +974,45 @@ START_TEST(farewell_hides_no_next_run)
     for (uint32_t node = 0; node < 3; node++) {
         cut(1, node);
     }
-    put_beat((uint32_t)_i, &beat);
-    put_beat((uint32_t)(_i + 1) % 3, &beat);
     uint64_t epoch = see(0)->epoch;
+    bool grows_first = _i >= 3;
+    if (grows_first) {
+        beat.epoch = 1;
+        put_beat((uint32_t)_i % 3, &beat);
+        beat.epoch = 0;
+        beat.sequence++;
+    } else {
+        put_beat((uint32_t)_i, &beat);
+        put_beat((uint32_t)(_i + 1) % 3, &beat);
+    }
     struct control_command drain = {.type = CONTROL_COMMAND_DRAIN, .node = 0, .ticket = 9};
     control_command(world.proxy[0].control, &drain, world.now_us);
     take_actions(0);
+    pass(SECOND / 50);
+    put_beat((uint32_t)_i % 3, &beat);
     pass(SECOND / 4);
     ck_assert_uint_gt(control_lease_until_us(world.proxy[1].control), world.now_us);
     ck_assert_uint_eq(see(0)->epoch, epoch);
+    world_end();
+}
+END_TEST
+
+/* A connection that was kept back stores an old heartbeat over the latest ones, now and then. */
+START_TEST(late_heartbeat_buries_nobody)
+{
+    start_serving(2, 2);
+    pass(SECOND);
+    struct control_options options = options_of(1);
+    struct heartbeat beat = {.id = see(1)->proxy_id, .nonce = options.nonce, .sequence = 1};
+    for (int i = 0; i < 40; i++) {
+        pass(SECOND / 2 + (uint64_t)i * 1000);
+        for (int ms = 0; ms < 50; ms++) {
+            put_beat(0, &beat);
+            put_beat(1, &beat);
+            pass(1000);
+        }
+    }
+    ck_assert_uint_eq(world.proxy[0].traced[TRACE_PROXY_GONE], 0);
     world_end();
 }
 END_TEST
@@ -1372,7 +1402,8 @@ int main(void)
     tcase_add_loop_test(stories, left_over_hides_nobody, 0, 2);
     tcase_add_test(stories, left_over_hides_no_old_connections);
     tcase_add_test(stories, id_of_a_dead_run);
-    tcase_add_loop_test(stories, farewell_hides_no_next_run, 0, 3);
+    tcase_add_loop_test(stories, farewell_hides_no_next_run, 0, 6);
+    tcase_add_test(stories, late_heartbeat_buries_nobody);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_nobody, 0, 2);
     tcase_add_loop_test(stories, restart_after_a_farewell_waits_for_no_dead, 0, 2);
     tcase_add_test(stories, other_configuration_keeps_nodes_out);
