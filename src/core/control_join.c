@@ -326,27 +326,31 @@ static bool is_any_heard_since(const struct control *control, uint64_t since_us)
 /*
  * Does what was read tell of all who live? What lies in one node may be of a time when it stood
  * still, and another was complete beside it: all that are complete in the view that was found are
- * to answer. And one of them is to be the run that the view names, or a lease be over: one that was
- * emptied shows no heartbeat before the next round. Or somebody is seen to live who shows that
- * view: he may wait for us to join.
+ * to answer. And all nodes that do are to be the runs that the view names, or a lease be over: one
+ * that was emptied shows no view and no heartbeat before the next round. Or somebody is seen to
+ * live who shows that view: he may wait for us to join.
  */
 static bool is_all_told(const struct control *control)
 {
     node_set complete = control_join_nodes(&control->top, NODE_DATA_COMPLETE);
     node_set heard = control_probe_heard(control);
-    bool is_any_same = control->top.epoch == 0;
-    for (node_set left = complete & heard; left != 0; left &= left - 1) {
+    node_set same = 0;
+    node_set others = 0;
+    for (node_set left = heard & control->top.members; left != 0; left &= left - 1) {
         uint32_t node = node_set_first(left);
-        is_any_same = is_any_same || identity_is_equal(&control->probes[node].identity,
-                                                       &control->top.nodes[node].identity);
+        const struct identity *known = &control->top.nodes[node].identity;
+        bool is_same = identity_is_equal(&control->probes[node].identity, known);
+        same |= is_same ? node_set_of(node) : 0;
+        others |= !is_same && known->pid != 0 ? node_set_of(node) : 0;
     }
+    bool is_any_emptied = control->top.epoch > 0 && ((complete & same) == 0 || others != 0);
     if (control->read_again_us != 0 && !is_any_heard_since(control, control->read_again_us) &&
         control_peers_is_shown(control, &control->top, control->read_again_us)) {
         return true;
     }
     bool are_heard = (complete & ~heard) == 0;
     bool is_lease_over = control->now_us - control->heard_first_us >= control->options.lease_us;
-    return (are_heard && (is_any_same || is_lease_over)) || is_patience_over(control);
+    return (are_heard && (!is_any_emptied || is_lease_over)) || is_patience_over(control);
 }
 
 static void start_step(struct control *control)

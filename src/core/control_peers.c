@@ -440,7 +440,7 @@ static bool is_other_alive(const struct control *control, const struct peer *pee
            RULE(FAREWELL_RUN);
 }
 
-/* To the run that was seen before this one, which took its leave: what view it shows isn't known. */
+/* To the run that was seen before this one, which took its leave: its view isn't known. */
 static void go_back(struct peer *peer)
 {
     *peer = (struct peer){.nonce_before = peer->nonce,

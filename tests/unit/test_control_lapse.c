@@ -546,6 +546,32 @@ START_TEST(start_waits_where_nobody_can_be_seen)
 }
 END_TEST
 
+/* The last copy stood still and was given up, and what told so on the other node has just been
+ * erased: the view that the first still shows is not acted on. */
+START_TEST(start_waits_for_what_was_erased)
+{
+    start_serving(2, 2);
+    pass(SECOND);
+    world.fill_us = 60 * SECOND;
+    node_kill(1);
+    WAIT(is_one_view(2, 1), 2 * SECOND);
+    node_start(1);
+    WAIT(is_data(0, 1, NODE_DATA_FILLING) && is_data(1, 1, NODE_DATA_FILLING), 5 * SECOND);
+    pass(SECOND);
+    proxy_kill(1);
+    node_freeze(0);
+    WAIT(is_data(0, 0, NODE_DATA_OUT), 5 * SECOND);
+    cut(0, 0);
+    pass((uint64_t)_i * 3000); /* it looks at node 1 now and then */
+    node_thaw(0);
+    store_flush(&world.model[1].store, 0);
+    proxy_start(1);
+    WAIT(world.proxy[1].has_adopted, 2 * SECOND);
+    ck_assert_uint_ge(see(1)->epoch, see(0)->epoch);
+    world_end();
+}
+END_TEST
+
 /* A change of view waits for who starts: one that read the view before it was shown by anybody does
  * not pause any longer when it is. */
 START_TEST(start_holds_up_no_change)
@@ -566,6 +592,7 @@ int main(void)
     Suite *suite = suite_create("control and leases that were over");
     TCase *stories = tcase_create("stories");
     tcase_set_timeout(stories, 60);
+    tcase_add_loop_test(stories, start_waits_for_what_was_erased, 0, 9);
     tcase_add_loop_test(stories, start_holds_up_no_change, 0, 8);
     tcase_add_test(stories, left_over_is_not_acted_on);
     tcase_add_loop_test(stories, start_waits_for_the_other_nodes, 0, 2);

@@ -245,6 +245,12 @@ START_TEST(what_a_verify_left_is_no_other_run_s)
     struct verify *ours = stand_in.last; /* of proxy 0 */
     stand_in.verify_us = 3 * SECOND;
     proxy_kill(2);
+    for (int i = 0; see(1)->proxies == 3; i++) { /* proxy 1 is to notice first */
+        ck_assert_int_lt(i, 300);
+        pass(i % 30 == 29 ? 50000 : 10000);
+        (i % 30 == 28 ? proxy_resume : proxy_pause)(0);
+    }
+    proxy_resume(0);
     WAIT(stand_in.begun == 1, 5 * SECOND);
     ck_assert_uint_ne(see(0)->verify_due_by, snap.proxy_id);
     ours->owed = node_set_of(1);
