@@ -7,7 +7,6 @@
  * whose reply may have been lost near a fault may have happened once more before its answer; a read
  * near a fault may have been newer than the next one; a key that was deleted in doubt is gone.
  */
-#include "sim/linear.h"
 #include "sim/world.h"
 
 #include <stdlib.h>
@@ -214,6 +213,28 @@ static void verdict_add_splits(const struct world *world, struct verdict_case *c
     }
 }
 
+/*
+ * What OP may have done beside what it was answered: it was run again, and nobody heard what its
+ * first run did. So it may have, also where the answer itself says nothing.
+ */
+static void verdict_add_again(const struct world *world, struct verdict_case *c,
+                              const struct history_op *op, bool is_excused)
+{
+    if (is_excused && verdict_is_write(op) && verdict_is_run_again(world, op)) {
+        struct history_op again = *op;
+        again.result = HISTORY_UNKNOWN;
+        /* Where there is no other node to go on with, what a reset connection still carries may
+         * come after the answer. */
+        again.told_us += world->options.nodes == 1 ? WORLD_REQUEST_US : 0;
+        verdict_excuse(c, &again);
+        if (world->keys[op->key].was_muted) {
+            verdict_excuse(c, &again); /* an answer to it may have been lost twice */
+        }
+    } else if (op->is_optional && verdict_is_write(op) && !op->is_noreply) {
+        verdict_excuse(c, op); /* its reply is lost: it may take effect twice */
+    }
+}
+
 static void verdict_collect(struct world *world, struct verdict_case *c, uint32_t key,
                             uint32_t line, bool is_excused)
 {
@@ -228,14 +249,16 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
             (op->kind == HISTORY_GET && op->result == HISTORY_UNKNOWN)) {
             continue;
         }
-        if (is_expiring && op->result == HISTORY_NO) {
-            continue; /* copies may expire two seconds apart, so a miss says nothing */
-        }
         if (is_excused && verdict_is_early_read(world, op)) {
             continue;
         }
         op = verdict_place(world, c, op, line);
         if (op == NULL) {
+            continue;
+        }
+        if (is_expiring && op->result == HISTORY_NO && op->kind != HISTORY_ADD) {
+            /* Copies may expire two seconds apart, so a miss says nothing. */
+            verdict_add_again(world, c, op, is_excused);
             continue;
         }
         op = is_excused ? verdict_rerun(world, c, op) : op;
@@ -251,23 +274,12 @@ static void verdict_collect(struct world *world, struct verdict_case *c, uint32_
             c->altered[c->altered_count] = *op;
             op = &c->altered[c->altered_count++];
             if (!history_forgive_miss(&c->altered[c->altered_count - 1])) {
+                verdict_add_again(world, c, op, is_excused);
                 continue;
             }
         }
         verdict_add(c, op);
-        if (is_excused && verdict_is_write(op) && verdict_is_run_again(world, op)) {
-            struct history_op again = *op;
-            again.result = HISTORY_UNKNOWN;
-            /* Where there is no other node to go on with, what a reset connection still carries
-             * may come after the answer. */
-            again.told_us += world->options.nodes == 1 ? WORLD_REQUEST_US : 0;
-            verdict_excuse(c, &again);
-            if (world->keys[key].was_muted) {
-                verdict_excuse(c, &again); /* an answer to it may have been lost twice */
-            }
-        } else if (op->is_optional && verdict_is_write(op) && !op->is_noreply) {
-            verdict_excuse(c, op); /* its reply is lost: it may take effect twice */
-        }
+        verdict_add_again(world, c, op, is_excused);
         if (is_expiring && op->kind == HISTORY_ADD) {
             /* The item may have expired by then. */
             struct history_op forget = {
@@ -317,18 +329,29 @@ static void verdict_locate(struct world *world, const struct verdict_case *c)
     printf("no order from %llu us on\n", (unsigned long long)first_us);
 }
 
+static struct verdict_case verdict_last;
+
+enum linear_verdict verdict_of(struct world *world, uint32_t key, uint32_t line, bool *is_excused)
+{
+    struct verdict_case *c = &verdict_last;
+    verdict_collect(world, c, key, line, false);
+    enum linear_verdict verdict =
+        c->is_full ? LINEAR_TOO_HARD : linear_judge(&world->history, c->ops, c->count);
+    *is_excused = false;
+    if (verdict == LINEAR_NO) {
+        verdict_collect(world, c, key, line, true);
+        verdict = c->is_full ? LINEAR_TOO_HARD : linear_judge(&world->history, c->ops, c->count);
+        *is_excused = verdict == LINEAR_YES;
+    }
+    return verdict;
+}
+
 static void verdict_judge(struct world *world, uint32_t key, uint32_t line,
                           struct world_result *result)
 {
-    static struct verdict_case c;
-    verdict_collect(world, &c, key, line, false);
-    enum linear_verdict verdict =
-        c.is_full ? LINEAR_TOO_HARD : linear_judge(&world->history, c.ops, c.count);
-    if (verdict == LINEAR_NO) {
-        verdict_collect(world, &c, key, line, true);
-        verdict = c.is_full ? LINEAR_TOO_HARD : linear_judge(&world->history, c.ops, c.count);
-        result->excused += verdict == LINEAR_YES ? 1 : 0;
-    }
+    bool is_excused;
+    enum linear_verdict verdict = verdict_of(world, key, line, &is_excused);
+    result->excused += is_excused ? 1 : 0;
     if (verdict == LINEAR_NO && world->keys[key].was_split) {
         verdict = LINEAR_TOO_HARD; /* its copies differ until the verifies are through */
     }
@@ -338,7 +361,7 @@ static void verdict_judge(struct world *world, uint32_t key, uint32_t line,
                      line == SPLIT_MAIN_LINE ? "" : " on the side that lost a split");
         if (world->options.is_verbose) {
             history_print(&world->history, key);
-            verdict_locate(world, &c);
+            verdict_locate(world, &verdict_last);
         }
     }
 }

@@ -25,6 +25,7 @@
 #include "everwarm/core/control.h"
 #include "everwarm/core/dataplane.h"
 #include "sim/history.h"
+#include "sim/linear.h"
 #include "sim/model.h"
 #include "sim/profile.h"
 #include "sim/queue.h"
@@ -680,6 +681,8 @@ bool moment_is_silenced(struct world *world, struct conn *conn);
 void moment_mute(struct world *world, uint32_t node);
 void moment_strike(struct world *world, uint32_t phase, uint32_t number);
 
+/* Has the history of KEY an order, on that line, perhaps by an excuse alone? */
+enum linear_verdict verdict_of(struct world *world, uint32_t key, uint32_t line, bool *is_excused);
 void verdict_give(struct world *world, struct world_result *result);
 
 #endif
