@@ -62,12 +62,20 @@ static bool fault_is_whole_node(const struct world *world, uint32_t number)
     return is_whole;
 }
 
-bool fault_is_whole(struct world *world)
+bool fault_are_nodes_well(const struct world *world)
 {
     for (uint32_t i = 0; i < world->options.nodes; i++) {
         if (!fault_is_well(world, i)) {
             return false;
         }
+    }
+    return true;
+}
+
+bool fault_is_whole(struct world *world)
+{
+    if (!fault_are_nodes_well(world)) {
+        return false;
     }
     for (uint32_t i = 0; i < world->options.proxies; i++) {
         struct control_snapshot snapshot;
@@ -564,12 +572,27 @@ void fault_on_hold(struct world *world, uint32_t proxy)
     }
 }
 
+/* A start waits for three leases for a node that stands still, and nobody else may know what lies
+ * there (docs/limits.md). */
+static void fault_thaw_soon(struct world *world)
+{
+    bool is_alone = true;
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        is_alone = is_alone && !world->proxies[i].is_up;
+    }
+    for (uint32_t i = 0; is_alone && i < world->options.nodes; i++) {
+        world_post(world, world->now_us + 2 * WORLD_LEASE_US, WORLD_NODE_THAW, i, 0,
+                   world->nodes[i].generation);
+    }
+}
+
 void fault_start_proxy(struct world *world, uint32_t number)
 {
     struct proxy *p = &world->proxies[number];
     if (p->is_up) {
         return;
     }
+    fault_thaw_soon(world);
     world_trace(world, "p%u starts", number);
     leave_forget_id(world, number);
     proxy_init(world, number);

@@ -70,6 +70,11 @@ static void leave_end(struct world *world, uint32_t proxy)
                 p->has_said ? "after its farewell" : "without a farewell",
                 (unsigned long long)for_us);
     p->paused_us = 0;
+    /* It dies with a node, which a proxy that is killed does not (see fault_may_harm_proxy). */
+    for (uint32_t i = 0; !p->has_said && !fault_are_nodes_well(world) && i < world->options.proxies;
+         i++) {
+        fault_trouble(&world->proxies[i], world->now_us + WORLD_LEASE_US);
+    }
     proxy_crash(world, proxy);
     fault_trouble(p, world->now_us + for_us);
     world_note_fault(world);

@@ -661,6 +661,7 @@ void fault_end(struct world *world);
 void fault_ready(struct world *world);
 /* All nodes up, complete and of the run that the views name. */
 bool fault_is_whole(struct world *world);
+bool fault_are_nodes_well(const struct world *world);
 
 /* An operator tells some proxy. */
 void fault_say(struct world *world, uint32_t node, enum control_command_type type);
