@@ -381,7 +381,11 @@ uint64_t control_next_deadline_us(const struct control *control)
     }
     if (control->start == START_PAUSE) {
         sooner(&deadline, control->start_us + 2 * control->options.interval_us);
-        sooner(&deadline, control->top.epoch > 0 ? control->poll_us : UINT64_MAX);
+    }
+    bool is_asking = control->start == START_PAUSE ||
+                     (control->start == START_READ && control->read_again_us != 0);
+    if (is_asking && control->top.epoch > 0) {
+        sooner(&deadline, control->poll_us);
     }
     if (control->flush == FLUSH_SENDING) {
         uint64_t late_us = control->flush_us + 2 * control->options.timeout_us;

@@ -285,8 +285,7 @@ static bool is_other_first(const struct control *control)
 /* A node that tells nothing may be standing still, and be the only one that knows the last view. */
 static bool is_patience_over(const struct control *control)
 {
-    return control->now_us - control->heard_first_us >=
-           CONTROL_START_LEASES * control->options.lease_us;
+    return control->now_us - control->heard_us >= CONTROL_START_LEASES * control->options.lease_us;
 }
 
 /*
@@ -344,20 +343,31 @@ static bool is_all_told(const struct control *control)
         others |= !is_same && known->pid != 0 ? node_set_of(node) : 0;
     }
     bool is_any_emptied = control->top.epoch > 0 && ((complete & same) == 0 || others != 0);
+    /* Where all was erased, who shows the view may himself wait for others, unseen by us. */
+    bool is_seen = same != 0
+                       ? control_peers_is_shown(control, &control->top, control->read_again_us)
+                       : control_peers_is_effective(control, &control->top, control->read_again_us);
     if (control->read_again_us != 0 && !is_any_heard_since(control, control->read_again_us) &&
-        control_peers_is_shown(control, &control->top, control->read_again_us)) {
+        is_seen) {
         return true;
     }
     bool are_heard = (complete & ~heard) == 0;
-    bool is_lease_over = control->now_us - control->heard_first_us >= control->options.lease_us;
+    bool is_lease_over = control->now_us - control->heard_us >= control->options.lease_us;
     return (are_heard && (!is_any_emptied || is_lease_over)) || is_patience_over(control);
+}
+
+/* He holds his writes until we have joined it, too. */
+static void ask_who_shows(struct control *control, uint64_t since_us)
+{
+    if (control->top.epoch > 0 && control->now_us >= control->poll_us) {
+        control_peers_poll(control, &control->top, since_us);
+    }
 }
 
 static void start_step(struct control *control)
 {
-    if (!control->has_heard) {
-        control->has_heard = control_probe_heard(control) != 0;
-        control->heard_first_us = control->now_us;
+    if (control_probe_heard(control) == 0) {
+        control->heard_us = control->now_us;
     }
     switch (control->start) {
     case START_ID:
@@ -374,15 +384,18 @@ static void start_step(struct control *control)
         break;
     case START_READ: {
         bool have = have_views(control, control->start_us);
-        if (!control_join_have_scans(control, control->start_us, CONTROL_SCAN_ALL) || !have ||
-            control_probe_heard(control) == 0) {
-            break;
-        }
-        if (is_all_told(control)) {
+        have = control_join_have_scans(control, control->start_us, CONTROL_SCAN_ALL) && have &&
+               control_probe_heard(control) != 0;
+        if (have && is_all_told(control)) {
             start_on_read(control);
-        } else if (control->now_us - control->start_us >= control->options.interval_us) {
-            start_move(control, START_READ); /* what grows from now on is alive */
-            control->read_again_us = control->now_us;
+        } else if (have && control->now_us - control->start_us >= control->options.interval_us) {
+            start_move(control, START_READ);
+            control->read_again_us = control->now_us + 1;
+        } else if (have && control->read_again_us == 0) {
+            control->read_again_us = control->now_us + 1; /* what grows from now on is alive */
+        }
+        if (control->start == START_READ && control->read_again_us != 0) {
+            ask_who_shows(control, control->read_again_us);
         }
         break;
     }
@@ -393,8 +406,8 @@ static void start_step(struct control *control)
             start_move(control, START_DONE); /* our own proposal, or somebody waits for us */
         } else if (control->now_us - control->start_us >= 2 * control->options.interval_us) {
             start_move(control, START_READ);
-        } else if (control->top.epoch > 0 && control->now_us >= control->poll_us) {
-            control_peers_poll(control, &control->top, control->start_us);
+        } else {
+            ask_who_shows(control, control->start_us);
         }
         break;
     }

@@ -531,7 +531,7 @@ static void no_growth(const struct control *control, struct peer *peer, const st
     }
     if ((peer->quiet_on & node) == 0) {
         peer->quiet_on |= node;
-        peer->quiet_us = asked_us;
+        peer->quiet_us = control->now_us;
     }
     if (asked_us >= from_us + lease_us && asked_us >= peer->quiet_us + between_us) {
         peer->stale_on |= node;

@@ -304,7 +304,7 @@ struct peer {
     uint64_t growth_us;        /* when the sequence was last seen to grow */
     bool has_left;             /* by a farewell: its last word still tells what had taken effect */
     node_set quiet_on;         /* nodes that showed no growth half a lease after that, or later */
-    uint64_t quiet_us;         /* when the latest of these was asked */
+    uint64_t quiet_us;         /* when the latest of these answered */
     node_set stale_on;         /* and none again when asked `lease` after that, or later */
 };
 
@@ -574,9 +574,7 @@ struct control {
     uint32_t configured_count;
     struct view_node configured[NODES_MAX]; /* names and addresses of the configuration */
     uint64_t now_us;
-    uint64_t read_again_us;  /* all has been read once by then, and is read again; 0: not */
-    uint64_t heard_first_us; /* STARTING: some node was heard then; until one is, it is now */
-    bool has_heard;
+    uint64_t read_again_us; /* all has been read once by then, and is read again; 0: not */
     enum control_state state;
     bool is_lone;
     struct prng prng;
@@ -600,7 +598,7 @@ struct control {
     uint64_t regained_us;  /* LAPSED: the heartbeat that ends it was acknowledged; 0: not yet */
     bool is_silent;        /* LAPSED: no heartbeat is stored, as others would wait for us */
     uint64_t found_us;     /* silent: since when some node is heard again; 0: none is */
-    uint64_t heard_us;     /* LAPSED: when one was heard last */
+    uint64_t heard_us;     /* LAPSED: when one was heard last; STARTING: and none */
     uint64_t listening_us; /* silent: since when some node is heard without a gap; 0: none is */
     uint64_t returned_us;  /* LAPSED: when it was silent no more */
     bool is_behind; /* CHANGING, after a lapse: others act on a view that we have not adopted */

@@ -45,7 +45,7 @@ static bool is_deletion(const struct txn *txn)
  * keeps their order, so there what has begun comes first, whichever came first. */
 static bool is_before(const struct txn *other, const struct txn *txn)
 {
-    bool is_later = txn->is_internal && other->state == TXN_HELD;
+    bool is_later = other->state == TXN_HELD && (txn->is_internal || txn->is_begun);
     if (other->key_hash != txn->key_hash || other == txn || is_later) {
         return false;
     }

@@ -109,7 +109,7 @@ void txn_cross_split(const struct dataplane *dp, struct txn *txn)
 {
     node_set complete = dp->topology->complete;
     if ((complete & txn->replicas) != 0) {
-        txn->replicas |= complete | dp->topology->chained;
+        txn->replicas = complete | dp->topology->chained;
     } else if (complete != 0) {
         txn->step = txn->is_decided ? STEP_DECIDE : STEP_WRITE;
     }
