@@ -13,6 +13,9 @@ enum {
     FAULT_HANG_US = 6000 * 1000,
     FAULT_DRAINS_US = 100 * 1000, /* by then another leads */
     FAULT_WAKE_US = 80 * 1000,
+    /* A start waits for three leases for a node that stands still, and nobody else may know what
+     * lies there (docs/limits.md). */
+    FAULT_START_FREEZE_US = 2 * WORLD_LEASE_US,
     FAULT_AFTER_US = 4000 * 1000, /* requests go on so long after the last: a fill */
 };
 
@@ -111,6 +114,16 @@ bool fault_is_tame(const struct world *world, uint32_t node)
     return is_other_whole;
 }
 
+/* Does any proxy know a view that it acts on? */
+static bool fault_is_any_serving(const struct world *world)
+{
+    bool is_any = false;
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        is_any = is_any || (world->proxies[i].is_up && world->proxies[i].serving_us != 0);
+    }
+    return is_any;
+}
+
 void fault_crash(struct world *world, uint32_t number)
 {
     static const uint64_t PAUSE_US[] = {0, 10000, 50000, 400000, 3000000};
@@ -131,6 +144,9 @@ void fault_crash(struct world *world, uint32_t number)
 void fault_stop(struct world *world, uint32_t number, uint64_t pause_us)
 {
     struct node *node = &world->nodes[number];
+    if (!fault_is_any_serving(world) && pause_us > FAULT_START_FREEZE_US) {
+        pause_us = FAULT_START_FREEZE_US;
+    }
     node->is_frozen = true;
     node->generation++;
     world_trace(world, "FAULT node %u freezes for %llu us", number, (unsigned long long)pause_us);
@@ -328,6 +344,12 @@ bool fault_is_split_without(const struct world *world, uint32_t node)
     return false;
 }
 
+/* What a cut keeps back comes at its end, as it was foreseen; what is sent later must not pass it. */
+static void fault_cut_until(uint64_t *cut_us, uint64_t until_us)
+{
+    *cut_us = *cut_us > until_us ? *cut_us : until_us;
+}
+
 /* Packets between a proxy and a node are lost, one way or both. */
 void fault_cut_one(struct world *world, uint32_t number, uint32_t node)
 {
@@ -343,10 +365,10 @@ void fault_cut_one(struct world *world, uint32_t number, uint32_t node)
                            : ", replies",
                 (unsigned long long)for_us);
     if (way != 2) {
-        p->cut_to_node_us[node] = world->now_us + for_us;
+        fault_cut_until(&p->cut_to_node_us[node], world->now_us + for_us);
     }
     if (way != 1) {
-        p->cut_to_proxy_us[node] = world->now_us + for_us;
+        fault_cut_until(&p->cut_to_proxy_us[node], world->now_us + for_us);
     }
 }
 
@@ -374,10 +396,10 @@ static void fault_cut_all(struct world *world, uint32_t number)
         uint64_t from_us = world->now_us + world_below(world, 2000);
         uint32_t way = (uint32_t)world_below(world, 3);
         if (way != 2) {
-            p->cut_to_node_us[i] = from_us + for_us;
+            fault_cut_until(&p->cut_to_node_us[i], from_us + for_us);
         }
         if (way != 1) {
-            p->cut_to_proxy_us[i] = from_us + for_us;
+            fault_cut_until(&p->cut_to_proxy_us[i], from_us + for_us);
         }
     }
     world_note_fault(world);
@@ -429,8 +451,8 @@ static void fault_split(struct world *world, uint32_t node)
                 continue;
             }
             uint64_t until_us = world->now_us + for_us + world_below(world, slow_us + 1);
-            world->proxies[i].cut_to_node_us[n] = until_us;
-            world->proxies[i].cut_to_proxy_us[n] = until_us;
+            fault_cut_until(&world->proxies[i].cut_to_node_us[n], until_us);
+            fault_cut_until(&world->proxies[i].cut_to_proxy_us[n], until_us);
         }
     }
     world_post(world, world->now_us + for_us, WORLD_FAULT, FAULT_HEAL, 0, 0);
@@ -572,16 +594,10 @@ void fault_on_hold(struct world *world, uint32_t proxy)
     }
 }
 
-/* A start waits for three leases for a node that stands still, and nobody else may know what lies
- * there (docs/limits.md). */
 static void fault_thaw_soon(struct world *world)
 {
-    bool is_alone = true;
-    for (uint32_t i = 0; i < world->options.proxies; i++) {
-        is_alone = is_alone && !world->proxies[i].is_up;
-    }
-    for (uint32_t i = 0; is_alone && i < world->options.nodes; i++) {
-        world_post(world, world->now_us + 2 * WORLD_LEASE_US, WORLD_NODE_THAW, i, 0,
+    for (uint32_t i = 0; !fault_is_any_serving(world) && i < world->options.nodes; i++) {
+        world_post(world, world->now_us + FAULT_START_FREEZE_US, WORLD_NODE_THAW, i, 0,
                    world->nodes[i].generation);
     }
 }
@@ -652,8 +668,8 @@ static void fault_cut_off(struct world *world, uint32_t node)
                 (unsigned long long)for_us);
     for (uint32_t i = 0; i < world->options.nodes; i++) {
         uint64_t until_us = world->now_us + for_us + world_below(world, slow_us);
-        p->cut_to_node_us[i] = way != 2 ? until_us : 0;
-        p->cut_to_proxy_us[i] = way != 1 ? until_us : 0;
+        fault_cut_until(&p->cut_to_node_us[i], way != 2 ? until_us : 0);
+        fault_cut_until(&p->cut_to_proxy_us[i], way != 1 ? until_us : 0);
     }
     fault_trouble(p, world->now_us + for_us + WORLD_LEASE_US);
     fault_command_later(world);
