@@ -302,13 +302,13 @@ bool control_probe_is_asked(const struct probe *probe, enum probe_form form, uin
     return false;
 }
 
-/* It is not the process that the view in effect means. */
+/* Not the process that the view in effect means, or flushed since: no write goes there. */
 static bool is_other_run(const struct control *control, uint32_t node)
 {
     const struct view_node *meant = &control->effective.nodes[node];
     const struct identity *read = &control->probes[node].identity;
     return control->effective.epoch > 0 && meant->data == NODE_DATA_COMPLETE &&
-           identity_is_known(read) && !identity_is_same_process(read, &meant->identity);
+           identity_is_known(read) && !identity_is_equal(read, &meant->identity);
 }
 
 bool control_probe_is_heard(const struct control *control, uint32_t node)

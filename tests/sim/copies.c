@@ -148,10 +148,12 @@ void copies_on_leaders(struct world *world, const struct topology *topology,
                        const struct line *former)
 {
     bool are_known = former->leaders != 0 && topology->leaders != 0;
+    struct topology then = *topology;
+    memcpy(then.node_seed, former->seeds, sizeof(former->seeds));
     for (uint32_t key = 0; key < world->key_count && are_known; key++) {
         const struct key *k = &world->keys[key];
         struct slice name = slice_of_string(world_key(key));
-        uint32_t before = topology_first(topology, topology_hash(name), former->leaders);
+        uint32_t before = topology_first(&then, topology_hash(name), former->leaders);
         uint32_t after = topology_leader(topology, topology_hash(name));
         struct node *from = &world->nodes[before];
         struct node *to = &world->nodes[after];

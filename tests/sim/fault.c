@@ -195,6 +195,8 @@ static void fault_stall_one(struct world *world, uint32_t number)
         world_trace(world, "FAULT connection %u of node %u hangs for %llu us", conn->number, number,
                     (unsigned long long)for_us);
         net_stall(world, conn, for_us);
+        /* While it lasts, a connection that was given up there may have no end. */
+        world->nodes[number].harmed_us = world->now_us + for_us;
         aim_at(world, conn->last_key, 2000);
     }
 }
@@ -301,6 +303,16 @@ static bool fault_is_cut(const struct world *world, uint32_t number, uint32_t no
 }
 
 /* If those that are frozen go on, too: IS_LATER. */
+bool fault_is_cut_anywhere(const struct world *world)
+{
+    bool is = false;
+    for (uint32_t i = 0; i < world->options.proxies * world->options.nodes; i++) {
+        is = is || fault_is_cut(world, i / world->options.nodes, i % world->options.nodes);
+    }
+    return is;
+}
+
+/* If those that are frozen go on, too: IS_LATER. */
 static node_set fault_reached(const struct world *world, uint32_t number, bool is_later)
 {
     node_set reached = 0;
@@ -344,7 +356,7 @@ bool fault_is_split_without(const struct world *world, uint32_t node)
     return false;
 }
 
-/* What a cut keeps back comes at its end, as it was foreseen; what is sent later must not pass it. */
+/* What a cut keeps back comes at its end as foreseen; what is sent later must not pass it. */
 static void fault_cut_until(uint64_t *cut_us, uint64_t until_us)
 {
     *cut_us = *cut_us > until_us ? *cut_us : until_us;
@@ -424,6 +436,17 @@ static node_set fault_halve(struct world *world, uint32_t count)
     return 1 + (node_set)world_below(world, all - 1);
 }
 
+/* A miss asks the next replica then, which may still have what a split makes the leader forget. */
+static bool fault_is_any_young(const struct world *world)
+{
+    bool is = false;
+    for (uint32_t i = 0; i < world->options.proxies; i++) {
+        const struct topology *t = world->proxies[i].topology[0];
+        is = is || t == NULL || t->is_young;
+    }
+    return is;
+}
+
 /* A line through the world, for longer than a lease: proxies see no node beyond it. It heals at
  * once, or link by link. */
 static void fault_split(struct world *world, uint32_t node)
@@ -432,7 +455,7 @@ static void fault_split(struct world *world, uint32_t node)
     uint32_t sides[WORLD_PROXIES_MAX] = {0};
     uint64_t for_us = 1200000 + world_below(world, world_chance(world, 50) ? 800000 : 2700000);
     uint64_t slow_us = world_chance(world, 50) ? 1 : world_below(world, 400000);
-    if (world->options.proxies < 2 || world->options.nodes < 2) {
+    if (world->options.proxies < 2 || world->options.nodes < 2 || fault_is_any_young(world)) {
         return;
     }
     node_set proxies = fault_halve(world, world->options.proxies);
@@ -866,7 +889,7 @@ static void fault_word(struct world *world)
 {
     uint32_t node = (uint32_t)world_below(world, world->options.nodes);
     if ((world->emptied_us > 0 && world->emptied_us + FAULT_PEACE_US > world->now_us) ||
-        fault_is_split_without(world, node)) {
+        (fault_is_cut_anywhere(world) && !world->is_wild) || fault_is_split_without(world, node)) {
         return;
     }
     for (uint32_t i = 0; i < world->options.nodes && !world->is_wild; i++) {

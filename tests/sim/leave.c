@@ -281,7 +281,10 @@ void leave_strike(struct world *world, uint32_t node)
     case 3:
         fault_cut_one(world, number, node);
         break;
-    case 4:
+    case 4: /* an operator who takes out a node beside another does two things at once */
+        if (!fault_are_nodes_well(world) || fault_is_cut_anywhere(world)) {
+            break;
+        }
         fault_say(world, node, (enum control_command_type)world_below(world, 4));
         break;
     case 5:

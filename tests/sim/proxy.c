@@ -247,6 +247,7 @@ static void proxy_note_view(struct world *world, uint32_t proxy, const struct to
         }
         for (uint32_t i = 0; i < world->options.nodes; i++) {
             line->pids[i] = topology->identity[i].pid;
+            line->seeds[i] = topology->node_seed[i];
         }
         copies_check(world);
     }

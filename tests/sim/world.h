@@ -261,7 +261,8 @@ struct line {
     uint64_t served_hash; /* of the last one of these in which a node was complete */
     uint64_t leaders_epoch;
     node_set leaders;
-    uint64_t pids[WORLD_NODES_MAX]; /* of the runs that lead */
+    uint64_t pids[WORLD_NODES_MAX];  /* of the runs that lead */
+    uint64_t seeds[WORLD_NODES_MAX]; /* of their names: one may be removed since */
 };
 
 enum { SPLIT_NO_LOSER = 2 };
@@ -662,6 +663,7 @@ void fault_ready(struct world *world);
 /* All nodes up, complete and of the run that the views name. */
 bool fault_is_whole(struct world *world);
 bool fault_are_nodes_well(const struct world *world);
+bool fault_is_cut_anywhere(const struct world *world);
 
 /* An operator tells some proxy. */
 void fault_say(struct world *world, uint32_t node, enum control_command_type type);

@@ -611,6 +611,36 @@ START_TEST(node_dies_during_a_change)
 }
 END_TEST
 
+/* Somebody flushes the last copy while a view is joined. What a worker sends there is refused until
+ * a view names that flush, and it says so; this must not keep the view from being acted on. */
+START_TEST(last_copy_is_flushed_during_a_change)
+{
+    start_serving(2, 1);
+    pass(SECOND);
+    node_kill(0);
+    WAIT(is_one_view(1, 2), 2 * SECOND);
+    node_start(0);
+    world.proxy[0].is_draining_slowly = true;
+    uint64_t held = world.proxy[0].held_serial;
+    WAIT(world.proxy[0].held_serial > held, 6 * SECOND);
+    store_flush(&world.model[1].store, 0);
+    pass(SECOND / 2);
+    world.proxy[0].is_draining_slowly = false;
+    report(0, CONTROL_REPORT_DRAINED, 0, world.proxy[0].held_serial);
+    report(0, CONTROL_REPORT_DRAINED, 1, world.proxy[0].held_serial);
+    for (int i = 0; i < 100 && !is_one_view(1, 3); i++) {
+        struct control_report missed = {.type = CONTROL_REPORT_MISSED, .node = 1};
+        if (see(0)->state == CONTROL_CHANGING) {
+            control_report(world.proxy[0].control, &missed, world.now_us);
+            take_actions(0);
+        }
+        pass(60000);
+    }
+    ck_assert(is_one_view(1, 3));
+    world_end();
+}
+END_TEST
+
 /* Who waits for the others of one view finds the next by their heartbeats, not in its next round.
  */
 START_TEST(next_view_is_seen_while_one_is_joined)
@@ -1388,6 +1418,7 @@ int main(void)
     tcase_add_test(stories, proxy_dies_during_a_change);
     tcase_add_test(stories, newcomer_acts_on_what_others_act_on);
     tcase_add_test(stories, node_dies_during_a_change);
+    tcase_add_test(stories, last_copy_is_flushed_during_a_change);
     tcase_add_loop_test(stories, next_view_is_seen_while_one_is_joined, 0, 8);
     tcase_add_test(stories, given_up_connection_holds_up_joining);
     tcase_add_test(stories, failing_fill_is_tried_again);
