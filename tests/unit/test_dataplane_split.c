@@ -98,12 +98,40 @@ START_TEST(test_answered_before_it_was_lost)
 }
 END_TEST
 
+/* Node 1 was this side's when the write began, and has gone on with the other side since: it may
+ * have a newer item. That it was there once makes it none of ours. */
+START_TEST(test_left_and_went_on_elsewhere)
+{
+    const char *k = begin_split(false);
+    client(0, FORMAT("incr %s 1\r\n", k));
+    node(0, "VA 1\r\n2\r\nVA 1 f0 t-1 c7\r\n2\r\n");
+    expect_node(1, FORMAT("ms %s 1\r\n2\r\n", k));
+    const struct topology *without = topology(1, 4);
+    hold_view(without);
+    adopt_view(without); /* node 2 is filled, but its connection is not there yet */
+    b.given_up[1]--;
+    step(&(struct dataplane_event){.type = DATAPLANE_NODE_ENDED, .link = 1, .end = WIRE_END_EOF});
+    expect_client(0, "");
+    const struct topology *theirs = topology(2, 0);
+    b.report_count = 0;
+    hold_view(theirs);
+    ck_assert_ptr_nonnull(last_report(CONTROL_REPORT_DRAINED));
+    forget_sent();
+    adopt_view(theirs);
+    greet(1, 101);
+    expect_node(1, FORMAT("ma %s MI D1 v\r\nmg %s v f t c u\r\n", k, k));
+    node(1, "VA 1\r\n8\r\nVA 1 f0 t-1 c9\r\n8\r\n");
+    expect_client(0, "8\r\n");
+}
+END_TEST
+
 int main(void)
 {
     TCase *tcase = tcase_create("split");
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_loop_test(tcase, test_decided_on_the_side_that_lost, 0, 6);
     tcase_add_test(tcase, test_answered_before_it_was_lost);
+    tcase_add_test(tcase, test_left_and_went_on_elsewhere);
     Suite *suite = suite_create("dataplane, a split that heals");
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
