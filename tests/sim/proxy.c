@@ -213,7 +213,8 @@ static void proxy_check_others(struct world *world, uint32_t proxy, uint64_t epo
                          proxy_now(world, i) <= control_lease_until_us(p->control);
         is_acting = is_acting && i != proxy && !split_is_apart(world, proxy, i);
         for (uint32_t w = 0; is_acting && w < world->options.workers; w++) {
-            if (proxy_is_behind(world, i, w, epoch)) {
+            /* Where a flush is due nothing begins; should something, proxy_check_sending tells. */
+            if (proxy_is_behind(world, i, w, epoch) && !p->topology[w]->is_holding) {
                 world_broken(world, "C10", "p%u acts on epoch %llu, p%u.w%u still on %llu", proxy,
                              (unsigned long long)epoch, i, w,
                              (unsigned long long)p->topology[w]->epoch);
