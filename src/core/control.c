@@ -60,6 +60,7 @@ struct control *control_init(void *memory, const struct control_options *options
     control->round_next_us = now_us;
     control_place_init(control);
     control->is_lone = control->configured_count == 1;
+    control->is_new = true;
     control->prng.state = options->nonce;
     control->effective.flush_by = VIEW_NO_PROXY;
     control->effective.due_by = VIEW_NO_PROXY;

@@ -507,6 +507,12 @@ static void show(struct control *control)
     control_peers_beat(control);
     control->joined_sequence = control->beat.sequence;
     control->poll_us = control->now_us + CONTROL_POLL_US;
+    /* Our first view was one in which a flush was due: it took our heartbeats, and who acted on
+     * that view before us may not have seen them. By then all who go on see this one. */
+    if (control->is_new && control->effective.flush_by != VIEW_NO_PROXY) {
+        control->unseen_until_us = control->now_us + control->options.lease_us;
+    }
+    control->is_new = control->effective.epoch == 0;
     join_move(control, JOIN_POLL);
     (void)control_join_have_scans(control, control->joined_us, CONTROL_SCAN_UNKNOWN);
 }
@@ -585,7 +591,8 @@ static void poll(struct control *control)
     node_set complete = control_join_nodes(&control->target, NODE_DATA_COMPLETE);
     /* Without any of these nothing could be served, and those who reach them may go on there. */
     bool is_in_reach = complete == 0 || (complete & heard) != 0;
-    if (is_in_reach && is_acted_on(control)) {
+    bool may_act = is_in_reach && control->now_us >= control->unseen_until_us;
+    if (may_act && is_acted_on(control)) {
         adopt(control);
         return;
     }
@@ -606,7 +613,7 @@ static void poll(struct control *control)
             return;
         }
     }
-    if (is_in_reach && control->state == CONTROL_CHANGING && is_shown(control) &&
+    if (may_act && control->state == CONTROL_CHANGING && is_shown(control) &&
         (control_peers_all_show(control, &control->target, control->fresh_us) || !RULE(ALL_JOIN))) {
         adopt(control);
     }

@@ -627,8 +627,10 @@ struct control {
     node_set anchors_tried; /* that would not take it */
     char reason[TRACE_DETAIL_BYTES];
     enum join_step join;
-    struct view joined; /* what heartbeats show: others may act on it */
-    uint64_t joined_us; /* when it was first shown */
+    struct view joined;       /* what heartbeats show: others may act on it */
+    uint64_t joined_us;       /* when it was first shown */
+    bool is_new;              /* it has shown no view but one that was its first */
+    uint64_t unseen_until_us; /* others may not know us: nothing is acted on */
     uint64_t joined_sequence;
     uint64_t hold_us;
     uint64_t poll_us;

@@ -365,6 +365,21 @@ START_TEST(frozen_last_copy_is_waited_for)
 }
 END_TEST
 
+static void put_beat(uint32_t node, const struct heartbeat *beat)
+{
+    struct control_options options = options_of(0);
+    char text[HEARTBEAT_BYTES_MAX];
+    char key[MC_KEY_BYTES_MAX];
+    struct mc_writer t = mc_writer_of(text, sizeof text);
+    struct mc_writer k = mc_writer_of(key, sizeof key);
+    heartbeat_emit(beat, &options.names, &t);
+    view_key_heartbeat(&options.names, beat->id, &k);
+    struct store_write write = {
+        .mode = STORE_SET, .key = slice_of(key, k.len), .data = slice_of(text, t.len)};
+    uint64_t cas;
+    ck_assert_int_eq(store_put(&world.model[node].store, &write, &cas), STORE_STORED);
+}
+
 static void flush(uint32_t p, uint64_t ticket, int64_t delay_s)
 {
     struct control_report r = {.type = CONTROL_REPORT_FLUSH,
@@ -393,6 +408,31 @@ START_TEST(flush_with_two_proxies)
     flush(1, 1, 0);
     WAIT(world.proxy[0].flushed == 2 && world.proxy[1].flushed == 1, 4 * SECOND);
     WAIT(is_one_view(2, 3), SECOND);
+    world_end();
+}
+END_TEST
+
+/* A flush takes the heartbeats of who came to the view in which it was due. Those who acted on that
+ * view already may not know it, and go on without it: it must not act on what they have left. */
+START_TEST(newcomer_during_a_flush)
+{
+    start_serving(2, 2);
+    pass(2 * SECOND);
+    world.proxy[1].is_draining_slowly = true;
+    flush(1, 1, 0);
+    WAIT(see(0)->state == CONTROL_CHANGING, SECOND);
+    proxy_start(3);
+    pass(SECOND);
+    world.proxy[1].is_draining_slowly = false;
+    for (uint32_t worker = 0; worker < world.workers; worker++) {
+        report(1, CONTROL_REPORT_DRAINED, worker, world.proxy[1].held_serial);
+    }
+    WAIT(world.proxy[3].adopted.is_holding, SECOND);
+    WAIT(world.proxy[1].flushed == 1 && is_serving(0) && is_serving(1), SECOND);
+    uint64_t serving_us = world.now_us;
+    WAIT(!world.proxy[3].adopted.is_holding, 2 * SECOND);
+    ck_assert_uint_ge(world.now_us, serving_us + SECOND * 8 / 10);
+    WAIT(is_one_view(2, 3) && is_serving(3), SECOND);
     world_end();
 }
 END_TEST
@@ -828,21 +868,6 @@ START_TEST(farewell_tells_of_copies_that_differ)
     world_end();
 }
 END_TEST
-
-static void put_beat(uint32_t node, const struct heartbeat *beat)
-{
-    struct control_options options = options_of(0);
-    char text[HEARTBEAT_BYTES_MAX];
-    char key[MC_KEY_BYTES_MAX];
-    struct mc_writer t = mc_writer_of(text, sizeof text);
-    struct mc_writer k = mc_writer_of(key, sizeof key);
-    heartbeat_emit(beat, &options.names, &t);
-    view_key_heartbeat(&options.names, beat->id, &k);
-    struct store_write write = {
-        .mode = STORE_SET, .key = slice_of(key, k.len), .data = slice_of(text, t.len)};
-    uint64_t cas;
-    ck_assert_int_eq(store_put(&world.model[node].store, &write, &cas), STORE_STORED);
-}
 
 /* A node that was not to be reached may still show how another run took its leave. */
 START_TEST(farewell_is_of_one_run)
@@ -1408,6 +1433,7 @@ int main(void)
     tcase_add_loop_test(stories, last_copy_is_replaced_by_old_data, 0, 2);
     tcase_add_test(stories, frozen_last_copy_is_waited_for);
     tcase_add_test(stories, flush_with_two_proxies);
+    tcase_add_test(stories, newcomer_during_a_flush);
     tcase_add_loop_test(stories, flush_later, 0, 6);
     tcase_add_loop_test(stories, flush_later_when_one_is_due, 0, 10);
     tcase_add_test(stories, donor_restarts_at_the_end_of_a_fill);
