@@ -569,7 +569,7 @@ static inline void check_always(void)
                 continue;
             }
             const struct proxy *older = a->adopted.epoch < b->adopted.epoch ? a : b;
-            /* The one behind must be holding for the other's view or a later one, or for a flush. */
+            /* The one behind must be holding for the other's view or a later one, or a flush. */
             ck_assert(older->held_serial > older->adopted.serial || older->adopted.is_holding);
         }
     }
