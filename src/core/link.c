@@ -198,14 +198,17 @@ void dataplane_node_writable(struct dataplane *dp, uint32_t number)
 
 /* --- Being of use --- */
 
+/* The view that is being joined may lie there already; what has begun goes on under the old. */
+static bool is_ahead(const struct dataplane *dp, const struct link *link)
+{
+    const struct topology *t = dp->next != NULL ? dp->next : dp->topology;
+    return link->state == LINK_OPEN && t != NULL && link->seen_epoch > t->epoch;
+}
+
 bool link_can_carry(const struct dataplane *dp, const struct link *link)
 {
     const struct topology *t = dp->topology;
-    if (link->state != LINK_OPEN || t == NULL) {
-        return false;
-    }
-    /* The view that is being joined may lie there already; what has begun goes on under the old. */
-    if (link->seen_epoch > (dp->next != NULL ? dp->next->epoch : t->epoch)) {
+    if (link->state != LINK_OPEN || t == NULL || is_ahead(dp, link)) {
         return false;
     }
     node_set known = t->complete | t->warming;
@@ -226,7 +229,8 @@ bool link_is_coming(const struct dataplane *dp, uint32_t node)
 {
     const struct link *link = link_main(dp, node);
     return link->state == LINK_GREETING || (link->state == LINK_CONNECTING && !link->has_failed) ||
-           (link->state == LINK_CLOSED && link->is_wanted && !link->has_failed);
+           (link->state == LINK_CLOSED && link->is_wanted && !link->has_failed) ||
+           is_ahead(dp, link); /* control has been told of that view */
 }
 
 bool link_is_late(const struct dataplane *dp, const struct txn *txn, uint32_t node)

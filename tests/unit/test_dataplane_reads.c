@@ -44,6 +44,29 @@ START_TEST(test_spread_reads_in_turn)
 }
 END_TEST
 
+/* New connections find a view there that this thread has not been told of yet. */
+START_TEST(test_read_waits_for_a_newer_view)
+{
+    restart(MEMORY_BYTES);
+    struct topology *t = topology(3, 0);
+    for (uint32_t n = 0; n < NODES; n++) {
+        b.dp->links[n].seen_epoch = t->epoch;
+    }
+    client(0, "get k\r\n");
+    client(1, "get k j\r\n");
+    pass(1000);
+    expect_client(0, "");
+    expect_client(1, "");
+    hold_view(t);
+    adopt_view(t);
+    for (uint32_t n = 0; n < NODES; n++) {
+        obey(n);
+    }
+    expect_client(0, "END\r\n");
+    expect_client(1, "END\r\n");
+}
+END_TEST
+
 START_TEST(test_nearest_is_the_quickest)
 {
     unusual.read = DATAPLANE_READ_NEAREST;
@@ -218,6 +241,7 @@ int main(void)
     tcase_set_timeout(tcase, 20);
     tcase_add_test(tcase, test_spread_reads_in_turn);
     tcase_add_test(tcase, test_nearest_is_the_quickest);
+    tcase_add_test(tcase, test_read_waits_for_a_newer_view);
     tcase_add_test(tcase, test_leader_that_is_left_is_waited_for);
     tcase_add_test(tcase, test_leader_that_is_lost_is_not_waited_for);
     tcase_add_test(tcase, test_fallback_asks_the_next);
