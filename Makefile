@@ -295,7 +295,7 @@ sim-long: build/sim/sim ## a million seeds of the simulator: many hours, in part
 	@scripts/sim-long.sh $< $(if $(filter file,$(origin SEEDS)),1000000,$(SEEDS))
 
 mutants: build/mutant/sim ## break each rule of the core: does the simulator notice?
-	@build/mutant/sim --mutants --seeds 3000
+	@build/mutant/sim --mutants --seeds 5000
 
 # Some that are noticed within a few seeds.
 MUTANTS_QUICK := READ_COMPLETE,IDENTITY,OTHERS_LEASE,EXISTS_IS_NOT_DONE
