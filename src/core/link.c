@@ -202,7 +202,7 @@ void dataplane_node_writable(struct dataplane *dp, uint32_t number)
 static bool is_ahead(const struct dataplane *dp, const struct link *link)
 {
     const struct topology *t = dp->next != NULL ? dp->next : dp->topology;
-    return link->state == LINK_OPEN && t != NULL && link->seen_epoch > t->epoch;
+    return link->state == LINK_OPEN && t != NULL && !t->is_lone && link->seen_epoch > t->epoch;
 }
 
 bool link_can_carry(const struct dataplane *dp, const struct link *link)

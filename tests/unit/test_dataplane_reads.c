@@ -67,6 +67,22 @@ START_TEST(test_read_waits_for_a_newer_view)
 }
 END_TEST
 
+/* The view of a larger pool, which a node was in once, is nothing to wait for. */
+START_TEST(test_lone_node_with_a_left_over_view)
+{
+    restart(MEMORY_BYTES);
+    struct topology *t = topology(1, 0);
+    t->epoch = 0;
+    t->is_lone = true;
+    adopt_view(t);
+    b.dp->links[0].seen_epoch = 2;
+    client(0, "get k\r\nset k 0 0 1\r\nx\r\n");
+    expect_node(0, "get k\r\nms k 1\r\nx\r\n");
+    node(0, "END\r\nHD\r\n");
+    expect_client(0, "END\r\nSTORED\r\n");
+}
+END_TEST
+
 START_TEST(test_nearest_is_the_quickest)
 {
     unusual.read = DATAPLANE_READ_NEAREST;
@@ -242,6 +258,7 @@ int main(void)
     tcase_add_test(tcase, test_spread_reads_in_turn);
     tcase_add_test(tcase, test_nearest_is_the_quickest);
     tcase_add_test(tcase, test_read_waits_for_a_newer_view);
+    tcase_add_test(tcase, test_lone_node_with_a_left_over_view);
     tcase_add_test(tcase, test_leader_that_is_left_is_waited_for);
     tcase_add_test(tcase, test_leader_that_is_lost_is_not_waited_for);
     tcase_add_test(tcase, test_fallback_asks_the_next);
